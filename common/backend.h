@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A back end is one row: how one kind of host object is read, written and compared. One file each
+ * (be_*.c), with its own library; none knows another, a knob, or the ledger. Objects are texts that name
+ * them completely, so that undo needs nothing but the record:
+ *
+ *   file     path below the root                           "proc/sys/net/core/rmem_max"
+ *   cgroup   path of a control file below the root         "sys/fs/cgroup/cpuset/machine/qemu-1-x/vcpu0/cpuset.cpus"
+ *   thread   "PID:START/TID:START/ATTRIBUTE"               "812:44211/815:44213/affinity"
+ *   unit     systemd unit and property                     "machine-qemu\x2d1\x2dx.scope/CPUWeight"
+ */
+#pragma once
+
+#include "hostfs.h"
+
+#define BACKEND_VALUE_MAX 32768 /* a CPU list of every second of 8192 CPUs */
+
+struct backend {
+	const char *name;
+	/* Can this object be acted on here: 0, -ENOENT (absent, gone), -EOPNOTSUPP (kind not on this host or root). */
+	int (*probe)(const struct hostfs *fs, const char *object);
+	/* Current value, canonical, into buf. Length or -errno. */
+	int (*read)(const struct hostfs *fs, const char *object, char *buf, size_t size);
+	int (*write)(const struct hostfs *fs, const char *object, const char *value);
+	/* Whether two values mean the same (a list written otherwise, a rounded number). Pure. */
+	bool (*same)(const char *object, const char *a, const char *b);
+	/* The object ends with the QEMU process or its cgroup: undo at release may find it gone, which is success. */
+	bool ends_with_domain;
+};
+
+/* By name; NULL if this program has none of that name. The table is in backend.c. */
+const struct backend *backend_find(const char *name);
+
+extern const struct backend be_file, be_cgroup, be_thread, be_unit;

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What one domain XML says, as far as we care. libvirt prints it (hook, virsh dumpxml); a tenant may have
+ * written the metadata. The parser never fetches, expands entities or reads a DTD (a document with one is
+ * refused), and takes at most DOMAIN_XML_MAX bytes.
+ */
+#pragma once
+
+#include <libxml/tree.h>
+
+#include "err.h"
+#include "idset.h"
+
+#define DOMAIN_XML_MAX (4u << 20)
+#define DOMAIN_VCPUS_MAX 4096
+#define DOMAIN_IOTHREADS_MAX 1024
+#define DOMAIN_CELLS_MAX 64
+
+/* Things the owner wrote that suppress an attribute of the same meaning (contract, "What the XML says"). */
+enum domain_explicit {
+	DOMAIN_HAS_SHARES = 1 << 0,       /* <cputune><shares> */
+	DOMAIN_HAS_QUOTA = 1 << 1,        /* <quota>, <global_quota>, <emulator_quota>, <iothread_quota> > 0 */
+	DOMAIN_HAS_SCHED = 1 << 2,        /* <vcpusched>, <emulatorsched>, <iothreadsched> */
+	DOMAIN_HAS_EMULATORPIN = 1 << 3,
+	DOMAIN_HAS_IOTHREADPIN = 1 << 4,
+	DOMAIN_HAS_HUGEPAGES = 1 << 5,    /* <memoryBacking><hugepages> */
+	DOMAIN_HAS_MEMSOURCE = 1 << 6,    /* <source type=file|memfd> or <access mode=shared> */
+	DOMAIN_HAS_ALLOCATION = 1 << 7,   /* <allocation mode=...> */
+	DOMAIN_HAS_NUMATUNE = 1 << 8,     /* <numatune> with <memory> or <memnode> */
+	DOMAIN_HAS_VCPU_CPUSET = 1 << 9,
+	DOMAIN_HAS_PLACEMENT_AUTO = 1 << 10,
+	DOMAIN_HAS_MEMTUNE = 1 << 11,
+	DOMAIN_HAS_LAUNCH_SECURITY = 1 << 12, /* confidential guest */
+	DOMAIN_HAS_MEMORY_DEVICES = 1 << 13,  /* dimm, nvdimm, virtio-mem, ... */
+	DOMAIN_HAS_LOCKED = 1 << 14,
+	DOMAIN_HAS_NOSHAREPAGES = 1 << 15,
+};
+
+struct domain_hugepage {
+	uint64_t size;      /* bytes, 0: the host's default size */
+	struct idset cells; /* guest cells it is for; empty: all others */
+};
+
+struct domain_cell {
+	unsigned int id;
+	struct idset vcpus;
+	uint64_t memory; /* bytes */
+};
+
+struct domain_pin {
+	unsigned int id; /* vCPU or I/O thread */
+	struct idset cpus;
+};
+
+struct domain {
+	char *name;
+	char uuid[37];     /* lower case; "" if the XML has none (a file given to plan or check) */
+	int id;            /* libvirt's running number; -1 absent */
+	char *type;        /* "kvm", "qemu", ... */
+	char *arch;        /* os/type@arch, "" absent */
+	char *machine;
+	char *emulator;    /* devices/emulator, "" absent */
+	uint64_t memory;   /* bytes the guest has at start (<memory>, or <currentMemory> never: all is backed) */
+	unsigned int vcpus;      /* current: online at start */
+	unsigned int vcpus_max;
+	struct idset vcpu_cpuset; /* <vcpu cpuset=> */
+	struct domain_pin *vcpupin; unsigned int n_vcpupin;
+	struct domain_pin *iothreadpin; unsigned int n_iothreadpin;
+	struct idset emulatorpin;
+	unsigned int *iothreads; unsigned int n_iothreads; /* ids, ascending */
+	struct domain_cell *cells; unsigned int n_cells;
+	struct domain_hugepage *hugepages; unsigned int n_hugepages;
+	unsigned int threads;    /* guest topology threads per core, 0 absent */
+	struct idset numatune_nodes; /* <numatune><memory nodeset> */
+	char *numatune_mode;     /* "" absent */
+	unsigned int has;        /* enum domain_explicit */
+	xmlDoc *doc;             /* for rules' XPath; owned */
+	xmlNode *tune;           /* our element in the metadata, NULL: none; borrowed from doc */
+};
+
+/* text: len bytes. -EFBIG over DOMAIN_XML_MAX, -EBADMSG (place in e) if it is not a <domain>, -ENOMEM. */
+int domain_parse(const char *text, size_t len, struct domain *ret, struct err *e);
+void domain_fini(struct domain *d);

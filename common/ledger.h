@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The host ledger, /run/domtune/ledger: who holds what. One line per domain, one per shared object that was
+ * changed, one per huge page pool. Read and rewritten whole, by rename, under one flock on /run/domtune/lock,
+ * in prepare, started and release; never the place of per-domain detail (undo.h).
+ *
+ * A ledger of another boot is ignored, and it, plan/ and undo/ are emptied. Lines that are torn or edited are
+ * ignored. The ledger knows nothing about knobs.
+ */
+#pragma once
+
+#include "fold.h"
+#include "hostfs.h"
+
+#define LEDGER_LOCK_MS 1500 /* a holder works for well under 10 ms; libvirt waits for us without limit */
+
+enum claim_kind {
+	CLAIM_OURS,    /* tuned by us */
+	CLAIM_FOREIGN, /* pinned by its own XML or running before us: its CPUs are occupied */
+	CLAIM_OBSERVE, /* policy mode observe: decided, nothing held */
+};
+
+enum claim_phase { CLAIM_PREPARED, CLAIM_STARTED, CLAIM_STOPPED };
+
+struct claim_pages {
+	int node;
+	uint64_t size;  /* bytes per page; 0: ordinary memory, `count` is in bytes */
+	uint64_t count;
+};
+
+struct claim {
+	char uuid[37];
+	char *name;
+	enum claim_kind kind;
+	enum claim_phase phase;
+	uint64_t generation;    /* of this start; unique within a boot */
+	int pid; uint64_t pid_start;       /* QEMU; 0 not known yet */
+	int daemon; uint64_t daemon_start; /* the libvirtd that called prepare */
+	uint64_t since;         /* seconds since the epoch */
+	struct idset cpus;      /* nobody else's: dedicated vCPUs, idle siblings, isolated emulator */
+	struct idset floating;  /* shared CPUs it may use; for load figures */
+	unsigned int vcpus;     /* that float */
+	struct claim_pages *pages; unsigned int n_pages;
+};
+
+/* One host object that several domains may want different values of, e.g. a sysctl or a disk's scheduler. */
+struct shared_claim {
+	char uuid[37];
+	char *wanted;          /* "": nothing of its own, the object is only to keep its value (a dependant) */
+};
+
+struct shared {
+	char *knob, *target;   /* as in settings */
+	char *backend, *object; /* as in undo records */
+	enum fold fold; char *order; /* how the claims make one value (step.h) */
+	char *cause;           /* object of the same back end whose write may reset this one; "" none */
+	char *original;        /* before our first change */
+	char *written;         /* the last value we meant to write */
+	char *before;          /* what the object said when that write was recorded ahead */
+	char *readback;        /* what the object said after it; NULL: that write is not settled */
+	struct shared_claim *claims; unsigned int n_claims; /* 0: being put back */
+	uint64_t index;        /* of its line, while reading */
+};
+
+/* Huge pages of a pool that are used by others than our claims, as of the last time none of ours was in flight. */
+struct ledger_pool {
+	int node;
+	uint64_t size;
+	uint64_t others; /* pages */
+};
+
+struct ledger {
+	char boot_id[BOOT_ID_SIZE];
+	uint64_t next_generation;
+	bool foreign_read; /* domains running before us were looked up in this boot */
+	struct claim *claims; unsigned int n_claims, room; /* room: allocated */
+	struct shared *shared; unsigned int n_shared;
+	struct ledger_pool *pools; unsigned int n_pools;
+	unsigned int bad_lines; /* ignored when reading */
+	bool other_boot;        /* what was read was of another boot: ledger_write() empties plan/ and undo/ of it */
+	char *rest; size_t rest_len; /* lines that ledger_read_one() did not look into; written back as they were */
+};
+
+/*
+ * Create the state directories where missing (0755). A symlink or a file in the way, or a
+ * directory that is not root's (the caller's, under another root): -ELOOP, -ENOTDIR, -EPERM.
+ */
+int ledger_make_dirs(const struct hostfs *fs, struct err *e);
+
+/* Take the lock; waits up to LEDGER_LOCK_MS (-ETIMEDOUT). Returns a descriptor: closing it releases the lock. */
+int ledger_lock(const struct hostfs *fs, struct err *e);
+
+/* No ledger, or one of another boot: an empty one for this boot. Only -ENOMEM and I/O errors fail. */
+int ledger_read(const struct hostfs *fs, struct ledger *ret, struct err *e);
+/*
+ * The same with only this domain's claim in ret->claims; the other claims' lines are kept unread in ret->rest, which
+ * makes started, stopped and release as cheap with 1,000 domains as with one. Shared objects and pools are complete.
+ */
+int ledger_read_one(const struct hostfs *fs, const char *uuid, struct ledger *ret, struct err *e);
+/* The lock must be held. -ENOSPC and the like: the old ledger is as it was. */
+int ledger_write(const struct hostfs *fs, const struct ledger *l, struct err *e);
+void ledger_fini(struct ledger *l);
+
+struct claim *ledger_find(struct ledger *l, const char *uuid);
+/* A new, empty claim with the next generation, pid 0; -- replaces none: the caller has undone the old one. NULL: no memory. */
+struct claim *ledger_add(struct ledger *l, const char *uuid, const char *name);
+void ledger_remove(struct ledger *l, const char *uuid);
+int claim_add_pages(struct claim *c, int node, uint64_t size, uint64_t count);
+void claim_fini(struct claim *c);
+
+struct shared *ledger_find_shared(struct ledger *l, const char *backend, const char *object);
+struct shared *ledger_add_shared(struct ledger *l, const char *backend, const char *object);
+void ledger_remove_shared(struct ledger *l, struct shared *s);
+int shared_set_claim(struct shared *s, const char *uuid, const char *wanted); /* adds or replaces */
+void shared_drop_claim(struct shared *s, const char *uuid);
+
+/*
+ * Whether a claim's owner is dead, as the contract has it: pid and start time recorded and that process is
+ * gone; or none recorded, the libvirtd that called prepare is gone and /run/libvirt/qemu has no pid file for
+ * the name. thorough: also compare start times of pids that exist (a file read each); otherwise kill(pid, 0).
+ * Always false below another root than "/" unless `judge_root` (recover does).
+ */
+bool claim_is_dead(const struct hostfs *fs, const struct claim *c, bool thorough, bool judge_root);
+
+/*
+ * Whether any claim looks dead: for the hook, at every phase. A scan of the text that parses nothing else: kill(pid, 0)
+ * for every claim with a pid, and a thorough look at LEDGER_LOOK of the others' and their own start times per call,
+ * another window each time. Also true for a ledger of another boot (there is something to remove). False without a
+ * ledger and below another root than "/".
+ */
+#define LEDGER_LOOK 32
+bool ledger_has_dead(const struct hostfs *fs);
+
+const char *claim_kind_name(enum claim_kind k);   /* "ours", "foreign", "observe" */
+const char *claim_phase_name(enum claim_phase p); /* "prepared", "started", "stopped" */
+int claim_phase_parse(const char *text, enum claim_phase *ret); /* -EINVAL */

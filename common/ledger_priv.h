@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Between ledger.c (what it says) and ledger_file.c (where it is kept). */
+#pragma once
+
+#include "ledger.h"
+#include "sbuf.h"
+
+#define LEDGER_FORMAT "1"
+
+/* Whether an open file is a regular one that only root (or the caller) can write: 0, -EPERM, -EINVAL. */
+int ledger_check_file(int fd);
+
+/* All of it as lines of text. Returns 0 or -ENOMEM. */
+int ledger_print(const struct ledger *l, struct sbuf *b);
+
+/* The first line: whether it is a ledger of this format and boot; advances *pos. */
+bool ledger_take_head(char **pos, const char *boot_id, struct ledger *l);
+
+/* The lines after it; text is modified. Bad ones are counted. Returns 0 or -ENOMEM. */
+int ledger_parse(char *text, struct ledger *l);
+
+/* Room for so many claims in an empty ledger. Returns 0 or -ENOMEM. */
+int ledger_reserve(struct ledger *l, unsigned int claims);

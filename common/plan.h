@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The one plan of a start: what will be set where, and why; what is left undone, and why. Made by plan_make()
+ * (pure), shown by the tool, kept in undo/UUID, carried out by wrapper and `apply`. A renderer never decides.
+ */
+#pragma once
+
+#include "intent.h"
+#include "place.h"
+#include "record.h"
+
+enum stage { STAGE_PREPARE, STAGE_EXEC, STAGE_STARTED, STAGE_DEFINITION };
+const char *stage_name(enum stage s);
+
+struct setting {
+	char *knob;    /* "cpu.policy", or "sysctl" */
+	char *target;  /* "vcpu0", "iothread1", "node0", "net.core.rmem_max", "" */
+	enum stage stage;
+	char *value;   /* "2", "0-3,8", "1024", "2M" */
+	char *current; /* what the host says now, "" not known at planning time */
+	char *source;  /* "domain", "annotation", "profile NAME", "rule N", "default", "limit", "policy" */
+	char *why;     /* one clause, no full stop */
+};
+
+struct skipped {
+	char *knob, *target, *why;
+};
+
+/* What the wrapper needs to know of the emulator, from definition and libvirt's capability cache. */
+struct plan_wrapper {
+	bool present;          /* the domain's <emulator> is our wrapper */
+	char *emulator;        /* the real emulator's path; "" unknown: the wrapper looks by its base name */
+	unsigned int qemu;     /* version * 1000: 7.2.22 is 7002022; 0 unknown */
+};
+
+struct plan {
+	char uuid[37];
+	char *name;
+	int id;                     /* libvirt's running number, -1 */
+	char *profile;              /* "" none */
+	enum profile_source profile_source;
+	bool fail;                  /* on-error="fail" */
+	bool observe;
+	char *refused;              /* NULL: not refused; else one line */
+	struct plan_wrapper wrapper;
+	struct placement placement;
+	uint64_t memory;            /* bytes of guest RAM */
+	struct setting *settings; size_t n_settings;
+	struct skipped *skipped; size_t n_skipped;
+	struct msgs warnings;
+};
+
+struct plan_inputs {
+	const struct domain *domain;
+	const struct intent *intent;
+	const struct policy *policy;
+	const struct host *host;
+	const struct ledger *ledger;     /* claims of living domains, dead ones already removed */
+	struct plan_wrapper wrapper;     /* borrowed strings */
+	bool running;                    /* adopt: exec-stage settings are skipped with that reason */
+};
+
+/* Pure. The same inputs give the same plan. Only -ENOMEM is an error. */
+int plan_make(const struct plan_inputs *in, struct plan *ret);
+void plan_fini(struct plan *p);
+
+/* Whether anything would be done or held for this domain at all. */
+bool plan_is_empty(const struct plan *p);
+
+int plan_add_setting(struct plan *p, const char *knob, const char *target, enum stage stage, const char *value,
+		     const char *source, const char *why);
+int plan_add_skipped(struct plan *p, const char *knob, const char *target, const char *why);
+
+/* As records (undo.h) and back. plan_take_record returns 1 if the record was one of a plan's, else 0, -ENOMEM. */
+void plan_put_records(const struct plan *p, struct sbuf *b);
+int plan_take_record(struct plan *p, const struct record *r);
+
+/* The claim that this plan makes in the ledger: CPUs, floating, pages. Returns 0 or -ENOMEM. */
+int plan_fill_claim(const struct plan *p, struct claim *c);

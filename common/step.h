@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Steps: which host objects a setting is made of. One table (step.c) maps a setting's knob to rows of (back
+ * end, object template, fold, what it resets); expansion needs the running domain's threads and groups, which
+ * the caller has looked up, and is otherwise pure. Later issues add rows.
+ */
+#pragma once
+
+#include "cgroup.h"
+#include "fold.h"
+#include "plan.h"
+
+#define STEP_RUN_THREADS_MAX 8192
+
+enum run_thread_kind { RUN_VCPU, RUN_IOTHREAD, RUN_EMULATOR };
+
+struct run_thread {
+	int tid;
+	uint64_t start;
+	enum run_thread_kind kind;
+	unsigned int number; /* of the vCPU or I/O thread */
+	struct cgroup_paths *groups; /* of this kind and number; shared between threads, owned by struct run */
+};
+
+/* A running domain, looked up from /run/libvirt/qemu/NAME.pid and /proc (run.c). */
+struct run {
+	int pid;
+	uint64_t start;
+	struct run_thread *threads; unsigned int n_threads;
+	struct cgroup_paths **groups; unsigned int n_groups;
+	/* See cgroup_domain_group(); "" also where libvirt made no group for the domain: what its threads are in
+	   then is somebody else's. */
+	char domain_group[CGROUP_CONTROLLER_MAX][1024];
+	char scope[1024];             /* systemd scope, "" none */
+	struct cgroup_layout layout;
+	unsigned int kernel;          /* as host.kernel */
+	uint64_t period_us;           /* CPU bandwidth period of the domain's group; 100000 where it is not known */
+};
+
+/* -ESRCH: no pid file or no such process; -EINVAL: its threads cannot be told apart (no debug-threads). */
+int run_find(const struct hostfs *fs, const char *name, struct run *ret, struct err *e);
+void run_fini(struct run *r);
+
+struct step {
+	const struct setting *setting; /* borrowed */
+	const char *backend;
+	char *object;
+	char *value;          /* in the back end's spelling */
+	enum fold fold;       /* FOLD_NONE: the domain's own object */
+	const char *order;    /* with FOLD_STRONGEST */
+	unsigned int group;   /* steps of one group belong together: the cause is first, its dependants follow */
+	bool is_dependant;    /* the cause's write may reset it: original read before the cause is written,
+	                         written after it; undo: cause, then dependants, then all are read once more */
+	bool restore_only;    /* a dependant that is to keep its present value (a thread affinity that a cpuset
+	                         write would erase before Linux 6.2) */
+};
+
+struct steps {
+	struct step *s; unsigned int n;
+	struct msgs warnings;
+};
+
+/*
+ * Expand the settings of one stage. run may be NULL (STAGE_PREPARE). Settings that find no object (no such
+ * controller, thread gone) are added to p->skipped with the reason. Returns 0 or -ENOMEM.
+ */
+int steps_make(struct plan *p, enum stage stage, const struct run *run, struct steps *ret);
+void steps_fini(struct steps *s);

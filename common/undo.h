@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The domain's ledger, /run/domtune/undo/UUID (0600): the plan of this start and, appended line by line, what
+ * was done of it. Written whole by `decide` (rename), then only appended to, with one write(2) per record, by
+ * the process that acts; removed after release.
+ *
+ *   head    format version, boot id, generation, uuid, name, profile, mode, ...
+ *   place, vcpu, iothread, set, skip, warn     the plan (plan.h), for apply and `status`
+ *   phase   prepared | started | stopped
+ *   intent  step number, knob, target, backend, object, original, wanted      before the object is touched
+ *   done    step number, read-back
+ *   left    step number, errno, why            refused or failed: the object is as it was
+ *   exec    knob, target, effective, why       what the wrapper made of it, read from the running QEMU
+ *   undone  step number, result                "restored", "gone", "changed by somebody else (VALUE), left"
+ *
+ * A record without done or left is settled by reading the object. Generation: `decide` replaces the file for a
+ * new start, so a worker that outlived its start finds its open descriptor unlinked (st_nlink 0) or a later
+ * phase record behind its own: undo_still_current().
+ */
+#pragma once
+
+#include "ledger.h"
+#include "plan.h"
+
+enum undo_state { UNDO_INTENT, UNDO_DONE, UNDO_LEFT, UNDO_UNDONE };
+
+struct undo_step {
+	unsigned int number;     /* 1.. in the order written */
+	char *knob, *target;
+	char *backend, *object;
+	char *original, *wanted;
+	char *readback;          /* UNDO_DONE: what the object said after the write */
+	char *why;               /* UNDO_LEFT, UNDO_UNDONE */
+	int code;                /* UNDO_LEFT: errno */
+	enum undo_state state;
+	bool shared;             /* original and restore are the host ledger's business */
+};
+
+struct undo_exec {
+	char *knob, *target, *effective, *why;
+	bool ok;
+};
+
+struct undo {
+	int fd;                  /* open for appending, -1: read only */
+	char boot_id[BOOT_ID_SIZE];
+	uint64_t generation;
+	struct plan plan;        /* as decided */
+	enum claim_phase phase;
+	uint64_t since;          /* of the phase CLAIM_STARTED, else of prepare */
+	struct undo_step *steps; unsigned int n_steps;
+	struct undo_exec *execs; unsigned int n_execs;
+	unsigned int bad_lines;
+};
+
+/* Write the file anew for a start. generation from the ledger. */
+int undo_create(const struct hostfs *fs, const struct plan *p, uint64_t generation, struct err *e);
+
+/* Read it; writable: keep it open for appending. -ENOENT: none; -ESTALE: of another boot; -EBADMSG: no head. */
+int undo_open(const struct hostfs *fs, const char *uuid, bool writable, struct undo *ret, struct err *e);
+void undo_fini(struct undo *u);
+
+/* Whether this start is still the current one; to be asked before each write to the host. */
+bool undo_still_current(struct undo *u);
+
+int undo_set_phase(struct undo *u, enum claim_phase phase);
+/* Write-ahead; returns the step's number (> 0). The step is added to u->steps. */
+int undo_intent(struct undo *u, const char *knob, const char *target, const char *backend, const char *object,
+		const char *original, const char *wanted, bool shared);
+int undo_done(struct undo *u, unsigned int number, const char *readback);
+int undo_left(struct undo *u, unsigned int number, int code, const char *why);
+int undo_exec_result(struct undo *u, const char *knob, const char *target, bool ok, const char *effective, const char *why);
+int undo_undone(struct undo *u, unsigned int number, const char *result);
+int undo_remove(const struct hostfs *fs, const char *uuid); /* undo/UUID and plan/UUID */

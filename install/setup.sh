@@ -1,0 +1,140 @@
+#!/bin/sh
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What `make install` and `make uninstall` do beyond copying files: the hook's place, AppArmor, libvirtd's list
+# of hooks. Everything here can be run again at any time.
+#
+#   usage: setup.sh install|uninstall HOOK-PROGRAM LIBEXECDIR SYSCONFDIR [DESTDIR]
+#
+# With DESTDIR only the hook file is placed: rules and daemons belong to the machine that unpacks the package.
+set -eu
+
+verb=$1 program=$2 libexec=$3 sysconf=$4 dest=${5:-}
+helpers=$libexec/domtune
+hooks=$dest$sysconf/libvirt/hooks
+begin='# domtune begin' end='# domtune end'
+# In the hook program; tells our file from somebody else's.
+marker=DOMTUNE-HOOK-MARKER-urn:domtune:1
+
+say() { echo "domtune: $*"; }
+is_ours() { [ -f "$1" ] && grep -qaF "$marker" "$1"; }
+
+# The hook is `qemu` where that is free or ours, else one of the scripts in qemu.d; never over a foreign file.
+install_hook() {
+	mkdir -p "$hooks"
+	if [ ! -e "$hooks/qemu" ] && [ ! -L "$hooks/qemu" ] || is_ours "$hooks/qemu"; then
+		place "$hooks/qemu"
+		if is_ours "$hooks/qemu.d/50-domtune"; then rm -f "$hooks/qemu.d/50-domtune"; fi
+	else
+		mkdir -p "$hooks/qemu.d"
+		if [ -e "$hooks/qemu.d/50-domtune" ] && ! is_ours "$hooks/qemu.d/50-domtune"; then
+			say "$hooks/qemu.d/50-domtune is not ours: left, the hook is not installed" >&2
+			return 1
+		fi
+		place "$hooks/qemu.d/50-domtune"
+		say "$hooks/qemu is somebody else's: installed as $hooks/qemu.d/50-domtune"
+	fi
+}
+
+# By rename: libvirtd may be running the old one.
+place() {
+	cp "$program" "$1.domtune-new"
+	chmod 0755 "$1.domtune-new"
+	mv -f "$1.domtune-new" "$1"
+}
+
+remove_hook() {
+	for file in "$hooks/qemu" "$hooks/qemu.d/50-domtune"; do
+		if is_ours "$file"; then rm -f "$file"; fi
+	done
+	rmdir "$hooks/qemu.d" 2>/dev/null || :
+}
+
+# Replace (or with empty standard input remove) our marked lines in an administrator's file.
+marked_lines() {
+	new=$(mktemp "$1.XXXXXX")
+	sed "/^$begin\$/,/^$end\$/d" "$1" >"$new"
+	block=$(cat)
+	if [ -n "$block" ]; then printf '%s\n%s\n%s\n' "$begin" "$block" "$end" >>"$new"; fi
+	chmod --reference="$1" "$new"
+	if cmp -s "$1" "$new"; then rm -f "$new"; else mv -f "$new" "$1"; fi
+}
+
+# libvirtd's own profile: it probes the wrapper, and the hook runs our helpers (the hook itself has a rule of
+# libvirt's). The exact path of a wrapper beats the glob.
+daemon_rules() {
+	cat <<-RULES
+	  $helpers/decide rix,
+	  $helpers/apply rix,
+	  $helpers/qemu-system-* PUxr,
+	  $helpers/qemu-kvm PUxr,
+	RULES
+}
+
+# The guests' profiles: the wrapper becomes QEMU in the same profile, reads its plan and the nodes' pools; "/" is
+# what AppArmor calls a hugetlb memfd, which is truncated to its size (seen on Debian 12 and 13).
+guest_rules() {
+	cat <<-RULES
+	  $helpers/qemu-system-* rmix,
+	  $helpers/qemu-kvm rmix,
+	  /run/domtune/ r,
+	  /run/domtune/** r,
+	  /etc/domtune/ r,
+	  /etc/domtune/** r,
+	  /sys/devices/system/node/ r,
+	  /sys/devices/system/node/** r,
+	  / rw,
+	RULES
+}
+
+apparmor() {
+	base=$sysconf/apparmor.d
+	[ -d "$base" ] || return 0
+	for profile in usr.sbin.libvirtd usr.sbin.virtqemud; do
+		[ -f "$base/$profile" ] || continue
+		mkdir -p "$base/local"
+		[ -e "$base/local/$profile" ] || : >"$base/local/$profile"
+		{ [ "$verb" = uninstall ] || daemon_rules; } | marked_lines "$base/local/$profile"
+	done
+	abstraction=$base/abstractions/libvirt-qemu
+	if [ -f "$abstraction" ]; then
+		if grep -q 'libvirt-qemu\.d' "$abstraction"; then
+			mkdir -p "$abstraction.d"
+			if [ "$verb" = install ]; then guest_rules >"$abstraction.d/domtune"; else rm -f "$abstraction.d/domtune"; fi
+		elif grep -q 'local/abstractions/libvirt-qemu' "$abstraction"; then
+			mkdir -p "$base/local/abstractions"
+			[ -e "$base/local/abstractions/libvirt-qemu" ] || : >"$base/local/abstractions/libvirt-qemu"
+			{ [ "$verb" = uninstall ] || guest_rules; } | marked_lines "$base/local/abstractions/libvirt-qemu"
+		else
+			say "$abstraction includes no local rules: see README, AppArmor" >&2
+		fi
+	fi
+	# A profile that is loaded is loaded anew; guests get theirs at their next start.
+	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
+		for profile in usr.sbin.libvirtd usr.sbin.virtqemud; do
+			name=${profile##*.}
+			if [ -f "$base/$profile" ] && grep -q "^\(/usr/sbin/\)\?$name " /sys/kernel/security/apparmor/profiles 2>/dev/null; then
+				apparmor_parser -r "$base/$profile" || say "cannot load $base/$profile" >&2
+			fi
+		done
+	fi
+}
+
+# libvirtd looks for hooks when it starts and when it is told to reload.
+reload() {
+	[ -d /run/systemd/system ] || return 0
+	for unit in libvirtd virtqemud; do
+		if systemctl -q is-active "$unit.service" 2>/dev/null; then
+			systemctl reload "$unit.service" || say "cannot reload $unit: reload it by hand" >&2
+		fi
+	done
+}
+
+case $verb in
+install) install_hook ;;
+uninstall) remove_hook ;;
+*) echo "usage: setup.sh install|uninstall HOOK-PROGRAM LIBEXECDIR SYSCONFDIR [DESTDIR]" >&2 && exit 2 ;;
+esac
+if [ -z "$dest" ]; then
+	apparmor
+	reload
+fi

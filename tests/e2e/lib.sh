@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# For end-to-end tests: TAP, guests, and the kernel's own view of them. Runs on a host where domtune is installed and
+# libvirtd runs: a private one (tests/private-host) or the lab's (tests/lab).
+set -u
+
+: "${TAP_STATE:=/tmp/tap-state}"
+images=/var/lib/libvirt/images
+
+# --- TAP ---------------------------------------------------------------------------------------------------------
+tap() { # tap STATUS DESCRIPTION
+	local n
+	n=$(($(cat "$TAP_STATE" 2>/dev/null || echo 0) + 1))
+	echo $n >"$TAP_STATE"
+	[ "$1" = 0 ] && echo "ok $n - $2" || echo "not ok $n - $2"
+}
+comment() { sed 's/^/# /'; }
+ok() { # ok DESCRIPTION COMMAND...
+	local what=$1 out
+	shift
+	if out=$("$@" 2>&1); then tap 0 "$what"; else
+		tap 1 "$what"
+		printf '%s\n' "command: $*" "$out" | comment
+	fi
+}
+not_ok() { # the command must fail
+	local what=$1 out
+	shift
+	if out=$("$@" 2>&1); then
+		tap 1 "$what"
+		printf '%s\n' "succeeded: $*" "$out" | comment
+	else tap 0 "$what"; fi
+}
+is() { # is DESCRIPTION GOT WANTED
+	if [ "$2" = "$3" ]; then tap 0 "$1"; else
+		tap 1 "$1"
+		printf '%s\n' "     got: $2" "  wanted: $3" | comment
+	fi
+}
+like() { # like DESCRIPTION GOT EXTENDED-REGULAR-EXPRESSION
+	if printf '%s\n' "$2" | grep -qE -- "$3"; then tap 0 "$1"; else
+		tap 1 "$1"
+		printf '%s\n' "     got: $2" "    like: $3" | comment
+	fi
+}
+skip() { # skip DESCRIPTION WHY
+	tap 0 "$1 # SKIP $2"
+}
+
+# Wait until a command succeeds, for at most 60 s: a bound, not a measurement.
+wait_for() {
+	local _
+	for _ in $(seq 600); do
+		"$@" >/dev/null 2>&1 && return 0
+		sleep 0.1
+	done
+	echo "waited in vain for: $*" | comment
+	return 1
+}
+
+# --- the host ----------------------------------------------------------------------------------------------------
+domtune_log() { # what domtune has logged so far
+	if [ "${DOMTUNE_HOST:-}" = private ]; then cat /var/log/syslog-private; else journalctl -q -o cat -t domtune; fi
+}
+pages() { # pages NODE nr|free [KIB]
+	cat "/sys/devices/system/node/node$1/hugepages/hugepages-${3:-2048}kB/$2_hugepages"
+}
+set_pages() { echo "$2" >"/sys/devices/system/node/node$1/hugepages/hugepages-${3:-2048}kB/nr_hugepages"; }
+expand() { # expand CPULIST: one number a line
+	local part
+	for part in ${1//,/ }; do seq "${part%-*}" "${part#*-}"; done
+}
+online=$(cat /sys/devices/system/cpu/online)
+# The contract's default: the core of the lowest online CPU, none on a one-core host.
+reserved=$(cat /sys/devices/system/cpu/cpu0/topology/thread_siblings_list)
+[ "$(expand "$reserved" | wc -l)" != "$(expand "$online" | wc -l)" ] || reserved=
+
+# Everything that domtune could have changed and must have put back.
+host_state() {
+	grep -H . /sys/devices/system/node/node*/hugepages/*/{nr,free}_hugepages
+	grep -H . /proc/sys/net/core/{r,w}mem_max 2>/dev/null
+	find /run/domtune -type f ! -path '*/cache/*' ! -name lock ! -name ledger 2>/dev/null | sort
+	# The ledger may exist, but holds nobody.
+	grep -cE '^(claim|shared)' /run/domtune/ledger 2>/dev/null || :
+	for dir in /sys/fs/cgroup/machine.slice /sys/fs/cgroup/cpuset/machine /sys/fs/cgroup/cpu/machine; do
+		for file in "$dir"/cpuset.{cpus,mems} "$dir"/cpu.{shares,weight,max,cfs_quota_us}; do
+			if [ -r "$file" ]; then echo "$file $(cat "$file")"; fi
+		done
+	done
+	return 0
+}
+
+# --- guests ------------------------------------------------------------------------------------------------------
+wrapper=/usr/libexec/domtune/qemu-system-x86_64
+uuid_of() { echo -n "$1" | md5sum | sed -E 's/^(.{8})(.{4})(.{4})(.{4})(.{12}).*/\1-\2-\3-\4-\5/'; }
+
+# guest NAME [vcpus=N] [memory=MIB] [tune=XML] [wrap=yes|no] [iothreads=N] [type=qemu|kvm] [top=XML] [devices=XML] [disk=PATH]:
+# print a definition. Its payload prints "guest up" on the serial port, then waits for the power button.
+guest() {
+	local name=$1 vcpus=1 memory=64 tune='' wrap=yes iothreads=0 type=qemu top='' devices='' disk=$images/$1.img emulator
+	shift
+	local "$@"
+	emulator=$wrapper
+	[ "$wrap" = yes ] || emulator=/usr/bin/qemu-system-x86_64
+	cat <<-XML
+		<domain type='$type'>
+		  <name>$name</name>
+		  <uuid>$(uuid_of "$name")</uuid>
+		  ${tune:+<metadata>${tune/<tune/<tune xmlns='urn:domtune:1'}</metadata>}
+		  <memory unit='MiB'>$memory</memory>
+		  <vcpu>$vcpus</vcpu>
+		  $([ "$iothreads" = 0 ] || echo "<iothreads>$iothreads</iothreads>")
+		  $top
+		  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+		  <features><acpi/></features>
+		  <on_reboot>restart</on_reboot>
+		  <devices>
+		    <emulator>$emulator</emulator>
+		    <disk type='file' device='disk'>
+		      <driver name='qemu' type='qcow2'/><source file='$disk'/><target dev='vda' bus='virtio'/>
+		    </disk>
+		    <controller type='usb' model='none'/>
+		    <memballoon model='none'/>
+		    <serial type='file'><source path='/var/log/libvirt/qemu/$name-serial.log'/></serial>
+		    $devices
+		  </devices>
+		</domain>
+	XML
+}
+# define the same, and make its disk.
+define() {
+	local xml
+	xml=$(mktemp)
+	guest "$@" >"$xml"
+	make_disk "$images/$1.img"
+	virsh -q define "$xml"
+	rm -f "$xml"
+}
+make_disk() {
+	[ -e "$1" ] && return
+	qemu-img convert -q -f raw -O qcow2 "${BOOT_IMAGE:-/tmp/boot.img}" "$1"
+	chmod 0666 "$1"
+}
+undefine() {
+	virsh -q destroy "$1" >/dev/null 2>&1
+	virsh -q undefine --managed-save "$1" >/dev/null 2>&1
+	rm -f "$images/$1.img" "/var/log/libvirt/qemu/$1-serial.log"
+}
+start() { virsh -q start "$1"; }
+is_up() { grep -q 'guest up' "/var/log/libvirt/qemu/$1-serial.log"; }
+is_off() { [ "$(virsh domstate "$1" 2>/dev/null | head -n 1)" = 'shut off' ]; }
+pid_of() { cat "/run/libvirt/qemu/$1.pid"; }
+tids() { # tids NAME COMM-PREFIX
+	local task
+	for task in /proc/"$(pid_of "$1")"/task/*; do
+		case $(cat "$task/comm") in "$2"*) echo "${task##*/}" ;; esac
+	done
+}
+vcpu_tid() { tids "$1" "CPU $2/"; }
+affinity() { awk '/^Cpus_allowed_list/ { print $2 }' "/proc/$1/status"; }
+# The control file of a thread's group: group_file TID CONTROLLER FILE [up]; up: of the group above.
+group_file() {
+	local line path
+	line=$(grep -E "^[0-9]+:([a-z_,]*,)?$2(,[a-z_,]*)?:" "/proc/$1/cgroup")
+	if [ -n "$line" ]; then path=/sys/fs/cgroup/$2${line#*:*:}; else
+		line=$(grep '^0::' "/proc/$1/cgroup")
+		path=/sys/fs/cgroup${line#0::}
+	fi
+	[ "${4:-}" != up ] || path=${path%/*}
+	echo "$path/$3"
+}
+cpuset_of() { # what the kernel lets the thread's group use
+	local file
+	file=$(group_file "$1" cpuset cpuset.cpus.effective)
+	[ -r "$file" ] || file=$(group_file "$1" cpuset cpuset.effective_cpus)
+	cat "$file"
+}
+is_v2() { [ -e /sys/fs/cgroup/cgroup.controllers ]; }
+json() { # json FILE-OR-"-" PYTHON-EXPRESSION on d
+	python3 -c 'import json,sys; d=json.load(sys.stdin); print(eval(sys.argv[1]))' "$2" <"$1"
+}
+state_files() { find /run/domtune -name "*$(uuid_of "$1")*"; }

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# libvirtd restarts under running guests: reconnect.
+
+before=$(host_state)
+restart_libvirtd() {
+	if [ "${DOMTUNE_HOST:-}" = private ]; then
+		kill "$(cat /run/libvirtd.pid)"
+		wait_for test ! -e /run/libvirtd.pid
+		[ -z "${1:-}" ] || "$1"
+		/usr/sbin/libvirtd -d -p /run/libvirtd.pid </dev/null
+	else
+		systemctl stop libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd.service 2>/dev/null
+		[ -z "${1:-}" ] || "$1"
+		systemctl start libvirtd.service
+	fi
+	wait_for virsh -q list
+}
+
+define rec1 tune="<tune profile='latency'/>"
+start rec1
+cpu=$(affinity "$(vcpu_tid rec1 0)")
+restart_libvirtd
+is 'restart: the guest is still there' "$(virsh domstate rec1 | head -n 1)" running
+is 'restart: still placed' "$(affinity "$(vcpu_tid rec1 0)")" "$cpu"
+ok 'restart: verify agrees' domtune verify rec1
+
+# what was lost is repaired
+taskset -pc "$(expand "$online" | head -n 1)" "$(vcpu_tid rec1 0)" >/dev/null
+restart_libvirtd
+is 'restart: repaired' "$(affinity "$(vcpu_tid rec1 0)")" "$cpu"
+ok 'destroy' virsh -q destroy rec1
+is 'no state left' "$(state_files rec1)" ''
+
+# a guest that was running before domtune was installed
+mv /etc/libvirt/hooks/qemu /tmp/hook.away
+restart_libvirtd
+start rec1
+is 'without the hook: not placed' "$(affinity "$(vcpu_tid rec1 0)")" "$online"
+put_back() { mv /tmp/hook.away /etc/libvirt/hooks/qemu; }
+restart_libvirtd put_back
+is 'hook installed: the guest is still there' "$(virsh domstate rec1 | head -n 1)" running
+ok 'hook installed: adopted' wait_for test -n "$(state_files rec1)"
+ok 'adopted: destroy' virsh -q destroy rec1
+is 'adopted: no state left' "$(state_files rec1)" ''
+
+# the guest ends while libvirtd is down: no release ever comes for it by itself
+start rec1
+ends() { kill -9 "$(pid_of rec1)"; sleep 0.5; }
+restart_libvirtd ends
+wait_for is_off rec1
+define rec2
+start rec2
+is 'a guest that ended unseen: its claim is gone' "$(state_files rec1)" ''
+virsh -q destroy rec2
+
+undefine rec1
+undefine rec2
+is 'at the end the host is as it was' "$(host_state)" "$before"
