@@ -7,7 +7,8 @@
  * What cannot be read is unknown, never 0: an unknown amount of memory does not limit, an unknown distance
  * is 10 to the node itself and 20 to others, CPUs of unknown node belong to the only node or to none. Files
  * that contradict each other are settled in favour of "online" and of the smaller group; each such case and
- * each class of missing file is at most one warning.
+ * each class of missing file is at most one warning (none for what many hosts lack: dies, clusters, L3 caches,
+ * package numbers, kinds of cores).
  */
 #pragma once
 
@@ -25,9 +26,9 @@ struct host_cpu {
 	int package;    /* physical_package_id, -1 unknown */
 	int die, cluster; /* group indices 0.. over the host, -1 unknown */
 	int l3;         /* group index 0.. over the host, -1 unknown */
-	int kind;       /* 0: the fastest kind of core, 1: the next, ...: by cpu_capacity, acpi_cppc/highest_perf
-	                   or cpufreq/cpuinfo_max_freq; all 0 where the kinds are not known. Differences under 20 %
-	                   of the maximum (favoured cores of one kind) do not make a new kind. */
+	int kind;       /* 0: the fastest kind of core, 1: the next, ...: by cpu_capacity, cpufreq/cpuinfo_max_freq
+	                   or acpi_cppc/highest_perf; all 0 where the kinds are not known. A new kind begins where
+	                   neighbouring values differ by 10 % of the maximum or more (see host.c). */
 };
 
 struct host_pool {
@@ -40,7 +41,7 @@ struct host_node {
 	int id;
 	struct idset cpus;       /* online ones */
 	uint64_t mem_total;      /* bytes, HOST_UNKNOWN */
-	uint64_t mem_free;       /* bytes a new guest could get: MemFree + Inactive(file) + SReclaimable */
+	uint64_t mem_free;       /* what a new guest could get: MemFree + Inactive(file) + SReclaimable; HOST_UNKNOWN */
 	bool holds_guests;       /* has CPUs and memory (or memory is unknown): guest RAM may go there by default */
 	struct host_pool pools[HOST_POOLS_MAX];
 	unsigned int n_pools;
