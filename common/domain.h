@@ -24,7 +24,7 @@ enum domain_explicit {
 	DOMAIN_HAS_EMULATORPIN = 1 << 3,
 	DOMAIN_HAS_IOTHREADPIN = 1 << 4,
 	DOMAIN_HAS_HUGEPAGES = 1 << 5,    /* <memoryBacking><hugepages> */
-	DOMAIN_HAS_MEMSOURCE = 1 << 6,    /* <source type=file|memfd> or <access mode=shared> */
+	DOMAIN_HAS_MEMSOURCE = 1 << 6,    /* <source type=file|memfd>, <access mode=shared>, <cell memAccess=shared> */
 	DOMAIN_HAS_ALLOCATION = 1 << 7,   /* <allocation mode=...> */
 	DOMAIN_HAS_NUMATUNE = 1 << 8,     /* <numatune> with <memory> or <memnode> */
 	DOMAIN_HAS_VCPU_CPUSET = 1 << 9,
@@ -60,9 +60,10 @@ struct domain {
 	char *arch;        /* os/type@arch, "" absent */
 	char *machine;
 	char *emulator;    /* devices/emulator, "" absent */
-	uint64_t memory;   /* bytes the guest has at start (<memory>, or <currentMemory> never: all is backed) */
+	uint64_t memory;   /* bytes: <memory>, never <currentMemory>, since all is backed; 0 unknown */
 	unsigned int vcpus;      /* current: online at start */
 	unsigned int vcpus_max;
+	struct idset vcpus_online; /* which: 0..vcpus-1, but for a <vcpus> list that says otherwise */
 	struct idset vcpu_cpuset; /* <vcpu cpuset=> */
 	struct domain_pin *vcpupin; unsigned int n_vcpupin;
 	struct domain_pin *iothreadpin; unsigned int n_iothreadpin;
@@ -71,13 +72,19 @@ struct domain {
 	struct domain_cell *cells; unsigned int n_cells;
 	struct domain_hugepage *hugepages; unsigned int n_hugepages;
 	unsigned int threads;    /* guest topology threads per core, 0 absent */
-	struct idset numatune_nodes; /* <numatune><memory nodeset> */
-	char *numatune_mode;     /* "" absent */
+	struct idset numatune_nodes; /* <numatune><memory nodeset>, without one the union of <memnode nodeset> */
+	char *numatune_mode;     /* of <memory>, else of the first <memnode>; libvirt's default "strict"; "" absent */
 	unsigned int has;        /* enum domain_explicit */
 	xmlDoc *doc;             /* for rules' XPath; owned */
 	xmlNode *tune;           /* our element in the metadata, NULL: none; borrowed from doc */
 };
 
-/* text: len bytes. -EFBIG over DOMAIN_XML_MAX, -EBADMSG (place in e) if it is not a <domain>, -ENOMEM. */
+/*
+ * text: len bytes. -EFBIG over DOMAIN_XML_MAX, -EBADMSG (place in e) if it is not a <domain> or exceeds one of
+ * DOMAIN_*_MAX, -ENOMEM. On failure *ret is all zero. A list or number that libvirt would not have printed is
+ * taken as absent. libvirt's status files (/run/libvirt/qemu/NAME.xml) are understood too.
+ */
 int domain_parse(const char *text, size_t len, struct domain *ret, struct err *e);
+/* The same; *ret_pid is the process of a status file, 0 if the text is a plain domain. doc's root is the <domain>. */
+int domain_parse_status(const char *text, size_t len, struct domain *ret, int *ret_pid, struct err *e);
 void domain_fini(struct domain *d);

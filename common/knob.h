@@ -91,6 +91,6 @@ int knob_allowed(enum knob_id id, char *buf, size_t size);
 
 #define KNOB_NAME_MAX 63 /* of KNOB_FORM_NAME */
 
-/* Text from outside as a message may quote it: control characters as "?", cut with "..." at a character. Returns buf. */
+/* Text from outside as a message may quote it: control characters as "?", cut with "..." between characters. */
 #define KNOB_SHOW_SIZE 84
 const char *knob_show(const char *text, char buf[KNOB_SHOW_SIZE]);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Between domain.c and domain_tune.c. */
+#pragma once
+
+#include "domain.h"
+
+/* Values. -ENOENT: absent; -EINVAL, -ERANGE. Trims `text` in place. */
+int domain_number(char *text, uint64_t max, uint64_t *ret);
+int domain_attr_number(const xmlNode *n, const char *name, uint64_t max, uint64_t *ret);
+int domain_attr_set(const xmlNode *n, const char *name, struct idset *ret);
+bool domain_attr_is(const xmlNode *n, const char *name, const char *value);
+/* A number in libvirt's units (NULL or "": KiB), in bytes. -EINVAL. */
+int domain_scaled(char *text, const char *unit, uint64_t *ret);
+
+/* Handlers of elements: 0, -EBADMSG with e filled, -ENOMEM. */
+int domain_on_vcpus(struct domain *d, const xmlNode *n, struct err *e);
+int domain_on_iothreads(struct domain *d, const xmlNode *n, struct err *e);
+int domain_on_iothreadids(struct domain *d, const xmlNode *n, struct err *e);
+int domain_on_cputune(struct domain *d, const xmlNode *n, struct err *e);
+int domain_on_numatune(struct domain *d, const xmlNode *n, struct err *e);
+int domain_on_memory_backing(struct domain *d, const xmlNode *n, struct err *e);
+int domain_on_cpu(struct domain *d, const xmlNode *n, struct err *e);
