@@ -52,7 +52,8 @@ struct step {
 	bool is_dependant;    /* the cause's write may reset it: original read before the cause is written,
 	                         written after it; undo: cause, then dependants, then all are read once more */
 	bool restore_only;    /* a dependant that is to keep its present value (a thread affinity that a cpuset
-	                         write would erase before Linux 6.2) */
+	                         write would erase before Linux 6.2); value is "", what is written is the original;
+	                         -EINVAL then means that the cause leaves nothing of it, which is no failure */
 };
 
 struct steps {

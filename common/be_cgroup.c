@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Back end "cgroup": one control file of a group that libvirt made. The object is the file's path below the root;
+ * the value is the file's text without the trailing newline.
+ *
+ * An empty cpuset.cpus means "as the parent" on v2 (Documentation/admin-guide/cgroup-v2.rst, "Cpuset Interface
+ * Files") and is restored by an empty line. On v1 the kernel refuses to empty it while tasks are inside (ENOSPC),
+ * but a group with tasks never is empty there in the first place.
+ *
+ * A real control file reads as "\n" when it is empty. A file of no bytes exists in made-up trees only; it reads
+ * as NOTHING, which equals the empty set, so that restoring it gives the same file again.
+ */
+#include "backend.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "num.h"
+
+#define NOTHING " "
+
+static int cgroup_probe(const struct hostfs *fs, const char *object)
+{
+	struct stat st;
+	int r = hostfs_stat(fs, &st, "%s", object);
+
+	if (r < 0)
+		return r == -ENOTDIR ? -ENOENT : r;
+	return S_ISREG(st.st_mode) ? 0 : -ENOENT;
+}
+
+static int cgroup_read(const struct hostfs *fs, const char *object, char *buf, size_t size)
+{
+	int len = hostfs_read(fs, buf, size, "%s", object);
+	struct stat st;
+
+	if (len != 0 || fs->real || hostfs_stat(fs, &st, "%s", object) < 0 || st.st_size > 0)
+		return len == -ENODEV ? -ENOENT : len; /* ENODEV: the group was removed while the file was open */
+	if (size < sizeof(NOTHING))
+		return -EFBIG;
+	memcpy(buf, NOTHING, sizeof(NOTHING));
+	return (int)strlen(NOTHING);
+}
+
+static int cgroup_write(const struct hostfs *fs, const char *object, const char *value)
+{
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (fs->real || !streq(value, NOTHING)) {
+		r = hostfs_write(fs, value, "%s", object);
+		return r == -ENODEV ? -ENOENT : r;
+	}
+	fd = hostfs_open(fs, O_WRONLY | O_TRUNC, "%s", object);
+	return fd < 0 ? fd : 0;
+}
+
+/* "0-3,8" and "8,0-3"; the empty set has no text. */
+static bool same_set(const char *a, const char *b)
+{
+	struct idset x, y;
+	int r = idset_parse(a, &x), s = idset_parse(b, &y);
+
+	if (r == -ENODATA || s == -ENODATA)
+		return r == s;
+	return r == 0 && s == 0 && idset_equal(&x, &y);
+}
+
+/* cpu.max: "MAX PERIOD", where MAX may be the word "max"; one without a period equals any. */
+static bool same_max(const char *a, const char *b)
+{
+	size_t n = strcspn(a, " "), m = strcspn(b, " ");
+
+	if (n != m || strncmp(a, b, n) != 0)
+		return false;
+	return !a[n] || !b[m] || streq(a + n + 1, b + m + 1);
+}
+
+static bool same_number(const char *a, const char *b)
+{
+	uint64_t x, y;
+
+	if (num_parse_u64(a, &x) < 0 || num_parse_u64(b, &y) < 0)
+		return streq(a, b);
+	return x == y;
+}
+
+static const struct {
+	const char *file;
+	bool (*same)(const char *a, const char *b);
+} comparisons[] = {
+	{"cpuset.cpus", same_set},
+	{"cpuset.mems", same_set},
+	{"cpu.max", same_max},
+};
+
+static bool cgroup_same(const char *object, const char *a, const char *b)
+{
+	const char *file = strrchr(object, '/');
+
+	file = file ? file + 1 : object;
+	for (size_t i = 0; i < ARRAY_SIZE(comparisons); i++)
+		if (streq(file, comparisons[i].file))
+			return comparisons[i].same(a, b);
+	return same_number(a, b);
+}
+
+const struct backend be_cgroup = {
+	.name = "cgroup",
+	.probe = cgroup_probe,
+	.read = cgroup_read,
+	.write = cgroup_write,
+	.same = cgroup_same,
+	.ends_with_domain = true,
+};

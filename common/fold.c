@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One row per fold: what it starts from and how one more claim is taken in. The order of the claims matters only
+ * where the name says so (first, strongest among equals).
+ */
+#include "fold.h"
+
+#include "num.h"
+
+static const char *const names[FOLD_KINDS] = {
+	[FOLD_NONE] = "none",	[FOLD_MAX] = "max",	    [FOLD_SUM] = "sum",
+	[FOLD_UNION] = "union", [FOLD_WITHOUT] = "without", [FOLD_FIRST] = "first",
+	[FOLD_STRONGEST] = "strongest",
+};
+
+const char *fold_name(enum fold how)
+{
+	return (unsigned int)how < FOLD_KINDS ? names[how] : "none";
+}
+
+int fold_parse(const char *text, enum fold *ret)
+{
+	for (unsigned int i = 0; i < FOLD_KINDS; i++)
+		if (streq(text, names[i])) {
+			*ret = (enum fold)i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
+struct fold_input {
+	const char *order, *original;
+	const char *const *values;
+	unsigned int n;
+};
+
+static int give(char *text, char **ret)
+{
+	if (!text)
+		return -ENOMEM;
+	*ret = text;
+	return 0;
+}
+
+static int give_number(uint64_t number, char **ret)
+{
+	char text[24];
+
+	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)number);
+	return give(strdup(text), ret);
+}
+
+static int fold_max(const struct fold_input *in, char **ret)
+{
+	uint64_t most, v;
+
+	if (num_parse_u64(in->original, &most) < 0)
+		return -EINVAL;
+	for (unsigned int i = 0; i < in->n; i++) {
+		if (num_parse_u64(in->values[i], &v) < 0)
+			return -EINVAL;
+		if (v > most)
+			most = v;
+	}
+	return give_number(most, ret);
+}
+
+static int fold_sum(const struct fold_input *in, char **ret)
+{
+	uint64_t sum, v;
+
+	if (num_parse_u64(in->original, &sum) < 0)
+		return -EINVAL;
+	for (unsigned int i = 0; i < in->n; i++) {
+		if (num_parse_u64(in->values[i], &v) < 0)
+			return -EINVAL;
+		if (__builtin_add_overflow(sum, v, &sum))
+			sum = UINT64_MAX;
+	}
+	return give_number(sum, ret);
+}
+
+/* An empty list is a set like any other here: a cpuset file without a value reads so. */
+static int parse_set(const char *text, struct idset *ret)
+{
+	int rc = idset_parse(text, ret);
+
+	if (rc == -ENODATA) {
+		*ret = IDSET_EMPTY;
+		return 0;
+	}
+	return rc < 0 ? -EINVAL : 0;
+}
+
+static int fold_sets(const struct fold_input *in, void (*take)(struct idset *, const struct idset *), struct idset *ret)
+{
+	struct idset v;
+
+	if (parse_set(in->original, ret) < 0)
+		return -EINVAL;
+	for (unsigned int i = 0; i < in->n; i++) {
+		if (parse_set(in->values[i], &v) < 0)
+			return -EINVAL;
+		take(ret, &v);
+	}
+	return 0;
+}
+
+static int fold_union(const struct fold_input *in, char **ret)
+{
+	struct idset all;
+	int rc = fold_sets(in, idset_or, &all);
+
+	return rc < 0 ? rc : give(idset_text(&all), ret);
+}
+
+static int fold_without(const struct fold_input *in, char **ret)
+{
+	struct idset left;
+	int rc = fold_sets(in, idset_andnot, &left);
+
+	if (rc < 0)
+		return rc;
+	return give(idset_is_empty(&left) ? strdup(in->original) : idset_text(&left), ret);
+}
+
+static int fold_first(const struct fold_input *in, char **ret)
+{
+	return give(strdup(in->values[0]), ret);
+}
+
+/* Place of a word in a blank-separated list, 0..; UINT_MAX if it is not there. */
+static unsigned int place_of(const char *order, const char *word)
+{
+	size_t len = strlen(word), n;
+	unsigned int place = 0;
+
+	for (; *(order += strspn(order, " ")); order += n, place++) {
+		n = strcspn(order, " ");
+		if (n == len && memcmp(order, word, n) == 0)
+			return place;
+	}
+	return UINT32_MAX;
+}
+
+static int fold_strongest(const struct fold_input *in, char **ret)
+{
+	unsigned int best = 0, best_place = place_of(in->order, in->values[0]);
+
+	for (unsigned int i = 1; i < in->n; i++) {
+		unsigned int place = place_of(in->order, in->values[i]);
+
+		if (place < best_place) {
+			best = i;
+			best_place = place;
+		}
+	}
+	return give(strdup(in->values[best]), ret);
+}
+
+static int (*const folds[FOLD_KINDS])(const struct fold_input *, char **) = {
+	[FOLD_NONE] = fold_first, /* one claim: its value */
+	[FOLD_MAX] = fold_max,
+	[FOLD_SUM] = fold_sum,
+	[FOLD_UNION] = fold_union,
+	[FOLD_WITHOUT] = fold_without,
+	[FOLD_FIRST] = fold_first,
+	[FOLD_STRONGEST] = fold_strongest,
+};
+
+int fold_values(enum fold how, const char *order, const char *original, const char *const *values, unsigned int n,
+		char **ret)
+{
+	const struct fold_input in = { order ? order : "", original, values, n };
+
+	if ((unsigned int)how >= FOLD_KINDS)
+		return -EINVAL;
+	if (n == 0)
+		return give(strdup(original), ret);
+	return folds[how](&in, ret);
+}

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Back ends cgroup, thread and unit: in fake roots, on private groups and threads of this machine, on a bus of ours. */
+#include "tap.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+
+#include "common/backend.h"
+#include "common/be_unit_priv.h"
+#include "common/cgroup.h"
+#include "root_bytes.h"
+
+static void is_value(const struct backend *be, const struct hostfs *fs, const char *object, const char *want)
+{
+	char buf[BACKEND_VALUE_MAX];
+	int n = be->read(fs, object, buf, sizeof(buf));
+
+	IS_INT(n, (int)strlen(want));
+	if (n >= 0)
+		IS_STR(buf, want);
+}
+
+TEST(same_values)
+{
+	static const struct {
+		const struct backend *be;
+		const char *object, *a, *b;
+		bool same;
+	} cases[] = {
+		{&be_cgroup, "x/cpuset.cpus", "0-3,8", "8,0,1-3", true},
+		{&be_cgroup, "x/cpuset.cpus", "0-3,8", "0-3", false},
+		{&be_cgroup, "x/cpuset.cpus", "", "", true},
+		{&be_cgroup, "x/cpuset.cpus", "", " ", true},
+		{&be_cgroup, "x/cpuset.cpus", "", "0", false},
+		{&be_cgroup, "x/cpuset.cpus", "0", "", false},
+		{&be_cgroup, "x/cpuset.cpus", "nonsense", "nonsense", false},
+		{&be_cgroup, "x/cpuset.mems", "0-1", "0,1", true},
+		{&be_cgroup, "x/cpu.max", "max 100000", "max 100000", true},
+		{&be_cgroup, "x/cpu.max", "max", "max 100000", true},
+		{&be_cgroup, "x/cpu.max", "200000 100000", "200000 50000", false},
+		{&be_cgroup, "x/cpu.max", "200000 100000", "max 100000", false},
+		{&be_cgroup, "x/cpu.max", "20000", "200000 100000", false},
+		{&be_cgroup, "x/cpu.shares", "1024", "01024", true},
+		{&be_cgroup, "x/cpu.shares", "1024", "1025", false},
+		{&be_cgroup, "x/cpu.cfs_quota_us", "-1", "-1", true},
+		{&be_cgroup, "x/cpu.cfs_quota_us", "-1", "1", false},
+		{&be_cgroup, "cpuset.cpus", "1,0", "0-1", true},
+		{&be_thread, "1:2/3:4/affinity", "0-1", "1,0", true},
+		{&be_thread, "1:2/3:4/affinity", "0-1", "0", false},
+		{&be_thread, "1:2/3:4/affinity", "", "", false}, /* no thread is nowhere */
+		{&be_unit, "x.scope/CPUWeight", "100", "100", true},
+		{&be_unit, "x.scope/CPUWeight", "unset", "unset", true},
+		{&be_unit, "x.scope/CPUWeight", "unset", "100", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (cases[i].be->same(cases[i].object, cases[i].a, cases[i].b) != cases[i].same)
+			TAP_FAIL("%s: '%s' and '%s': not %d", cases[i].object, cases[i].a, cases[i].b, cases[i].same);
+}
+
+/* Whatever was in the file is in it again after it was changed and put back. */
+TEST(cgroup_file_is_restored)
+{
+	static const struct {
+		const char *file, *content, *value, *other;
+	} cases[] = {
+		{"cpuset.cpus", "0-3\n", "0-3", "1"},
+		{"cpuset.cpus", "\n", "", "0-1"},
+		{"cpuset.cpus", "", " ", "0-1"},
+		{"cpu.max", "max 100000\n", "max 100000", "5000 100000"},
+		{"cpu.cfs_quota_us", "-1\n", "-1", "200000"},
+		{"cpu.shares", "1024\n", "1024", "2"},
+	};
+	struct root t;
+	char path[128];
+
+	root_init(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char value[64];
+
+		(void)snprintf(path, sizeof(path), "sys/fs/cgroup/machine.slice/a\\x2db.scope/libvirt/%s",
+			       cases[i].file);
+		root_put(&t, path, cases[i].content);
+		IS_INT(be_cgroup.probe(&t.fs, path), 0);
+		is_value(&be_cgroup, &t.fs, path, cases[i].value);
+		OK(be_cgroup.read(&t.fs, path, value, sizeof(value)) >= 0);
+		IS_INT(be_cgroup.write(&t.fs, path, cases[i].other), 0);
+		is_value(&be_cgroup, &t.fs, path, cases[i].other);
+		IS_INT(be_cgroup.write(&t.fs, path, value), 0);
+		IS_STR(root_get(&t, path), cases[i].content);
+	}
+	root_fini(&t);
+}
+
+TEST(cgroup_absent_and_odd)
+{
+	char buf[64], tiny[1];
+	struct root t;
+
+	root_init(&t);
+	root_put(&t, "sys/fs/cgroup/a/cpuset.cpus", "0-3\n");
+	root_put(&t, "sys/fs/cgroup/a/empty", "");
+	IS_INT(be_cgroup.probe(&t.fs, "sys/fs/cgroup/b/cpuset.cpus"), -ENOENT);
+	IS_INT(be_cgroup.probe(&t.fs, "sys/fs/cgroup/a"), -ENOENT);
+	IS_INT(be_cgroup.probe(&t.fs, "sys/fs/cgroup/a/cpuset.cpus/x"), -ENOENT);
+	IS_INT(be_cgroup.read(&t.fs, "sys/fs/cgroup/b/cpuset.cpus", buf, sizeof(buf)), -ENOENT);
+	IS_INT(be_cgroup.write(&t.fs, "sys/fs/cgroup/b/cpuset.cpus", "0"), -ENOENT);
+	IS_INT(be_cgroup.write(&t.fs, "sys/fs/cgroup/a/none", " "), -ENOENT);
+	IS_INT(be_cgroup.read(&t.fs, "sys/fs/cgroup/a/cpuset.cpus", buf, 3), -EFBIG);
+	IS_INT(be_cgroup.read(&t.fs, "sys/fs/cgroup/a/empty", tiny, sizeof(tiny)), -EFBIG);
+	IS_STR(root_get(&t, "sys/fs/cgroup/b/cpuset.cpus"), "(absent)");
+	root_fini(&t);
+}
+
+/* A group of our own below a controller's mount point; false with the reason where that cannot be had. */
+struct own_group {
+	struct hostfs fs;
+	struct cgroup_layout layout;
+	char path[512];
+};
+
+static const char *own_group_make(struct own_group *g, enum cgroup_which which, const char *file)
+{
+	const char *why = NULL;
+
+	*g = (struct own_group){.fs = HOSTFS_INIT};
+	if (geteuid() != 0)
+		return "not root";
+	if (hostfs_init(&g->fs, NULL, NULL) < 0 || cgroup_layout_mounts(&g->fs, &g->layout) < 0 ||
+	    !g->layout.at[which].version)
+		why = "no such controller here";
+	(void)snprintf(g->path, sizeof(g->path), "/%s/domtune-test-%d", g->layout.at[which].path, (int)getpid());
+	if (!why && mkdir(g->path, 0755) < 0)
+		why = "no group can be made here";
+	if (!why && !hostfs_exists(&g->fs, "%s/%s", g->path + 1, file)) {
+		(void)rmdir(g->path);
+		why = "the controller is not enabled for groups here";
+	}
+	if (why)
+		hostfs_fini(&g->fs);
+	return why;
+}
+
+static void own_group_end(struct own_group *g)
+{
+	/* The kernel takes a moment to let go of a task that has just ended. */
+	for (int i = 0; rmdir(g->path) < 0; i++) {
+		if (errno != EBUSY || i == 1000) {
+			TAP_FAIL("rmdir %s: %s", g->path, strerror(errno));
+			break;
+		}
+		usleep(1000);
+	}
+	hostfs_fini(&g->fs);
+}
+
+TEST(real_cpuset)
+{
+	char object[600], mems[64], online[64], pid[16];
+	struct own_group g;
+	const char *why = own_group_make(&g, CGROUP_CPUSET, "cpuset.cpus");
+	pid_t child;
+	int r;
+
+	if (why)
+		SKIP(why);
+	(void)snprintf(object, sizeof(object), "%s/cpuset.cpus", g.path + 1);
+	IS_INT(be_cgroup.probe(&g.fs, object), 0);
+	is_value(&be_cgroup, &g.fs, object, "");
+	IS_INT(be_cgroup.write(&g.fs, object, "0"), 0);
+	is_value(&be_cgroup, &g.fs, object, "0");
+	r = be_cgroup.write(&g.fs, object, "8191");
+	OK(r == -EINVAL || r == -ERANGE || r == -EACCES || (r == 0 && g.layout.at[CGROUP_CPUSET].version == 2));
+	IS_INT(be_cgroup.write(&g.fs, object, "0-"), -EINVAL);
+	IS_INT(be_cgroup.write(&g.fs, object, ""), 0);
+	is_value(&be_cgroup, &g.fs, object, "");
+
+	/* With a task in it, v1 refuses to empty it and v2 lets it inherit again. */
+	OK(hostfs_read(&g.fs, online, sizeof(online), "sys/devices/system/cpu/online") > 0);
+	IS_INT(be_cgroup.write(&g.fs, object, online), 0);
+	if (g.layout.at[CGROUP_CPUSET].version == 1) {
+		OK(hostfs_read(&g.fs, mems, sizeof(mems), "%s/cpuset.mems", g.layout.at[CGROUP_CPUSET].path) > 0);
+		IS_INT(hostfs_write(&g.fs, mems, "%s/cpuset.mems", g.path + 1), 0);
+	}
+	child = fork();
+	if (child == 0) {
+		(void)pause();
+		_exit(0);
+	}
+	(void)snprintf(pid, sizeof(pid), "%d", (int)child);
+	IS_INT(hostfs_write(&g.fs, pid, "%s/cgroup.procs", g.path + 1), 0);
+	IS_INT(be_cgroup.write(&g.fs, object, ""), g.layout.at[CGROUP_CPUSET].version == 1 ? -ENOSPC : 0);
+
+	/* A thread cannot leave it; where two CPUs are online, one is outside. */
+	IS_INT(be_cgroup.write(&g.fs, object, "0"), 0);
+	if (!streq(online, "0")) {
+		char thread[128];
+		uint64_t start = hostfs_proc_start(&g.fs, (int)child);
+
+		(void)snprintf(thread, sizeof(thread), "%d:%" PRIu64 "/%d:%" PRIu64 "/affinity", (int)child, start,
+			       (int)child, start);
+		IS_INT(be_thread.write(&g.fs, thread, "1"), -EINVAL);
+		is_value(&be_thread, &g.fs, thread, "0");
+		IS_INT(be_thread.write(&g.fs, thread, "0-1"), 0); /* cut to the group's */
+		is_value(&be_thread, &g.fs, thread, "0");
+	}
+	(void)kill(child, SIGKILL);
+	(void)waitpid(child, NULL, 0);
+	own_group_end(&g);
+}
+
+TEST(removed_group)
+{
+	char object[600], buf[64];
+	struct own_group g;
+	const char *why = own_group_make(&g, CGROUP_CPUSET, "cpuset.cpus");
+
+	if (why)
+		SKIP(why);
+	(void)snprintf(object, sizeof(object), "%s/cpuset.cpus", g.path + 1);
+	IS_INT(rmdir(g.path), 0);
+	IS_INT(be_cgroup.probe(&g.fs, object), -ENOENT);
+	IS_INT(be_cgroup.read(&g.fs, object, buf, sizeof(buf)), -ENOENT);
+	IS_INT(be_cgroup.write(&g.fs, object, "0"), -ENOENT);
+	hostfs_fini(&g.fs);
+}
+
+/* What the kernel makes of weights and quotas reads back, and goes back. */
+TEST(real_cpu)
+{
+	static const struct {
+		int version;
+		const char *file, *value, *readback;
+	} cases[] = {
+		{1, "cpu.shares", "2048", "2048"},
+		{1, "cpu.shares", "1", "2"}, /* raised to the least */
+		{1, "cpu.cfs_quota_us", "250000", "250000"},
+		{2, "cpu.weight", "200", "200"},
+		{2, "cpu.max", "250000 100000", "250000 100000"},
+	};
+	struct own_group g;
+	const char *why = own_group_make(&g, CGROUP_CPU, "cgroup.procs");
+
+	if (why)
+		SKIP(why);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char object[600], original[64];
+
+		(void)snprintf(object, sizeof(object), "%s/%s", g.path + 1, cases[i].file);
+		if (cases[i].version != g.layout.at[CGROUP_CPU].version || be_cgroup.probe(&g.fs, object) < 0)
+			continue;
+		OK(be_cgroup.read(&g.fs, object, original, sizeof(original)) > 0);
+		IS_INT(be_cgroup.write(&g.fs, object, cases[i].value), 0);
+		is_value(&be_cgroup, &g.fs, object, cases[i].readback);
+		IS_INT(be_cgroup.write(&g.fs, object, original), 0);
+		is_value(&be_cgroup, &g.fs, object, original);
+	}
+	own_group_end(&g);
+}
+
+struct sleeper {
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	int tid; /* 0 not yet, -1 it shall end */
+};
+
+static void *sleeper_main(void *data)
+{
+	struct sleeper *s = data;
+
+	(void)pthread_mutex_lock(&s->lock);
+	s->tid = (int)syscall(SYS_gettid);
+	(void)pthread_cond_broadcast(&s->changed);
+	while (s->tid > 0)
+		(void)pthread_cond_wait(&s->changed, &s->lock);
+	(void)pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+static int sleeper_start(struct sleeper *s)
+{
+	int tid;
+
+	*s = (struct sleeper){.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+	if (pthread_create(&s->thread, NULL, sleeper_main, s) != 0)
+		exit(2);
+	(void)pthread_mutex_lock(&s->lock);
+	while (!s->tid)
+		(void)pthread_cond_wait(&s->changed, &s->lock);
+	tid = s->tid;
+	(void)pthread_mutex_unlock(&s->lock);
+	return tid;
+}
+
+static void sleeper_end(struct sleeper *s)
+{
+	int tid;
+
+	(void)pthread_mutex_lock(&s->lock);
+	tid = s->tid;
+	s->tid = -1;
+	(void)pthread_cond_broadcast(&s->changed);
+	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_join(s->thread, NULL);
+	/* The number is given back a moment after the join. */
+	while (syscall(SYS_tgkill, getpid(), tid, 0) == 0)
+		usleep(1000);
+}
+
+TEST(thread_affinity)
+{
+	char object[128], other[128], original[BACKEND_VALUE_MAX];
+	struct hostfs fs = HOSTFS_INIT;
+	struct sleeper s;
+	struct idset cpus;
+	uint64_t start, thread_start;
+	int pid = (int)getpid(), tid, n;
+
+	IS_INT(hostfs_init(&fs, NULL, NULL), 0);
+	tid = sleeper_start(&s);
+	start = hostfs_proc_start(&fs, pid);
+	thread_start = hostfs_proc_start(&fs, tid);
+	(void)snprintf(object, sizeof(object), "%d:%" PRIu64 "/%d:%" PRIu64 "/affinity", pid, start, tid, thread_start);
+	IS_INT(be_thread.probe(&fs, object), 0);
+	OK(be_thread.read(&fs, object, original, sizeof(original)) > 0);
+	IS_INT(idset_parse(original, &cpus), 0);
+	for (int cpu = idset_first(&cpus); cpu >= 0; cpu = idset_next(&cpus, cpu)) {
+		char one[16];
+
+		(void)snprintf(one, sizeof(one), "%d", cpu);
+		IS_INT(be_thread.write(&fs, object, one), 0);
+		is_value(&be_thread, &fs, object, one);
+	}
+	IS_INT(be_thread.write(&fs, object, original), 0);
+	is_value(&be_thread, &fs, object, original);
+	IS_INT(be_thread.write(&fs, object, ""), -EINVAL);
+	IS_INT(be_thread.write(&fs, object, "8191"), -EINVAL);
+	IS_INT(be_thread.write(&fs, object, "x"), -EINVAL);
+	IS_INT(be_thread.read(&fs, object, original, 1), -E2BIG);
+
+	/* another start of either number, a thread of another process */
+	for (n = 0; n < 3; n++) {
+		(void)snprintf(other, sizeof(other), "%d:%" PRIu64 "/%d:%" PRIu64 "/affinity", n == 2 ? getppid() : pid,
+			       n == 2 ? hostfs_proc_start(&fs, getppid()) : start + (n == 0), tid,
+			       thread_start + (n == 1));
+		IS_INT(be_thread.probe(&fs, other), -ENOENT);
+		IS_INT(be_thread.write(&fs, other, "0"), -ENOENT);
+	}
+	sleeper_end(&s);
+	IS_INT(be_thread.probe(&fs, object), -ENOENT);
+	IS_INT(be_thread.read(&fs, object, original, sizeof(original)), -ENOENT);
+	IS_INT(be_thread.write(&fs, object, "0"), -ENOENT);
+	hostfs_fini(&fs);
+}
+
+TEST(thread_objects)
+{
+	static const struct {
+		const char *object;
+		int result;
+	} cases[] = {
+		{"", -EINVAL},
+		{"1:1", -EINVAL},
+		{"1:1/1:1", -EINVAL},
+		{"1/1:1/affinity", -EINVAL},
+		{"0:1/1:1/affinity", -EINVAL},
+		{"-1:1/1:1/affinity", -EINVAL},
+		{"1:x/1:1/affinity", -EINVAL},
+		{"1:1/4294967297:1/affinity", -EINVAL},
+		{"1:1/1:1/colour", -EOPNOTSUPP},
+		{"1:1/1:1/", -EOPNOTSUPP},
+		{"1:1/../../etc/affinity", -EINVAL},
+		{"1:1111111111111111111111111111111111111111111111111111111111111111111111111111111111111111/"
+		 "1:11111111111111111111111111111111111111111111111111111111111/affinity",
+		 -EINVAL},
+	};
+	struct hostfs fs = HOSTFS_INIT;
+	struct root t;
+
+	IS_INT(hostfs_init(&fs, NULL, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		IS_INT(be_thread.probe(&fs, cases[i].object), cases[i].result);
+	hostfs_fini(&fs);
+	/* Below another root there are no threads, whatever its proc says. */
+	root_init(&t);
+	root_put(&t, "proc/1/stat", "1 (init) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 1 20\n");
+	IS_INT(be_thread.probe(&t.fs, "1:1/1:1/affinity"), -EOPNOTSUPP);
+	IS_INT(be_thread.write(&t.fs, "1:1/1:1/affinity", "0"), -EOPNOTSUPP);
+	root_fini(&t);
+}
+
+/* A manager with one scope. */
+static struct {
+	uint64_t weight;
+	int error;
+	char interface[64];
+} manager;
+
+static int fake_get(const char *unit, const char *interface, const char *property, uint64_t *ret)
+{
+	(void)snprintf(manager.interface, sizeof(manager.interface), "%s", interface);
+	if (manager.error)
+		return manager.error;
+	if (!streq(unit, "machine-qemu\\x2d1\\x2dx.scope"))
+		return -ENOENT;
+	if (!streq(property, "CPUWeight"))
+		return -EOPNOTSUPP;
+	*ret = manager.weight;
+	return 0;
+}
+
+static int fake_set(const char *unit, const char *property, uint64_t value)
+{
+	uint64_t old;
+	int r = fake_get(unit, manager.interface, property, &old);
+
+	if (r == 0)
+		manager.weight = value;
+	return r;
+}
+
+static const struct unit_bus_ops fake_bus = {fake_get, fake_set};
+
+TEST(unit_property)
+{
+	static const char object[] = "machine-qemu\\x2d1\\x2dx.scope/CPUWeight";
+	struct hostfs fs = HOSTFS_INIT;
+	char buf[64];
+	struct root t;
+
+	IS_INT(hostfs_init(&fs, NULL, NULL), 0);
+	unit_bus = &fake_bus;
+	manager.weight = UINT64_MAX;
+	IS_INT(be_unit.probe(&fs, object), 0);
+	IS_STR(manager.interface, "org.freedesktop.systemd1.Scope");
+	is_value(&be_unit, &fs, object, "unset");
+	IS_INT(be_unit.write(&fs, object, "200"), 0);
+	is_value(&be_unit, &fs, object, "200");
+	IS_INT(be_unit.write(&fs, object, "unset"), 0);
+	OK(manager.weight == UINT64_MAX);
+	is_value(&be_unit, &fs, object, "unset");
+	IS_INT(be_unit.write(&fs, object, "-1"), -EINVAL);
+	IS_INT(be_unit.write(&fs, object, ""), -EINVAL);
+	IS_INT(be_unit.read(&fs, object, buf, 5), -EFBIG);
+	OK(manager.weight == UINT64_MAX);
+
+	IS_INT(be_unit.probe(&fs, "other.scope/CPUWeight"), -ENOENT);
+	IS_INT(be_unit.write(&fs, "other.scope/CPUWeight", "1"), -ENOENT);
+	IS_INT(be_unit.probe(&fs, "machine-qemu\\x2d1\\x2dx.scope/Colour"), -EOPNOTSUPP);
+	IS_INT(be_unit.probe(&fs, "a.mount/CPUWeight"), -EOPNOTSUPP);
+	IS_INT(be_unit.probe(&fs, "/CPUWeight"), -EINVAL);
+	IS_INT(be_unit.probe(&fs, "a.scope/"), -EINVAL);
+	IS_INT(be_unit.probe(&fs, "a.scope"), -EINVAL);
+	manager.error = -ETIMEDOUT;
+	IS_INT(be_unit.read(&fs, object, buf, sizeof(buf)), -ETIMEDOUT);
+	hostfs_fini(&fs);
+
+	/* The bus is this host's, not the one of a captured tree. */
+	manager.error = 0;
+	root_init(&t);
+	IS_INT(be_unit.probe(&t.fs, object), -EOPNOTSUPP);
+	IS_INT(be_unit.write(&t.fs, object, "1"), -EOPNOTSUPP);
+	root_fini(&t);
+}
+
+/* No bus at that address: a quick answer, and the same the second time. */
+TEST(no_bus)
+{
+	uint64_t value = 7;
+
+	(void)setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus", 1);
+	for (int i = 0; i < 2; i++) {
+		IS_INT(unit_bus_system.get("a.scope", "org.freedesktop.systemd1.Scope", "CPUWeight", &value),
+		       -EOPNOTSUPP);
+		IS_INT(unit_bus_system.set("a.scope", "CPUWeight", 1), -EOPNOTSUPP);
+	}
+	IS_INT(value, 7);
+}
+
+TEST(what_ends_with_the_domain)
+{
+	OK(be_cgroup.ends_with_domain && be_thread.ends_with_domain && be_unit.ends_with_domain);
+}
+
+TAP_MAIN

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Each case: the command line, environment and /proc of a QEMU in, what is said of one setting out. */
+#include "tap.h"
+
+#include "common/apply.h"
+#include "common/paths.h"
+#include "root_bytes.h"
+
+#define UUID    "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
+#define PID     4711
+#define NOT_RUN "the wrapper did not run (see the domain's log)"
+
+struct qemu_case {
+	const char *knob, *value;
+	const char *object; /* its guest RAM, NULL: none */
+	const char *env;    /* DOMTUNE_KEPT, NULL: not there */
+	bool ok;
+	const char *effective, *why;
+};
+
+/* '|' separates the strings. */
+static void put_strings(struct root *t, const char *path, const char *text)
+{
+	char bytes[4096];
+	size_t len = strlen(text);
+
+	memcpy(bytes, text, len + 1);
+	for (size_t i = 0; i < len; i++)
+		if (bytes[i] == '|')
+			bytes[i] = '\0';
+	root_put_bytes(t, path, bytes, len + 1);
+}
+
+static void put_qemu(struct root *t, const char *machine, const char *object, const char *env)
+{
+	char text[3000];
+
+	(void)snprintf(text, sizeof(text),
+		       "/usr/bin/qemu-system-x86_64|-name|guest=web1,debug-threads=on|-S|-object|"
+		       "{\"qom-type\":\"secret\",\"id\":\"masterKey0\",\"format\":\"raw\"}|-machine|%s%s%s|-uuid|" UUID,
+		       machine, object ? "|-object|" : "", object ? object : "");
+	put_strings(t, "proc/4711/cmdline", text);
+	(void)snprintf(text, sizeof(text), "LC_ALL=C|HOME=/var/lib%s%s", env ? "|DOMTUNE_KEPT=" : "", env ? env : "");
+	put_strings(t, "proc/4711/environ", text);
+}
+
+static void setting(struct plan *p, const char *knob, const char *value)
+{
+	IS_INT(plan_add_setting(p, knob, "", STAGE_EXEC, value, "annotation", "for a test"), 0);
+}
+
+/* An undo file with one exec-stage setting. */
+static void open_undo(struct root *t, struct undo *u, const char *knob, const char *value)
+{
+	struct plan p = {.uuid = UUID, .id = 3, .name = strdup("web1"), .profile = strdup("latency")};
+	struct err e = ERR_INIT;
+
+	p.wrapper.emulator = strdup("/usr/bin/qemu-system-x86_64");
+	setting(&p, knob, value);
+	IS_INT(plan_add_setting(&p, "cpu.weight", "", STAGE_STARTED, "200", "annotation", "not of this stage"), 0);
+	IS_INT(ledger_make_dirs(&t->fs, &e), 0);
+	IS_INT(undo_create(&t->fs, &p, 1, &e), 0);
+	IS_INT(undo_open(&t->fs, UUID, true, u, &e), 0);
+	if (e.text[0])
+		TAP_FAIL("%s", e.text);
+	plan_fini(&p);
+}
+
+static void is_answer(struct root *t, const struct qemu_case *c)
+{
+	struct run run = {.pid = PID};
+	struct undo u;
+
+	open_undo(t, &u, c->knob, c->value);
+	IS_INT(apply_read_exec(&t->fs, &u, &run), 0);
+	IS_INT(u.n_execs, 1);
+	if (u.n_execs == 1) {
+		IS_STR(u.execs[0].knob, c->knob);
+		IS_STR(u.execs[0].effective, c->effective);
+		IS_STR(u.execs[0].why, c->why);
+		IS_INT(u.execs[0].ok, c->ok);
+	}
+	/* What is answered is not asked again. */
+	IS_INT(apply_read_exec(&t->fs, &u, &run), 0);
+	IS_INT(u.n_execs, 1);
+	undo_fini(&u);
+}
+
+#define MACHINE  "pc-q35-7.2,usb=off,dump-guest-core=off,memory-backend=pc.ram"
+#define JSON_RAM "{\"qom-type\":\"memory-backend-ram\",\"id\":\"pc.ram\",\"size\":201326592}"
+#define JSON_HUGE                                                                                                      \
+	"{\"qom-type\":\"memory-backend-memfd\",\"id\":\"pc.ram\",\"size\":201326592,\"hugetlb\":true,"                \
+	"\"hugetlbsize\":2097152,\"prealloc\":true,\"host-nodes\":[1],\"policy\":\"bind\",\"share\":false}"
+#define PLAIN_HUGE                                                                                                     \
+	"memory-backend-memfd,id=pc.ram,size=192M,hugetlb=on,hugetlbsize=2M,host-nodes=1,policy=bind,prealloc=on"
+
+TEST(guest_ram)
+{
+	static const struct qemu_case cases[] = {
+		{"memory.pages", "2M", JSON_HUGE, NULL, true, "2M", ""},
+		{"memory.pages", "2M", PLAIN_HUGE, NULL, true, "2M", ""},
+		{"memory.pages", "1G", JSON_HUGE, NULL, false, "2M", NOT_RUN},
+		{"memory.pages", "2M", JSON_RAM, NULL, false, "default", NOT_RUN},
+		{"memory.pages", "2M", JSON_RAM, "memory.pages: only 3 of 96 pages are free on node 1", false,
+		 "default", "only 3 of 96 pages are free on node 1"},
+		{"memory.pages", "default", JSON_RAM, NULL, true, "default", ""},
+		{"memory.pages", "2M", NULL, NULL, false, "default", NOT_RUN},
+		/* another object's huge pages are not guest RAM's; an id is not a prefix */
+		{"memory.pages", "2M",
+		 "{\"qom-type\":\"memory-backend-memfd\",\"id\":\"pc.ram2\",\"hugetlb\":true,"
+		 "\"hugetlbsize\":2097152}",
+		 NULL, false, "default", NOT_RUN},
+		{"memory.pages", "2M", "memory-backend-memfd,id=dimm0,hugetlb=on,hugetlbsize=2M", NULL, false,
+		 "default", NOT_RUN},
+		{"memory.pages", "2M",
+		 "{ \"qom-type\" : \"memory-backend-memfd\", \"id\" : \"pc.ram\", \"hugetlb\" : true, "
+		 "\"hugetlbsize\" : 2097152 }",
+		 NULL, true, "2M", ""},
+		{"memory.pages", "1G", "memory-backend-memfd,id=pc.ram,hugetlb=on,hugetlbsize=1G", NULL, true, "1G",
+		 ""},
+		{"memory.pages", "1G", "memory-backend-memfd,id=pc.ram,hugetlb=on,hugetlbsize=1073741824", NULL, true,
+		 "1G", ""},
+		{"memory.pages", "2M", "memory-backend-memfd,id=pc.ram,hugetlb=on", NULL, false, "hugetlb", NOT_RUN},
+		{"memory.pages", "2M", "memory-backend-memfd,id=pc.ram,hugetlb=off,hugetlbsize=2M", NULL, false,
+		 "default", NOT_RUN},
+		{"memory.pages", "2M", "{\"qom-type\":\"memory-backend-memfd\",\"id\":\"pc.ram\",\"hugetlb\":", NULL,
+		 false, "default", NOT_RUN},
+		{"memory.prealloc", "yes", JSON_HUGE, NULL, true, "yes", ""},
+		{"memory.prealloc", "yes", PLAIN_HUGE, NULL, true, "yes", ""},
+		{"memory.prealloc", "no", JSON_HUGE, NULL, false, "yes", NOT_RUN},
+		{"memory.prealloc", "no", JSON_RAM, NULL, true, "no", ""},
+		{"memory.placement", "strict:1", JSON_HUGE, NULL, true, "strict:1", ""},
+		{"memory.placement", "strict:1", PLAIN_HUGE, NULL, true, "strict:1", ""},
+		{"memory.placement", "preferred:1", JSON_HUGE, NULL, false, "strict:1", NOT_RUN},
+		{"memory.placement", "strict", JSON_HUGE, NULL, false, "strict:1", NOT_RUN},
+		{"memory.placement", "stric:1", JSON_HUGE, NULL, false, "strict:1", NOT_RUN},
+		{"memory.placement", "strict:1", "memory-backend-ram,id=pc.ram,host-nodes=0,policy=bind",
+		 "memory.placement: the memory back end has nodes of its own", false, "strict:0",
+		 "the memory back end has nodes of its own"},
+		{"memory.placement", "interleave:0-1",
+		 "{\"qom-type\":\"memory-backend-ram\",\"id\":\"pc.ram\","
+		 "\"host-nodes\":[0,1],\"policy\":\"interleave\"}",
+		 NULL, true, "interleave:0-1", ""},
+		{"memory.placement", "interleave:0-1",
+		 "memory-backend-ram,id=pc.ram,host-nodes=0,host-nodes=1,policy=interleave", NULL, true,
+		 "interleave:0-1", ""},
+		{"memory.placement", "preferred:1", "memory-backend-ram,id=pc.ram,host-nodes.0=1,policy=preferred",
+		 NULL, true, "preferred:1", ""},
+		{"memory.placement", "strict:1", JSON_RAM, NULL, false, "none", NOT_RUN},
+		{"memory.colour", "red", JSON_RAM, NULL, false, "", NOT_RUN},
+	};
+	struct root t;
+
+	root_init(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		put_qemu(&t, MACHINE, cases[i].object, cases[i].env);
+		is_answer(&t, &cases[i]);
+	}
+	root_fini(&t);
+}
+
+/* No back end is named: the objects there are (cells, dimms) are not what the setting is about. */
+TEST(no_memory_backend)
+{
+	static const char *const machines[] = {"pc-q35-7.2", "none",
+					       "pc,memory-backend=", "pc,x-memory-backend=pc.ram"};
+	static const struct qemu_case c = {
+		"memory.pages",        "2M", JSON_HUGE, "memory.pages: guest has NUMA cells; x: y", false, "default",
+		"guest has NUMA cells"};
+	struct root t;
+
+	root_init(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
+		put_qemu(&t, machines[i], c.object, c.env);
+		is_answer(&t, &c);
+	}
+	root_fini(&t);
+}
+
+TEST(process_policy)
+{
+	static const struct {
+		const char *maps, *value;
+		bool ok;
+		const char *effective, *why;
+	} cases[] = {
+		{"55d0 prefer:1 file=/usr/bin/qemu mapped=3 N1=3\n", "preferred:1", true, "preferred:1", ""},
+		{"55d0 bind:1 file=/usr/bin/qemu\n", "strict:1", true, "strict:1", ""},
+		{"55d0 bind=static:1 file=/usr/bin/qemu\n", "strict:1", true, "strict:1", ""},
+		{"55d0 interleave:0-1 anon=1\n", "interleave:1", false, "interleave:0-1", NOT_RUN},
+		{"55d0 prefer (many):1 anon=1\n", "preferred:1", true, "preferred:1", ""},
+		{"55d0 default file=/usr/bin/qemu:1\n", "preferred:1", false, "none", NOT_RUN},
+		{"55d0 prefer:0 anon=1\n55d1 prefer:1 x\n", "preferred:1", false, "preferred:0", NOT_RUN},
+		{"", "strict:1", false, "none", NOT_RUN},
+		{"torn", "strict:1", false, "none", NOT_RUN},
+	};
+	struct root t;
+
+	root_init(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct qemu_case c = {"memory.placement", cases[i].value,     NULL,        NULL,
+				      cases[i].ok,        cases[i].effective, cases[i].why};
+
+		put_qemu(&t, MACHINE, JSON_RAM, NULL);
+		root_put(&t, "proc/4711/numa_maps", cases[i].maps);
+		is_answer(&t, &c);
+	}
+	root_fini(&t);
+}
+
+TEST(transparent_pages)
+{
+	static const struct {
+		const char *mode;
+		bool ok;
+	} cases[] = {{"always [madvise] never\n", true},
+		     {"[always] madvise never\n", true},
+		     {"always madvise [never]\n", false},
+		     {"", false}};
+	struct root t;
+
+	root_init(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct qemu_case c = {"memory.pages",
+				      "thp",
+				      NULL,
+				      NULL,
+				      cases[i].ok,
+				      cases[i].ok ? "thp" : "default",
+				      cases[i].ok ? "" : "transparent huge pages are switched off on this host"};
+
+		put_qemu(&t, MACHINE, JSON_RAM, NULL);
+		root_put(&t, "sys/kernel/mm/transparent_hugepage/enabled", cases[i].mode);
+		is_answer(&t, &c);
+	}
+	root_fini(&t);
+}
+
+TEST(affinity)
+{
+	static const struct {
+		const char *status, *value;
+		bool ok;
+		const char *effective, *why;
+	} cases[] = {
+		{"Name:\tqemu\nCpus_allowed:\t3\nCpus_allowed_list:\t0-1\nMems_allowed:\t1\n", "0-1", true, "0-1", ""},
+		{"Cpus_allowed_list:\t0\n", "0-1", true, "0", ""},
+		{"Cpus_allowed_list:\t0-7\n", "0-1", false, "0-7", NOT_RUN},
+		{"Name:\tqemu\n", "0-1", false, "", "its affinity cannot be read"},
+	};
+	struct root t;
+
+	root_init(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct qemu_case c = {"cpu.emulator", cases[i].value,     NULL,        NULL,
+				      cases[i].ok,    cases[i].effective, cases[i].why};
+
+		put_qemu(&t, MACHINE, JSON_RAM, NULL);
+		root_put(&t, "proc/4711/status", cases[i].status);
+		is_answer(&t, &c);
+	}
+	root_fini(&t);
+}
+
+/* Reasons come from QEMU's environment, which QEMU can write: text, cut and made harmless. */
+TEST(reasons)
+{
+	static const struct {
+		const char *env, *why;
+	} cases[] = {
+		{"memory.pages: a", "a"},
+		{"cpu.emulator: b; memory.pages: a: b", "a: b"},
+		{"memory.pagesx: a", "the wrapper left it as it was"},
+		{"x memory.pages: a", "the wrapper left it as it was"},
+		{"memory.placement: a; ...", "the wrapper left it as it was"},
+		{"", "the wrapper left it as it was"},
+		{";;;", "the wrapper left it as it was"},
+		{"memory.pages:", "the wrapper left it as it was"},
+		{"memory.pages: \x1b[31mred\n\ttext\x7f", "?[31mred??text?"},
+	};
+	char long_env[1200] = "memory.pages: ";
+	struct qemu_case c = {"memory.pages", "2M", NULL, NULL, false, "default", NULL};
+	char expected[256];
+	struct root t;
+
+	root_init(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		put_qemu(&t, MACHINE, JSON_RAM, cases[i].env);
+		c.why = cases[i].why;
+		is_answer(&t, &c);
+	}
+	memset(long_env + strlen(long_env), 'r', sizeof(long_env) - strlen(long_env) - 1);
+	memset(expected, 'r', sizeof(expected) - 1);
+	expected[sizeof(expected) - 1] = '\0';
+	put_qemu(&t, MACHINE, JSON_RAM, long_env);
+	c.why = expected;
+	is_answer(&t, &c);
+
+	root_remove(&t, "proc/4711/environ");
+	c.why = "QEMU has it otherwise, and its environment cannot be read";
+	is_answer(&t, &c);
+	root_fini(&t);
+}
+
+TEST(process_has_gone)
+{
+	struct run run = {.pid = PID};
+	struct undo u;
+	struct root t;
+
+	root_init(&t);
+	open_undo(&t, &u, "memory.pages", "2M");
+	IS_INT(apply_read_exec(&t.fs, &u, &run), -ESRCH);
+	IS_INT(u.n_execs, 0);
+	undo_fini(&u);
+	root_fini(&t);
+}
+
+/* Command lines that are cut anywhere. */
+TEST(torn_command_line)
+{
+	static const char whole[] = "qemu\0-machine\0pc,memory-backend=pc.ram\0-object\0" JSON_HUGE;
+	struct run run = {.pid = PID};
+	struct undo u;
+	struct root t;
+
+	root_init(&t);
+	for (size_t n = 0; n <= sizeof(whole); n++) {
+		root_put_bytes(&t, "proc/4711/cmdline", whole, n < sizeof(whole) ? n : sizeof(whole));
+		open_undo(&t, &u, "memory.pages", "2M");
+		IS_INT(apply_read_exec(&t.fs, &u, &run), 0);
+		IS_INT(u.n_execs, 1);
+		undo_fini(&u);
+	}
+	root_fini(&t);
+}
+
+TAP_MAIN

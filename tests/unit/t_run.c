@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "tap.h"
+
+#include "common/paths.h"
+#include "common/step.h"
+#include "root_bytes.h"
+
+#define PID   4711
+#define SCOPE "machine-qemu\\x2d3\\x2dweb1.scope"
+
+static const char mounts_v1[] = "cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,cpu,cpuacct 0 0\n"
+				"cgroup /sys/fs/cgroup/cpuset cgroup rw,cpuset 0 0\n"
+				"cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\n"
+				"cgroup /sys/fs/cgroup/blkio cgroup rw,blkio 0 0\n";
+static const char mounts_v2[] = "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n";
+
+/* A thread as /proc shows it. Start times are 100 + tid, so that a mix-up is seen. */
+static void put_thread(struct root *t, int tid, const char *comm, const char *cgroup)
+{
+	char path[128], stat[512];
+
+	(void)snprintf(stat, sizeof(stat), "%d (%s) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 %d 20 21\n", tid,
+		       comm, 100 + tid);
+	(void)snprintf(path, sizeof(path), "proc/%d/task/%d/stat", PID, tid);
+	root_put(t, path, stat);
+	(void)snprintf(path, sizeof(path), "proc/%d/task/%d/cgroup", PID, tid);
+	if (cgroup)
+		root_put(t, path, cgroup);
+	if (tid == PID) {
+		(void)snprintf(path, sizeof(path), "proc/%d/stat", tid);
+		root_put(t, path, stat);
+	}
+}
+
+static void put_group(struct root *t, int tid, const char *comm, const char *group)
+{
+	char text[512];
+
+	(void)snprintf(text, sizeof(text),
+		       "5:cpuset:/machine/q/%s\n4:cpu,cpuacct:/machine/q/%s\n3:memory:/machine/q\n"
+		       "2:blkio:/elsewhere\n",
+		       group, group);
+	put_thread(t, tid, comm, text);
+}
+
+static void put_v2(struct root *t)
+{
+	root_put(t, "proc/mounts", mounts_v2);
+	root_put(t, "sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory\n");
+	put_thread(t, PID, "qemu-system-x86", "0::/machine.slice/" SCOPE "/libvirt/emulator\n");
+	put_thread(t, PID + 1, "CPU 0/KVM", "0::/machine.slice/" SCOPE "/libvirt/vcpu0\n");
+}
+
+static const struct run_thread *thread(const struct run *r, int tid)
+{
+	for (unsigned int i = 0; i < r->n_threads; i++)
+		if (r->threads[i].tid == tid)
+			return &r->threads[i];
+	return NULL;
+}
+
+static const struct cgroup_paths *groups_of(const struct run *r, int tid)
+{
+	static const struct cgroup_paths none;
+	const struct run_thread *t = thread(r, tid);
+
+	return t ? t->groups : &none;
+}
+
+static void is_thread(const struct run *r, int tid, enum run_thread_kind kind, unsigned int number)
+{
+	const struct run_thread *t = thread(r, tid);
+
+	if (!t) {
+		TAP_FAIL("no thread %d", tid);
+		return;
+	}
+	IS_INT(t->start, 100 + tid);
+	IS_INT(t->kind, kind);
+	IS_INT(t->number, number);
+}
+
+TEST(v1_without_machined)
+{
+	struct run r;
+	struct root t;
+
+	root_init(&t);
+	root_put(&t, "proc/mounts", mounts_v1);
+	root_put(&t, "proc/sys/kernel/osrelease", "6.1.0-18-amd64\n");
+	root_put(&t, PATH_LIBVIRT_RUN "/web1.pid", "4711\n");
+	root_put(&t, "sys/fs/cgroup/cpu,cpuacct/machine/q/cpu.cfs_period_us", "50000\n");
+	put_group(&t, 4720, "worker", "iothread2"); /* started by the I/O thread, not the emulator */
+	put_group(&t, PID, "qemu-system-x86", "emulator");
+	put_group(&t, 4712, "call_rcu", "emulator");
+	put_group(&t, 4713, "IO mon_iothread", "emulator");
+	put_group(&t, 4714, "IO iothread2", "iothread2");
+	put_group(&t, 4715, "CPU 0/KVM", "vcpu0");
+	put_group(&t, 4716, "CPU 11/TCG", "vcpu11");
+	put_group(&t, 4717, "IO iothread1234", "iothread12345"); /* comm has 15 characters */
+	put_group(&t, 4718, "a) S (CPU 3/KVM", "emulator");      /* QEMU may call its threads what it likes */
+	put_group(&t, 4719, "CPU x/KVM", "emulator");
+	root_put(&t, "proc/4711/task/4721/stat", "torn");
+	IS_INT(run_find(&t.fs, "web1", &r, NULL), 0);
+	IS_INT(r.pid, PID);
+	IS_INT(r.start, 100 + PID);
+	IS_INT(r.kernel, 601);
+	IS_INT(r.period_us, 50000);
+	IS_INT(r.n_threads, 10);
+	IS_INT(r.threads[0].tid, PID);
+	is_thread(&r, PID, RUN_EMULATOR, 0);
+	is_thread(&r, 4712, RUN_EMULATOR, 0);
+	is_thread(&r, 4713, RUN_EMULATOR, 0);
+	is_thread(&r, 4714, RUN_IOTHREAD, 2);
+	is_thread(&r, 4715, RUN_VCPU, 0);
+	is_thread(&r, 4716, RUN_VCPU, 11);
+	is_thread(&r, 4717, RUN_IOTHREAD, 12345);
+	is_thread(&r, 4718, RUN_EMULATOR, 0);
+	is_thread(&r, 4719, RUN_EMULATOR, 0);
+	is_thread(&r, 4720, RUN_IOTHREAD, 2);
+	OK(groups_of(&r, 4720) == groups_of(&r, 4714));
+	OK(groups_of(&r, 4712) == groups_of(&r, PID));
+	IS_INT(r.n_groups, 5);
+	IS_STR(groups_of(&r, 4716)->at[CGROUP_CPUSET], "sys/fs/cgroup/cpuset/machine/q/vcpu11");
+	IS_STR(r.domain_group[CGROUP_CPU], "sys/fs/cgroup/cpu,cpuacct/machine/q");
+	IS_STR(r.domain_group[CGROUP_CPUSET], "sys/fs/cgroup/cpuset/machine/q");
+	IS_STR(r.domain_group[CGROUP_MEMORY], "sys/fs/cgroup/memory/machine/q");
+	IS_STR(r.domain_group[CGROUP_IO], ""); /* not the domain's */
+	IS_STR(r.scope, "");
+	run_fini(&r);
+	root_fini(&t);
+}
+
+TEST(v2_with_machined)
+{
+	struct run r;
+	struct root t;
+
+	root_init(&t);
+	put_v2(&t);
+	root_put(&t, PATH_LIBVIRT_RUN "/web1.pid", "4711");
+	root_put(&t, "sys/fs/cgroup/machine.slice/" SCOPE "/libvirt/cpu.max", "max 20000\n");
+	IS_INT(run_find(&t.fs, "web1", &r, NULL), 0);
+	for (unsigned int c = 0; c < CGROUP_CONTROLLER_MAX; c++)
+		IS_STR(r.domain_group[c], "sys/fs/cgroup/machine.slice/" SCOPE "/libvirt");
+	IS_STR(r.scope, SCOPE);
+	IS_INT(r.kernel, 0); /* not known */
+	IS_INT(r.period_us, 20000);
+	run_fini(&r);
+	root_fini(&t);
+}
+
+/* Without groups of libvirt's the threads are in its own, or in a login session: neither is the domain's. */
+TEST(groups_of_others_are_not_ours)
+{
+	static const char *const groups[] = {"0::/system.slice/libvirtd.service\n", "0::/user.slice/session-3.scope\n",
+					     "0::/\n", NULL};
+	struct run r;
+	struct root t;
+
+	root_init(&t);
+	put_v2(&t);
+	root_put(&t, PATH_LIBVIRT_RUN "/web1.pid", "4711");
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+		if (groups[i]) {
+			put_thread(&t, PID, "qemu-system-x86", groups[i]);
+			put_thread(&t, PID + 1, "CPU 0/KVM", groups[i]);
+		} else {
+			root_remove(&t, "proc/4711/task/4711/cgroup");
+			root_remove(&t, "proc/4711/task/4712/cgroup");
+		}
+		IS_INT(run_find(&t.fs, "web1", &r, NULL), 0);
+		for (unsigned int c = 0; c < CGROUP_CONTROLLER_MAX; c++)
+			IS_STR(r.domain_group[c], "");
+		IS_STR(r.scope, "");
+		IS_INT(r.period_us, 100000);
+		is_thread(&r, PID + 1, RUN_VCPU, 0);
+		run_fini(&r);
+	}
+	root_fini(&t);
+}
+
+/* No cgroup file system, an unreadable release: threads are found all the same. */
+TEST(nothing_mounted)
+{
+	static const struct {
+		const char *release;
+		unsigned int kernel;
+	} cases[] = {{"5.10.0", 510}, {"6.12", 612}, {"7.0-rc1", 700}, {"six", 0},
+		     {"6", 0},        {"", 0},       {"6.x", 0},       {"6.123.1", 0}};
+	struct run r;
+	struct root t;
+
+	root_init(&t);
+	put_thread(&t, PID, "qemu-system-x86", "0::/a\n");
+	put_thread(&t, PID + 1, "ALL CPUs/TCG", "0::/a\n");
+	root_put(&t, PATH_LIBVIRT_RUN "/web1.pid", "4711");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		root_put(&t, "proc/sys/kernel/osrelease", cases[i].release);
+		IS_INT(run_find(&t.fs, "web1", &r, NULL), 0);
+		IS_INT(r.kernel, cases[i].kernel);
+		is_thread(&r, PID + 1, RUN_EMULATOR, 0);
+		IS_STR(r.threads[0].groups->at[CGROUP_CPUSET], "");
+		run_fini(&r);
+	}
+	root_fini(&t);
+}
+
+TEST(names)
+{
+	static const char *const good[] = {"a b", "-rm", "..", ".", "x;y", "\xc3\xa9", "$(id)", "a\nb", "%s%n"};
+	static const char *const bad[] = {"", "a/b", "../x", "/etc/passwd"};
+	char path[300], longest[300];
+	struct err e = ERR_INIT;
+	struct run r;
+	struct root t;
+
+	root_init(&t);
+	put_v2(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		IS_INT(run_find(&t.fs, good[i], &r, &e), -ESRCH);
+		(void)snprintf(path, sizeof(path), PATH_LIBVIRT_RUN "/%s.pid", good[i]);
+		root_put(&t, path, "4711");
+		IS_INT(run_find(&t.fs, good[i], &r, &e), 0);
+		run_fini(&r);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		IS_INT(run_find(&t.fs, bad[i], &r, &e), -EINVAL);
+	memset(longest, 'n', sizeof(longest));
+	longest[251] = '\0'; /* with ".pid" 255, NAME_MAX */
+	IS_INT(run_find(&t.fs, longest, &r, &e), -ESRCH);
+	longest[251] = 'n';
+	longest[252] = '\0';
+	IS_INT(run_find(&t.fs, longest, &r, &e), -EINVAL);
+	root_fini(&t);
+}
+
+TEST(pid_files)
+{
+	static const char *const bad[] = {"", "0", "-1", "4712", "4711 x", "99999999999", "4711\n4712", "x"};
+	struct err e = ERR_INIT;
+	struct run r;
+	struct root t;
+
+	root_init(&t);
+	put_v2(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		root_put(&t, PATH_LIBVIRT_RUN "/web1.pid", bad[i]);
+		e = ERR_INIT;
+		IS_INT(run_find(&t.fs, "web1", &r, &e), -ESRCH);
+		OK(e.text[0] != '\0');
+	}
+	root_fini(&t);
+}
+
+/* The pid in a stale file may be another guest's by now. */
+TEST(stale_pid_file)
+{
+	static const struct {
+		const char *name, *guest;
+		int result;
+	} cases[] = {
+		{"web1", "guest=web1,debug-threads=on", 0},
+		{"web1", "guest=web1", 0},
+		{"web1", "guest=web12,debug-threads=on", -ESRCH},
+		{"web12", "guest=web1,debug-threads=on", -ESRCH},
+		{"web1", "guest=,debug-threads=on", -ESRCH},
+		{"a,b", "guest=a,,b,debug-threads=on", 0},
+		{"a,", "guest=a,,,debug-threads=on", 0},
+		{"a", "guest=a,,b,debug-threads=on", -ESRCH},
+		{"a,b", "guest=a,b", -ESRCH},
+		{"web1", "something=else", 0}, /* not libvirt's spelling: nothing is known */
+	};
+	char path[128], argv[256];
+	struct run r;
+	struct root t;
+
+	root_init(&t);
+	put_v2(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int n = snprintf(argv, sizeof(argv), "qemu%c-name%c%s%c-S", 0, 0, cases[i].guest, 0);
+
+		root_put_bytes(&t, "proc/4711/cmdline", argv, (size_t)n + 1);
+		(void)snprintf(path, sizeof(path), PATH_LIBVIRT_RUN "/%s.pid", cases[i].name);
+		root_put(&t, path, "4711");
+		IS_INT(run_find(&t.fs, cases[i].name, &r, NULL), cases[i].result);
+		if (cases[i].result == 0)
+			run_fini(&r);
+	}
+	/* a command line that ends in the middle */
+	root_put_bytes(&t, "proc/4711/cmdline", "qemu\0-name", 10);
+	IS_INT(run_find(&t.fs, "web1", &r, NULL), 0);
+	run_fini(&r);
+	root_fini(&t);
+}
+
+TEST(threads_without_names)
+{
+	struct err e = ERR_INIT;
+	struct run r;
+	struct root t;
+
+	root_init(&t);
+	put_v2(&t);
+	root_put(&t, PATH_LIBVIRT_RUN "/web1.pid", "4711");
+	put_thread(&t, PID + 1, "qemu-system-x86", "0::/machine.slice/" SCOPE "/libvirt/vcpu0\n");
+	IS_INT(run_find(&t.fs, "web1", &r, &e), -EINVAL);
+	OK(strstr(e.text, "debug-threads") != NULL);
+	root_fini(&t);
+}
+
+/* The process ends while it is looked at. */
+TEST(process_vanishes)
+{
+	struct err e = ERR_INIT;
+	struct run r;
+	struct root t;
+
+	root_init(&t);
+	root_put(&t, PATH_LIBVIRT_RUN "/web1.pid", "4711");
+	root_put(&t, "proc/4711/stat", "4711 (q) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4811 20\n");
+	IS_INT(run_find(&t.fs, "web1", &r, &e), -ESRCH);
+	root_mkdir(&t, "proc/4711/task/4711");
+	IS_INT(run_find(&t.fs, "web1", &r, &e), -ESRCH);
+	root_fini(&t);
+}
+
+TEST(many_threads)
+{
+	struct run r;
+	struct root t;
+
+	root_init(&t);
+	put_v2(&t);
+	root_put(&t, PATH_LIBVIRT_RUN "/web1.pid", "4711");
+	for (int i = 0; i < 300; i++) {
+		char comm[32], group[128];
+
+		(void)snprintf(comm, sizeof(comm), "CPU %d/KVM", i);
+		(void)snprintf(group, sizeof(group), "0::/machine.slice/" SCOPE "/libvirt/vcpu%d\n", i);
+		put_thread(&t, PID + 300 - i, comm, group);
+	}
+	IS_INT(run_find(&t.fs, "web1", &r, NULL), 0);
+	IS_INT(r.n_threads, 301);
+	for (unsigned int i = 1; i < r.n_threads; i++) {
+		OK(r.threads[i].tid > r.threads[i - 1].tid);
+		is_thread(&r, (int)(PID + i), RUN_VCPU, 300 - i);
+	}
+	run_fini(&r);
+	run_fini(&r); /* once more does nothing */
+	root_fini(&t);
+}
+
+TAP_MAIN

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Each case: a plan's settings and a running domain in, the list of steps as text out. */
+#include "tap.h"
+
+#include "common/sbuf.h"
+#include "common/step.h"
+
+#define SCOPE "machine-qemu\\x2d3\\x2dweb1.scope"
+#define PID   100
+
+struct world {
+	struct plan plan;
+	struct run run;
+	char *text;
+};
+
+/* "0-3:2" is vCPU 0, ...: where the domain is, one per layout. */
+enum where { V1, V1_SCOPE, V2, V2_MACHINED, V2_SCOPE_ONLY, NO_CPUSET, NO_GROUPS };
+
+static const struct {
+	int cpu, cpuset; /* versions */
+	const char *cpu_mount, *cpuset_mount;
+	const char *group, *scope; /* of the domain, below the mounts */
+} places[] = {
+	[V1] = {1, 1, "cpu", "cpuset", "/machine/q", ""},
+	[V1_SCOPE] = {1, 1, "cpu", "cpuset", "/machine.slice/" SCOPE, SCOPE},
+	[V2] = {2, 2, "cg", "cg", "/machine/q", ""},
+	[V2_MACHINED] = {2, 2, "cg", "cg", "/" SCOPE "/libvirt", SCOPE},
+	[V2_SCOPE_ONLY] = {2, 2, "cg", "cg", "/" SCOPE, SCOPE},
+	[NO_CPUSET] = {1, 0, "cpu", "", "/machine/q", ""},
+	[NO_GROUPS] = {2, 2, "cg", "cg", NULL, ""},
+};
+
+static void add_thread(struct world *w, enum where where, int tid, enum run_thread_kind kind, unsigned int number,
+		       const char *name)
+{
+	struct run *r = &w->run;
+	struct cgroup_paths *g = calloc(1, sizeof(*g));
+	const char *group = places[where].group;
+
+	r->threads = reallocarray(r->threads, r->n_threads + 1, sizeof(*r->threads));
+	r->groups = reallocarray(r->groups, r->n_groups + 1, sizeof(*r->groups));
+	if (!g || !r->threads || !r->groups)
+		exit(2);
+	for (unsigned int c = CGROUP_CPU; c <= CGROUP_CPUSET; c++) {
+		const char *mount = c == CGROUP_CPU ? places[where].cpu_mount : places[where].cpuset_mount;
+
+		if (!mount[0])
+			continue;
+		if (group)
+			(void)snprintf(g->at[c], sizeof(g->at[c]), "%s%s/%s", mount, group, name);
+		else
+			(void)snprintf(g->at[c], sizeof(g->at[c]), "%s/system.slice/libvirtd.service", mount);
+		if (group)
+			(void)snprintf(r->domain_group[c], sizeof(r->domain_group[c]), "%s%s", mount, group);
+	}
+	r->threads[r->n_threads++] = (struct run_thread){tid, 1000 + (uint64_t)tid, kind, number, g};
+	r->groups[r->n_groups++] = g;
+}
+
+/* A domain with two vCPUs, an I/O thread and two threads of the emulator. */
+static void world_init(struct world *w, enum where where, unsigned int kernel)
+{
+	struct run *r = &w->run;
+
+	memset(w, 0, sizeof(*w));
+	r->pid = PID;
+	r->start = 1000 + PID;
+	r->kernel = kernel;
+	r->period_us = 100000;
+	r->layout.at[CGROUP_CPU].version = places[where].cpu;
+	r->layout.at[CGROUP_CPUSET].version = places[where].cpuset;
+	(void)snprintf(r->layout.at[CGROUP_CPU].path, 256, "%s", places[where].cpu_mount);
+	(void)snprintf(r->layout.at[CGROUP_CPUSET].path, 256, "%s", places[where].cpuset_mount);
+	(void)snprintf(r->scope, sizeof(r->scope), "%s", places[where].scope);
+	add_thread(w, where, 100, RUN_EMULATOR, 0, "emulator");
+	add_thread(w, where, 101, RUN_EMULATOR, 0, "emulator");
+	add_thread(w, where, 102, RUN_IOTHREAD, 1, "iothread1");
+	add_thread(w, where, 103, RUN_VCPU, 0, "vcpu0");
+	add_thread(w, where, 104, RUN_VCPU, 1, "vcpu1");
+}
+
+/* vcpus: one list per vCPU, separated by blanks; "-" leaves it alone. */
+static void place_at(struct world *w, const char *vcpus, const char *emulator, const char *iothread)
+{
+	struct placement *p = &w->plan.placement;
+	char text[128], *save = NULL, *word;
+
+	(void)snprintf(text, sizeof(text), "%s", vcpus);
+	for (word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		p->vcpus = reallocarray(p->vcpus, p->n_vcpus + 1, sizeof(*p->vcpus));
+		if (!p->vcpus)
+			exit(2);
+		p->vcpus[p->n_vcpus].cpus = IDSET_EMPTY;
+		(void)idset_parse(word, &p->vcpus[p->n_vcpus++].cpus);
+	}
+	(void)idset_parse(emulator, &p->emulator);
+	p->iothreads = calloc(1, sizeof(*p->iothreads));
+	if (!p->iothreads)
+		exit(2);
+	p->iothreads[0].id = 1;
+	(void)idset_parse(iothread, &p->iothreads[0].cpus);
+	p->n_iothreads = 1;
+}
+
+static void set(struct world *w, const char *knob, const char *target, enum stage stage, const char *value)
+{
+	IS_INT(plan_add_setting(&w->plan, knob, target, stage, value, "annotation", "for a test"), 0);
+}
+
+/* "BACKEND OBJECT=VALUE" per step, dependants indented, "keep" for restore_only, then what was skipped. */
+static const char *steps_text(struct world *w, enum stage stage, bool running)
+{
+	_cleanup_sbuf_ struct sbuf b = {0};
+	struct steps s;
+	unsigned int group = 0;
+
+	IS_INT(steps_make(&w->plan, stage, running ? &w->run : NULL, &s), 0);
+	for (unsigned int i = 0; i < s.n; i++) {
+		const struct step *x = &s.s[i];
+
+		sbuf_addf(&b, "%s%s %s=%s%s\n", x->is_dependant ? " " : "", x->backend, x->object, x->value,
+			  x->restore_only ? "keep" : "");
+		/* groups are runs: a cause, then its dependants */
+		if (x->is_dependant)
+			IS_INT(x->group, group);
+		else
+			OK(x->group > group);
+		group = x->group;
+	}
+	steps_fini(&s);
+	for (size_t i = 0; i < w->plan.n_skipped; i++)
+		sbuf_addf(&b, "skipped %s[%s]: %s\n", w->plan.skipped[i].knob, w->plan.skipped[i].target,
+			  w->plan.skipped[i].why);
+	free(w->text);
+	w->text = sbuf_steal(&b);
+	return w->text;
+}
+
+static void world_fini(struct world *w)
+{
+	for (unsigned int i = 0; i < w->run.n_groups; i++)
+		free(w->run.groups[i]);
+	free(w->run.groups);
+	free(w->run.threads);
+	free(w->text);
+	plan_fini(&w->plan);
+}
+
+#define T(tid) "thread 100:1100/" tid ":1" tid "/affinity="
+#define T100   T("100")
+#define T101   T("101")
+#define T102   T("102")
+#define T103   T("103")
+#define T104   T("104")
+#define T105   T("105")
+
+TEST(dedicated_vcpu)
+{
+	static const char *const lists[] = {"vcpu0", "vcpu1"};
+	struct world w;
+
+	world_init(&w, V2_MACHINED, 612);
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		set(&w, "cpu.policy", lists[i], STAGE_STARTED, i ? "3" : "2");
+	set(&w, "cpu.emulator", "", STAGE_STARTED, "1,0");
+	set(&w, "cpu.iothreads", "iothread1", STAGE_STARTED, "0-1");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "cgroup cg/" SCOPE "/libvirt/vcpu0/cpuset.cpus=2\n"
+						    " " T103 "2\n"
+						    "cgroup cg/" SCOPE "/libvirt/vcpu1/cpuset.cpus=3\n"
+						    " " T104 "3\n"
+						    "cgroup cg/" SCOPE "/libvirt/emulator/cpuset.cpus=0-1\n"
+						    " " T100 "0-1\n"
+						    " " T101 "0-1\n"
+						    "cgroup cg/" SCOPE "/libvirt/iothread1/cpuset.cpus=0-1\n"
+						    " " T102 "0-1\n");
+	IS_STR(steps_text(&w, STAGE_PREPARE, true), "");
+	world_fini(&w);
+}
+
+TEST(shared_on_v2_is_one_write)
+{
+	struct world w;
+
+	world_init(&w, V2_MACHINED, 612);
+	place_at(&w, "2-5 2-5", "2-3", "2-5");
+	set(&w, "cpu.policy", "", STAGE_STARTED, "2-5");
+	set(&w, "cpu.emulator", "", STAGE_STARTED, "2-3");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "cgroup cg/" SCOPE "/libvirt/cpuset.cpus=2-5\n"
+						    "cgroup cg/" SCOPE "/libvirt/emulator/cpuset.cpus=2-3\n"
+						    " " T100 "2-3\n"
+						    " " T101 "2-3\n");
+	world_fini(&w);
+}
+
+TEST(old_kernels_lose_affinities)
+{
+	static const unsigned int kernels[] = {601, 0, 510};
+	struct world w;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kernels); i++) {
+		world_init(&w, V2, kernels[i]);
+		place_at(&w, "2-5 2-5", "2-5", "2-5");
+		set(&w, "cpu.policy", "", STAGE_STARTED, "2-5");
+		IS_STR(steps_text(&w, STAGE_STARTED, true), "cgroup cg/machine/q/cpuset.cpus=2-5\n"
+							    " " T100 "keep\n"
+							    " " T101 "keep\n"
+							    " " T102 "keep\n"
+							    " " T103 "keep\n"
+							    " " T104 "keep\n");
+		world_fini(&w);
+	}
+}
+
+/* A vCPU that was plugged in later follows the domain, whichever way that floats. */
+TEST(later_vcpus_float_along)
+{
+	struct world w;
+
+	world_init(&w, V2, 612);
+	place_at(&w, "2-5", "2-5", "2-5");
+	set(&w, "cpu.policy", "", STAGE_STARTED, "2-5");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "cgroup cg/machine/q/cpuset.cpus=2-5\n");
+	world_fini(&w);
+	world_init(&w, V1, 612);
+	place_at(&w, "7", "-", "-");
+	set(&w, "cpu.policy", "", STAGE_STARTED, "2-5");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "cgroup cpuset/machine/q/vcpu1/cpuset.cpus=2-5\n");
+	world_fini(&w);
+}
+
+/* What would end up outside of the domain's group keeps the domain's group as it is. */
+TEST(shared_with_others_outside)
+{
+	static const struct {
+		const char *vcpus, *emulator, *iothread, *emulator_setting, *steps;
+	} cases[] = {
+		/* the emulator is on reserved CPUs */
+		{"2-5 2-5", "0", "2-5", "0",
+		 "cgroup cg/machine/q/iothread1/cpuset.cpus=2-5\n"
+		 "cgroup cg/machine/q/vcpu0/cpuset.cpus=2-5\n"
+		 "cgroup cg/machine/q/vcpu1/cpuset.cpus=2-5\n"
+		 "cgroup cg/machine/q/emulator/cpuset.cpus=0\n"
+		 " " T100 "0\n " T101 "0\n"},
+		/* <vcpupin> of vCPU 1, <emulatorpin>, <iothreadpin>: not to be touched */
+		{"2-5 7", "-", "-", NULL, "cgroup cg/machine/q/vcpu0/cpuset.cpus=2-5\n"},
+		{"2-5 2", "2-5", "2-5", NULL, "cgroup cg/machine/q/cpuset.cpus=2-5\n"},
+		{"2-5 2-5", "-", "2-5", NULL,
+		 "cgroup cg/machine/q/iothread1/cpuset.cpus=2-5\n"
+		 "cgroup cg/machine/q/vcpu0/cpuset.cpus=2-5\n"
+		 "cgroup cg/machine/q/vcpu1/cpuset.cpus=2-5\n"},
+		/* pins everywhere */
+		{"7 7", "6", "6", NULL, "skipped cpu.policy[]: every thread has CPUs of its own\n"},
+	};
+	struct world w;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		world_init(&w, V2, 612);
+		place_at(&w, cases[i].vcpus, cases[i].emulator, cases[i].iothread);
+		set(&w, "cpu.policy", "", STAGE_STARTED, "2-5");
+		if (cases[i].emulator_setting)
+			set(&w, "cpu.emulator", "", STAGE_STARTED, cases[i].emulator_setting);
+		IS_STR(steps_text(&w, STAGE_STARTED, true), cases[i].steps);
+		world_fini(&w);
+	}
+}
+
+TEST(shared_on_v1_is_every_child)
+{
+	struct world w;
+
+	world_init(&w, V1, 601);
+	place_at(&w, "2-5 2-5", "2-5", "0-1");
+	set(&w, "cpu.policy", "", STAGE_STARTED, "2-5");
+	set(&w, "cpu.iothreads", "iothread1", STAGE_STARTED, "0-1");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "cgroup cpuset/machine/q/emulator/cpuset.cpus=2-5\n"
+						    " " T100 "keep\n"
+						    " " T101 "keep\n"
+						    "cgroup cpuset/machine/q/vcpu0/cpuset.cpus=2-5\n"
+						    " " T103 "keep\n"
+						    "cgroup cpuset/machine/q/vcpu1/cpuset.cpus=2-5\n"
+						    " " T104 "keep\n"
+						    "cgroup cpuset/machine/q/iothread1/cpuset.cpus=0-1\n"
+						    " " T102 "0-1\n");
+	world_fini(&w);
+}
+
+/* Before libvirt 7.1 the scope itself is the domain's group: systemd's to write. */
+TEST(shared_in_a_bare_scope)
+{
+	struct world w;
+
+	world_init(&w, V2_SCOPE_ONLY, 612);
+	place_at(&w, "2-5 2-5", "2-5", "2-5");
+	set(&w, "cpu.policy", "", STAGE_STARTED, "2-5");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "cgroup cg/" SCOPE "/emulator/cpuset.cpus=2-5\n"
+						    "cgroup cg/" SCOPE "/iothread1/cpuset.cpus=2-5\n"
+						    "cgroup cg/" SCOPE "/vcpu0/cpuset.cpus=2-5\n"
+						    "cgroup cg/" SCOPE "/vcpu1/cpuset.cpus=2-5\n");
+	world_fini(&w);
+}
+
+/* Affinity alone where there is no group that is the domain's. */
+TEST(no_cpuset)
+{
+	static const enum where wheres[] = {NO_CPUSET, NO_GROUPS};
+	struct world w;
+
+	for (size_t i = 0; i < ARRAY_SIZE(wheres); i++) {
+		world_init(&w, wheres[i], 601);
+		place_at(&w, "2-5 2-5", "-", "-");
+		set(&w, "cpu.policy", "vcpu0", STAGE_STARTED, "4");
+		set(&w, "cpu.policy", "", STAGE_STARTED, "2-5");
+		IS_STR(steps_text(&w, STAGE_STARTED, true), T103 "4\n" T104 "2-5\n");
+		world_fini(&w);
+	}
+}
+
+TEST(weight_and_quota)
+{
+	static const struct {
+		enum where where;
+		const char *weight, *quota;
+		uint64_t period;
+		const char *steps;
+	} cases[] = {
+		{V1, "200", "250%", 100000,
+		 "cgroup cpu/machine/q/cpu.shares=2048\ncgroup cpu/machine/q/cpu.cfs_quota_us=250000\n"},
+		{V1, "1", "50%", 20000,
+		 "cgroup cpu/machine/q/cpu.shares=10\ncgroup cpu/machine/q/cpu.cfs_quota_us=10000\n"},
+		{V1, "10000", "1%", 20000,
+		 "cgroup cpu/machine/q/cpu.shares=102400\ncgroup cpu/machine/q/cpu.cfs_quota_us=1000\n"},
+		{V2, "200", "250%", 100000,
+		 "cgroup cg/machine/q/cpu.weight=200\n"
+		 "cgroup cg/machine/q/cpu.max=250000 100000\n"},
+		{V2, "200", "819200%", 50000,
+		 "cgroup cg/machine/q/cpu.weight=200\ncgroup cg/machine/q/cpu.max=409600000 50000\n"},
+		{V2_MACHINED, "200", "250%", 100000,
+		 "unit " SCOPE "/CPUWeight=200\ncgroup cg/" SCOPE "/libvirt/cpu.max=250000 100000\n"},
+		{V2_SCOPE_ONLY, "200", "250%", 100000,
+		 "unit " SCOPE "/CPUWeight=200\nunit " SCOPE "/CPUQuotaPerSecUSec=2500000\n"},
+		{V1_SCOPE, "200", "250%", 100000,
+		 "unit " SCOPE "/CPUWeight=200\nunit " SCOPE "/CPUQuotaPerSecUSec=2500000\n"},
+		{NO_GROUPS, "200", "250%", 100000,
+		 "skipped cpu.weight[]: libvirt made no cpu group for this domain\n"
+		 "skipped cpu.quota[]: libvirt made no cpu group for this domain\n"},
+		{V1, "0", "0%", 100000,
+		 "skipped cpu.weight[]: '0' is no value for it\n"
+		 "skipped cpu.quota[]: '0%' is no value for it\n"},
+		{V1, "x", "200", 100000,
+		 "skipped cpu.weight[]: 'x' is no value for it\n"
+		 "skipped cpu.quota[]: '200' is no value for it\n"},
+	};
+	struct world w;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		world_init(&w, cases[i].where, 612);
+		w.run.period_us = cases[i].period;
+		set(&w, "cpu.weight", "", STAGE_STARTED, cases[i].weight);
+		set(&w, "cpu.quota", "", STAGE_STARTED, cases[i].quota);
+		IS_STR(steps_text(&w, STAGE_STARTED, true), cases[i].steps);
+		world_fini(&w);
+	}
+}
+
+TEST(no_controller)
+{
+	struct world w;
+
+	world_init(&w, NO_CPUSET, 612);
+	w.run.layout.at[CGROUP_CPU].version = 0;
+	w.run.domain_group[CGROUP_CPU][0] = '\0';
+	set(&w, "cpu.weight", "", STAGE_STARTED, "200");
+	set(&w, "cpu.quota", "", STAGE_STARTED, "200%");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "skipped cpu.weight[]: no cpu controller here\n"
+						    "skipped cpu.quota[]: no cpu controller here\n");
+	world_fini(&w);
+}
+
+TEST(sysctls)
+{
+	static const struct {
+		const char *name, *object;
+	} cases[] = {
+		{"net.core.rmem_max", "proc/sys/net/core/rmem_max"},
+		{"net/core/rmem_max", "proc/sys/net/core/rmem_max"},
+		{"vm.nr-x_9", "proc/sys/vm/nr-x_9"},
+		{"a", "proc/sys/a"},
+		{"", NULL},
+		{".", NULL},
+		{"..", NULL},
+		{"net..core", NULL},
+		{".net", NULL},
+		{"net.", NULL},
+		{"../../etc/passwd", NULL},
+		{"net/../x", NULL},
+		{"/etc/passwd", NULL},
+		{"net core", NULL},
+		{"net.Core", NULL},
+		{"net.%s", NULL},
+		{"net\n", NULL},
+	};
+	char expected[256];
+	struct world w;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		world_init(&w, V2, 612);
+		set(&w, "sysctl", cases[i].name, STAGE_PREPARE, "16777216");
+		if (cases[i].object)
+			(void)snprintf(expected, sizeof(expected), "file %s=16777216\n", cases[i].object);
+		else
+			(void)snprintf(expected, sizeof(expected), "skipped sysctl[%s]: %s\n", cases[i].name,
+				       cases[i].name[0] ? "not the name of a sysctl" : "not in this version");
+		IS_STR(steps_text(&w, STAGE_PREPARE, false), expected);
+		world_fini(&w);
+	}
+}
+
+TEST(sysctl_is_shared)
+{
+	struct world w;
+	struct steps s;
+
+	world_init(&w, V2, 612);
+	set(&w, "sysctl", "net.core.rmem_max", STAGE_PREPARE, "16777216");
+	IS_INT(steps_make(&w.plan, STAGE_PREPARE, NULL, &s), 0);
+	IS_INT(s.n, 1);
+	OK(s.n == 1 && s.s[0].fold == FOLD_MAX && s.s[0].setting == &w.plan.settings[0]);
+	steps_fini(&s);
+	steps_fini(&s); /* once more does nothing */
+	world_fini(&w);
+}
+
+TEST(what_is_not_there)
+{
+	struct world w;
+
+	world_init(&w, V2, 612);
+	set(&w, "cpu.policy", "vcpu7", STAGE_STARTED, "2");
+	set(&w, "cpu.policy", "vcpux", STAGE_STARTED, "2");
+	set(&w, "cpu.policy", "vcpu0", STAGE_STARTED, "share");
+	set(&w, "cpu.iothreads", "iothread99999999999", STAGE_STARTED, "2");
+	set(&w, "disk.scheduler", "vda", STAGE_STARTED, "none");
+	set(&w, "memory.pages", "", STAGE_EXEC, "2M");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "skipped cpu.policy[vcpu7]: vcpu7 has no thread in this QEMU\n"
+						    "skipped cpu.policy[vcpux]: not in this version\n"
+						    "skipped cpu.policy[vcpu0]: 'share' is no value for it\n"
+						    "skipped cpu.iothreads[iothread99999999999]: not in this version\n"
+						    "skipped disk.scheduler[vda]: not in this version\n");
+	world_fini(&w);
+	world_init(&w, V2, 612);
+	set(&w, "cpu.policy", "vcpu0", STAGE_STARTED, "2");
+	for (int again = 0; again < 2; again++)
+		IS_STR(steps_text(&w, STAGE_STARTED, false), "skipped cpu.policy[vcpu0]: the domain is not running\n");
+	world_fini(&w);
+}
+
+/* A vCPU's helper thread goes where its group goes. */
+TEST(several_threads_of_one_vcpu)
+{
+	struct world w;
+
+	world_init(&w, V1, 612);
+	add_thread(&w, V1, 105, RUN_VCPU, 0, "vcpu0");
+	set(&w, "cpu.policy", "vcpu0", STAGE_STARTED, "2");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "cgroup cpuset/machine/q/vcpu0/cpuset.cpus=2\n"
+						    " " T103 "2\n"
+						    " " T105 "2\n");
+	world_fini(&w);
+}
+
+TAP_MAIN
