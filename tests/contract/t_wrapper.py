@@ -1,0 +1,505 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+The wrapper as a process: what it execs, with which words, environment, descriptors and attributes; which plans it
+refuses; that a crash or a hang of it at any system call still ends in the emulator. The wrapper takes no root from
+anybody, so it runs in a private mount namespace, in a root made for it: the machine's libraries, /proc, /sys and
+/dev, and /usr/bin, /etc, /run of the test. The emulator there is a script that reports how it was started.
+
+How command lines are rewritten in general is tests/unit/t_wrapper.c; QEMU itself is in t_wrapper_qemu.py.
+"""
+import ctypes
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from hooklib import BUILD, TOP, Tap, record  # noqa: E402
+
+UUID = "6b3ee6a0-2c1d-4d0e-9a57-0c4f8a3b1d21"
+WRAPPER = "/usr/libexec/domtune/qemu-system-x86_64"
+EMULATOR = "/usr/bin/qemu-system-x86_64"
+KEPT = "DOMTUNE_KEPT="
+ENDED_EARLY = "wrapper: ended early, the command line is as it was"
+BIND = ["keep", "0", "0", "bind", "", "0", ""]  # a plan's memory record: ordinary pages of node 0
+ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/bin", "HOME": "/var/lib/libvirt/qemu/domain-3-web1"}
+libc = ctypes.CDLL(None, use_errno=True)
+tap = Tap()
+
+REPORT = r'''#!/python -IS
+import json, os, signal
+def read(name):
+    with open("/proc/self/" + name, "rb") as file:
+        return file.read()
+status = dict(line.split(":\t", 1) for line in read("status").decode().splitlines() if ":\t" in line)
+fds = {}
+for fd in range(0, 300):
+    try:
+        fds[fd] = os.readlink("/proc/self/fd/%d" % fd)
+    except OSError:
+        pass
+report = {
+    "argv": read("cmdline").decode("latin-1").split("\0")[3:-1],
+    "env": read("environ").decode("latin-1").split("\0")[:-1],
+    "fds": fds, "uid": os.getuid(), "cwd": os.getcwd(), "umask": status["Umask"],
+    "affinity": sorted(os.sched_getaffinity(0)), "policy": read("numa_maps").decode().split()[1],
+    "blocked": status["SigBlk"], "ignored": status["SigIgn"], "timer": signal.getitimer(signal.ITIMER_REAL)[0],
+}
+os.write(1, json.dumps(report).encode())
+'''
+
+
+def mount(source, target, kind=None, flags=0, data=None):
+    def text(s):
+        return s.encode() if s else None
+    if libc.mount(text(source), text(target), text(kind), flags, text(data)) != 0:
+        raise OSError(ctypes.get_errno(), "mount on " + target)
+
+
+def parse_report(text):
+    try:
+        report = json.loads(text)
+    except ValueError:
+        return None
+    for fd in "012":  # the pipes of each run have other numbers
+        if fd in report["fds"]:
+            report["fds"][fd] = report["fds"][fd].partition(":")[0]
+    return report
+
+
+class World:
+    """The root that the wrapper sees."""
+
+    def __init__(self, base):
+        self.base = base
+        mount("tmpfs", base, "tmpfs", 0, "mode=0755")
+        for name in "usr/bin", "usr/libexec/domtune", "etc/domtune", "run/domtune/plan", "tmp", "proc", "sys", "dev":
+            os.makedirs(self.path(name))
+        for name in "proc", "sys", "dev":
+            mount("/" + name, self.path(name), None, 0x5000)  # MS_BIND | MS_REC
+        for name in "lib", "lib32", "lib64", "libx32", "bin", "usr/lib", "usr/lib32", "usr/lib64", "usr/libx32":
+            if os.path.islink("/" + name):
+                os.symlink(os.readlink("/" + name), self.path(name))
+            elif os.path.isdir("/" + name):
+                os.makedirs(self.path(name), exist_ok=True)
+                mount("/" + name, self.path(name), None, 0x1000)
+        self.put("python", "", 0o755)
+        mount(os.path.realpath(sys.executable), self.path("python"), None, 0x1000)
+        with open(os.path.join(BUILD, "emulator"), "rb") as file:
+            self.put(WRAPPER, file.read(), 0o755)
+        self.put(EMULATOR, REPORT, 0o755)
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            self.boot_id = file.read().strip()
+
+    def path(self, name):
+        return os.path.join(self.base, name.lstrip("/"))
+
+    def put(self, name, text, mode=0o644):
+        self.remove(name)
+        os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
+        with open(self.path(name), "wb") as out:
+            out.write(text if isinstance(text, bytes) else text.encode())
+        os.chmod(self.path(name), mode)
+
+    def remove(self, name):
+        try:
+            os.unlink(self.path(name))
+        except FileNotFoundError:
+            pass
+        except IsADirectoryError:
+            os.rmdir(self.path(name))
+
+    def plan_text(self, boot_id=None, uuid=UUID, number=3, emulator="", qemu=7002022, attrs=(), memory=None, end=True):
+        """As common/wplan.h has it."""
+        text = record("head", "1", boot_id or self.boot_id, uuid, str(number), emulator, str(qemu))
+        for name, value in attrs:
+            text += record("attr", name, value)
+        if memory:
+            text += record("memory", *memory)
+        return text + (record("end") if end else "")
+
+    def put_plan(self, mode=0o644, **how):
+        self.put("run/domtune/plan/" + UUID, self.plan_text(**how), mode)
+
+    def run(self, argv, env=None, prepare=None, program=WRAPPER, fds=()):
+        """Start it. Returns (exit status, report or None, stderr)."""
+        def enter():
+            os.chroot(self.base)
+            os.chdir("/")
+            if prepare:
+                prepare()
+        done = subprocess.run(argv, executable=program, env=ENVIRONMENT if env is None else env, preexec_fn=enter,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=fds,
+                              check=False, timeout=60)
+        return done.returncode, parse_report(done.stdout), done.stderr.decode()
+
+
+def words(name):
+    with open(os.path.join(TOP, "tests/data/argv", name + ".args"), encoding="utf-8") as file:
+        return [line.rstrip("\n") for line in file if not line.startswith("#")]
+
+
+PLAIN = words("json-plain")
+RAM = '{"qom-type":"memory-backend-ram","id":"pc.ram","size":201326592}'
+
+
+def kept(report):
+    """The value of DOMTUNE_KEPT, None without; of two, that is an error."""
+    found = [word[len(KEPT):] for word in report["env"] if word.startswith(KEPT)]
+    return (found or [None])[0] if len(found) < 2 else found
+
+
+def check_passes_through(w):
+    for name in "none-probe-kvm", "none-probe-tcg", "none-version", "none-hand", "json-plain", "words-plain":
+        argv = words(name)
+        direct = w.run(argv, program=EMULATOR)
+        through = w.run(argv)
+        tap.ok(through == direct and through[1] and through[1]["argv"] == argv[1:], "%s without a plan: as without the "
+               "wrapper" % name, through, direct)
+    env = dict(ENVIRONMENT, DOMTUNE_KEPT="inherited", DOMTUNE_ROOT="/nowhere", DOMTUNE_KEPTX="stays")
+    status, report, err = w.run(words("none-version"), env=env)
+    want = sorted("%s=%s" % item for item in env.items() if item[0] != "DOMTUNE_KEPT")
+    tap.ok(status == 0 and sorted(report["env"]) == want, "only an inherited DOMTUNE_KEPT leaves the environment",
+           report)
+    status, report, err = w.run(["", *PLAIN[1:]])
+    tap.ok(status == 0 and report["argv"] == PLAIN[1:], "an empty argv[0] is no harm", err)
+
+
+def check_follows(w):
+    bind = RAM[:-1] + ',"host-nodes":[0],"policy":"bind"}'
+    cpu = sorted(os.sched_getaffinity(0))[-1]
+    w.put_plan(attrs=[("mempolicy", "preferred:0"), ("affinity", str(cpu))], memory=BIND)
+    status, report, err = w.run(PLAIN)
+    tap.ok(status == 0 and report["argv"] == [bind if x == RAM else x for x in PLAIN[1:]], "guest RAM gets its nodes",
+           err, report)
+    tap.ok(report and report["affinity"] == [cpu] and report["policy"] == "prefer:0", "attributes are in force", report)
+    tap.ok(report and kept(report) is None and err == "", "and nothing is said", err)
+    plain = w.run(PLAIN, program=EMULATOR)[1]
+    same = ("env", "fds", "umask", "cwd", "blocked", "ignored", "timer")
+    tap.ok(report and all(report[key] == plain[key] for key in same),
+           "environment, descriptors and signals are as without the wrapper", report, plain)
+
+    w.put_plan(attrs=[("mempolicy", "bind:0"), ("affinity", "8191"), ("ioprio", "be:0"), ("mempolicy", "interleave:0")])
+    status, report, err = w.run(PLAIN)
+    tap.ok(status == 0 and report["policy"] == "interleave:0" and
+           kept(report) == "memory.placement: mempolicy bind:0: Invalid argument; cpu.emulator: affinity 8191: Invalid "
+           "argument; ioprio: not known to this wrapper", "one attribute that fails does not stop the others", report)
+
+    def as_nobody():
+        os.setgroups([])
+        os.setgid(64055)
+        os.setuid(64055)
+    w.put_plan(memory=BIND)
+    status, report, err = w.run(PLAIN, prepare=as_nobody)
+    tap.ok(status == 0 and report["uid"] == 64055 and bind in report["argv"], "the same as QEMU's user", err, report)
+    status, report, err = w.run(PLAIN, env=dict(ENVIRONMENT, DOMTUNE_ROOT="/tmp", DOMTUNE_KEPT="x"))
+    tap.ok(status == 0 and bind in report["argv"] and kept(report) is None, "whatever the environment says", report)
+
+
+def check_tryouts(w):
+    # 1 TiB in 2M pages: no machine that runs this test has them free.
+    big = [x.replace("201326592", "1099511627776") for x in PLAIN]
+    w.put_plan(memory=["huge", "2097152", "0", "bind", "yes", "2", "0"])
+    status, report, err = w.run(big)
+    good = status == 0 and report["argv"] == big[1:]
+    if os.path.exists("/sys/kernel/mm/hugepages/hugepages-2048kB"):
+        good = good and re.fullmatch(r"memory\.pages: no free 2M pages on node 0 \(want 524288, free \d+\); "
+                                     r"memory\.placement: as memory\.pages; memory\.prealloc: as memory\.pages",
+                                     kept(report) or "")
+    tap.ok(good, "pages that are not there: the argument stays, the reason is told", err, report)
+    w.put_plan(memory=["huge", "2097152", "", "", "yes", "2", ""])
+    status, report, err = w.run(big)
+    tap.ok(status == 0 and report["argv"] == big[1:] and
+           (kept(report) or "").startswith("memory.pages: 524288 2M pages: "), "the same without nodes, by reservation",
+           report)
+    w.put_plan(memory=["huge", "12345", "", "", "", "0", ""])
+    status, report, err = w.run(PLAIN)
+    tap.ok(status == 0 and report["argv"] == PLAIN[1:] and "12345 pages" in kept(report), "a page size that is none",
+           report)
+    w.put_plan(memory=["keep", "0", "1023", "bind", "", "0", ""])
+    status, report, err = w.run(PLAIN)
+    tap.ok(status == 0 and report["argv"] == PLAIN[1:] and
+           kept(report) == "memory.placement: node 1023 may not be used here", "a node that is not there", report)
+
+
+def check_huge_pages(w):
+    """With real pages, lent by the machine for a moment."""
+    def pool(what, change=0):
+        path = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/" + what
+        with open(path, "r+" if change else "r", encoding="ascii") as file:
+            number = int(file.read())
+            if change:
+                file.seek(0)
+                file.write("%d\n" % (number + change))
+        return number
+    name = "huge pages that are there"
+    try:
+        pool("nr_hugepages", 4)
+    except OSError as error:
+        tap.skip(name, "no pool of 2M pages can be had: %s" % error.strerror)
+        return
+    try:
+        free = pool("free_hugepages")
+        if free < 4:
+            tap.skip(name, "this machine has no memory for four 2M pages")
+            return
+        small = [x.replace("201326592", "8388608") for x in PLAIN]
+        w.put_plan(memory=["huge", "2097152", "0", "bind", "", "0", "0"])
+        status, report, err = w.run(small)
+        want = ('{"qom-type":"memory-backend-memfd","id":"pc.ram","size":8388608,"hugetlb":true,"hugetlbsize":2097152,'
+                '"share":false,"x-use-canonical-path-for-ramblock-id":false,"host-nodes":[0],"policy":"bind",'
+                '"prealloc":true,"prealloc-context":"domtune-tc0"}')
+        context = '{"qom-type":"thread-context","id":"domtune-tc0","cpu-affinity":[0]}'
+        at = report["argv"].index(want) if report and want in report["argv"] else 3
+        tap.ok(report and report["argv"][at - 3:at + 1] == ["-object", context, "-object", want] and
+               kept(report) is None, name, err, report)
+        tap.ok(pool("free_hugepages") == free, "the tryout gave its pages back")
+    finally:
+        pool("nr_hugepages", -4)
+
+
+def check_refused_plans(w):
+    plan = "run/domtune/plan/" + UUID
+    good = {"memory": BIND, "attrs": [("mempolicy", "interleave:0")]}
+    text = w.plan_text(**good)
+
+    def write(content, mode=0o644):
+        return lambda: w.put(plan, content, mode)
+
+    def link():
+        w.put("run/domtune/plan/other", text)
+        os.symlink("other", w.path(plan))
+
+    def owned():
+        w.put(plan, text)
+        os.chown(w.path(plan), 64055, 64055)
+
+    cases = [
+        ("of another boot", write(w.plan_text(boot_id=UUID, **good)), "of another boot"),
+        ("of another start", write(w.plan_text(number=4, **good)), "of another start"),
+        ("of no start", write(w.plan_text(number=0, **good)), ""),
+        ("of another domain", write(w.plan_text(uuid=UUID.replace("6b", "6c"), **good)), ""),
+        ("torn", write(w.plan_text(end=False, **good)), ""),
+        ("cut", write(text[:-5]), ""),
+        ("empty", write(""), ""),
+        ("no text", write(bytes(range(256)) * 16), ""),
+        ("huge", write(b"x" * (9 << 20)), ""),
+        ("writable by its group", write(text, 0o664), "not root's alone"),
+        ("writable by all", write(text, 0o646), "not root's alone"),
+        ("QEMU's own", owned, "not root's alone"),
+        ("a link", link, "Too many"),
+        ("a pipe", lambda: os.mkfifo(w.path(plan)), "not root's alone"),
+        ("a directory", lambda: os.mkdir(w.path(plan)), "not root's alone"),
+    ]
+    plain = w.run(PLAIN, program=EMULATOR)[1]
+    for name, make, why in cases:
+        w.remove(plan)
+        make()
+        status, report, err = w.run(PLAIN)
+        tap.ok(status == 0 and report["argv"] == PLAIN[1:] and report["policy"] == plain["policy"] and
+               (kept(report) or "").startswith("wrapper: ") and why in kept(report) and err == "",
+               "a plan that is %s is not used" % name, err, report)
+    w.remove(plan)
+    w.put_plan(**good)
+    w.put(plan, text.replace("interleave", "preferred"))
+    status, report, err = w.run(PLAIN)
+    tap.ok(status == 0 and report["policy"] == plain["policy"], "an edited line is not followed", report)
+    w.put_plan(**good)
+    w.put("etc/domtune/disabled", "")
+    status, report, err = w.run(PLAIN)
+    tap.ok(status == 0 and report["argv"] == PLAIN[1:] and kept(report) == "wrapper: switched off", "host switch",
+           report)
+    w.remove("etc/domtune/disabled")
+    for name, argv in (("a second -uuid", PLAIN + ["-uuid", UUID]), ("a second -machine", PLAIN + ["-machine", "q35"]),
+                       ("a word that is no option", PLAIN + ["disk.img"]),
+                       ("contradicting domain ids", PLAIN + ["-chardev", "socket,id=charmonitor,path=/x/domain-4-web1/"
+                                                             "monitor.sock"])):
+        status, report, err = w.run(argv)
+        tap.ok(status == 0 and report["argv"] == argv[1:] and report["policy"] == plain["policy"], name + ": untouched",
+               report)
+    status, report, err = w.run(PLAIN)
+    tap.ok(status == 0 and report["policy"] == "interleave:0", "(the plan itself was good)", report)
+
+
+def check_real_emulator(w):
+    reporter = REPORT.replace('"uid"', '"kept": 1, "uid"')
+    w.put("opt/own/qemu", reporter, 0o755)
+    w.put_plan(emulator="/opt/own/qemu")
+    status, report, err = w.run(PLAIN)
+    tap.ok(status == 0 and report.get("kept") == 1, "the emulator that `wrap` replaced", err, report)
+    w.put_plan(emulator="/opt/own/gone")
+    status, report, err = w.run(PLAIN)
+    tap.ok(status == 0 and "kept" not in report and kept(report) == "wrapper: /opt/own/gone is not there any more",
+           "if that has gone, the one of our name", err, report)
+    w.put_plan(emulator=WRAPPER)
+    tap.ok(w.run(PLAIN)[0] == 0, "never itself by its path")
+    os.link(w.path(WRAPPER), w.path("opt/own/alias"))
+    w.put_plan(emulator="/opt/own/alias")
+    tap.ok(w.run(PLAIN)[0] == 0, "nor by another name")
+
+    os.rename(w.path(EMULATOR), w.path(EMULATOR + ".away"))
+    w.put_plan(emulator="/opt/own/qemu")
+    tap.ok(w.run(PLAIN)[0] == 0, "only `wrap`'s is there")
+    w.put_plan()
+    for name in "json-plain", "none-version":
+        status, report, err = w.run(words(name))
+        tap.ok(status == 127 and err.count("\n") == 1 and
+               err.startswith("domtune: %s: real emulator not found" % WRAPPER),
+               "%s, none is there: 127 and one line" % name, status, err)
+    os.link(w.path(WRAPPER), w.path(EMULATOR))
+    status, report, err = w.run(words("none-version"))
+    tap.ok(status == 127, "nor itself as /usr/bin's", status, err)
+    w.put("usr/libexec/qemu-system-x86_64", REPORT, 0o755)
+    tap.ok(w.run(words("none-version"))[0] == 0, "then the one in /usr/libexec")
+    w.remove("usr/libexec/qemu-system-x86_64")
+    w.put(EMULATOR, "\x7fELF, but not really", 0o755)
+    for name in "json-plain", "none-version":
+        status, report, err = w.run(words(name))
+        tap.ok(status == 126 and err == "domtune: %s: cannot be executed: Exec format error\n" % EMULATOR,
+               "%s, not executable: 126 and one line" % name, status, err)
+    w.put(EMULATOR, REPORT, 0o644)
+    tap.ok(w.run(words("none-version"))[0] == 127, "a file that may not be executed is not one")
+    os.rename(w.path(EMULATOR + ".away"), w.path(EMULATOR))
+    os.link(w.path(WRAPPER), w.path("usr/libexec/domtune/qemu-kvm"))
+    w.put("usr/libexec/qemu-kvm", reporter, 0o755)
+    status, report, err = w.run(words("none-version"), program="/usr/libexec/domtune/qemu-kvm")
+    tap.ok(status == 0 and report.get("kept") == 1, "each name has its emulator", err, report)
+
+
+def check_descriptors(w):
+    w.put_plan(memory=BIND, attrs=[("mempolicy", "interleave:0")])
+    pipes = [os.pipe() for _ in range(3)]
+    high = os.dup2(pipes[0][0], 255, inheritable=True)
+    fds = [fd for pair in pipes for fd in pair] + [high]
+    plain = w.run(PLAIN, program=EMULATOR, fds=fds)[1]
+    report = w.run(PLAIN, fds=fds)[1]
+    tap.ok(report and len(report["fds"]) >= 10, "(seven descriptors more than three)", report)
+    tap.ok(report and all(report["fds"].get(str(fd)) == plain["fds"][str(fd)] for fd in fds) and
+           list(report["fds"]) == list(plain["fds"]), "descriptors are kept, none is added", report, plain)
+    for fd in fds:
+        os.close(fd)
+
+    def without_input():
+        os.close(0)
+        os.close(2)
+    plain = w.run(PLAIN, program=EMULATOR, prepare=without_input)[1]
+    report = w.run(PLAIN, prepare=without_input)[1]
+    tap.ok(report and report["fds"].keys() == plain["fds"].keys() and report["policy"] == "interleave:0",
+           "also without 0 and 2", report, plain)
+
+
+def check_signals(w):
+    w.put_plan(attrs=[("mempolicy", "interleave:0")])
+
+    def odd():
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.signal(signal.SIGSYS, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGSEGV, signal.SIGALRM, signal.SIGUSR1})
+    plain = w.run(PLAIN, program=EMULATOR, prepare=odd)[1]
+    report = w.run(PLAIN, prepare=odd)[1]
+    tap.ok(report and report["policy"] == "interleave:0" and plain["blocked"] != "0" * 16 and
+           all(report[key] == plain[key] for key in ("blocked", "ignored", "timer")),
+           "signals are inherited as they were", report, plain)
+
+
+PTRACE_TRACEME, PTRACE_SYSCALL, PTRACE_DETACH, PTRACE_SETOPTIONS = 0, 24, 17, 0x4200
+OPTIONS = 1 | 1 << 4 | 1 << 20  # TRACESYSGOOD, TRACEEXEC, EXITKILL
+
+
+def ptrace(request, pid, data=0):
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    libc.ptrace.restype = ctypes.c_long
+    if libc.ptrace(request, pid, None, data) != 0:
+        raise OSError(ctypes.get_errno(), "ptrace")
+
+
+def catches_alarm(pid):
+    """The guard is on: it alone catches SIGALRM."""
+    with open("/proc/%d/status" % pid, encoding="ascii") as file:
+        caught = int(re.search(r"^SigCgt:\t([0-9a-f]+)$", file.read(), re.M).group(1), 16)
+    return caught >> (signal.SIGALRM - 1) & 1
+
+
+def run_struck(w, strike, number, program=WRAPPER):
+    """Deliver `strike` when the guarded wrapper enters or leaves a system call for the number-th time (0: never).
+    Returns (report, how often it did)."""
+    out = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.dup2(out[1], 1)
+            os.closerange(3, 64)
+            os.chroot(w.base)
+            os.chdir("/")
+            ptrace(PTRACE_TRACEME, 0)
+            os.execve(program, PLAIN, ENVIRONMENT)
+        finally:
+            os._exit(99)
+    os.close(out[1])
+    os.waitpid(pid, 0)  # the trap of the first execve
+    ptrace(PTRACE_SETOPTIONS, pid, OPTIONS)
+    seen, deliver = 0, 0
+    while True:
+        ptrace(PTRACE_SYSCALL, pid, deliver)
+        deliver = 0
+        _, status = os.waitpid(pid, 0)
+        if not os.WIFSTOPPED(status):
+            break
+        if status >> 16:  # the emulator's execve: seen enough
+            ptrace(PTRACE_DETACH, pid)
+            os.waitpid(pid, 0)
+            break
+        if os.WSTOPSIG(status) != signal.SIGTRAP | 0x80:
+            deliver = os.WSTOPSIG(status)
+        elif catches_alarm(pid):
+            seen += 1
+            if seen == number:
+                deliver = strike
+    with os.fdopen(out[0], "rb") as file:
+        return parse_report(file.read()), seen
+
+
+def check_crashes(w):
+    bind = RAM[:-1] + ',"host-nodes":[0],"policy":"bind"}'
+    tuned = [bind if x == RAM else x for x in PLAIN[1:]]
+    w.put_plan(attrs=[("mempolicy", "interleave:0")], memory=BIND)
+    plain = run_struck(w, 0, 0, EMULATOR)[0]
+    stops = run_struck(w, 0, 0)[1]  # the last is the entry to execve: what comes then, comes to QEMU
+    for strike in signal.SIGSEGV, signal.SIGABRT, signal.SIGALRM:
+        wrong, early = [], 0
+        for number in range(1, stops):
+            report = run_struck(w, strike, number)[0]
+            good = report and report["argv"] in (PLAIN[1:], tuned) and report["fds"].keys() == plain["fds"].keys() and \
+                all(report[key] == plain[key] for key in ("blocked", "ignored", "timer"))
+            if good and report["argv"] == PLAIN[1:] and kept(report) == ENDED_EARLY:
+                early += 1
+            if not good:
+                wrong.append((number, report))
+        tap.ok(not wrong and early > 20, "%s at each of %d system call stops: QEMU runs" % (strike.name, stops - 1),
+               early, wrong[:3])
+
+
+def main():
+    if os.geteuid() != 0:
+        tap.skip("the wrapper as a process", "only root can make a mount namespace and a root directory")
+        tap.end()
+    if os.environ.get("DOMTUNE_T_WRAPPER") is None:
+        with tempfile.TemporaryDirectory(prefix="domtune-wrapper-") as base:
+            env = dict(os.environ, DOMTUNE_T_WRAPPER=base)
+            sys.exit(subprocess.call(["unshare", "--mount", "--propagation", "private", sys.executable, __file__],
+                                     env=env))
+    assert stat.S_ISDIR(os.stat(os.environ["DOMTUNE_T_WRAPPER"]).st_mode)
+    world = World(os.environ["DOMTUNE_T_WRAPPER"])
+    for check in (check_passes_through, check_follows, check_tryouts, check_huge_pages, check_refused_plans,
+                  check_real_emulator, check_descriptors, check_signals, check_crashes):
+        check(world)
+    tap.end()
+
+
+main()

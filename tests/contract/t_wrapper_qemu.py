@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+What the wrapper writes, read by QEMU itself: every rewritten command line is accepted, guest RAM is where the plan
+wants it (QMP, smaps, numa_maps), and the migration stream fits in both directions, rewritten or not, also with
+machine types that named their RAM blocks otherwise. Guests never run an instruction. 2M pages are borrowed from the
+machine for as long as this runs.
+"""
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from hooklib import BUILD, Tap, record  # noqa: E402
+
+UUID = "6b3ee6a0-2c1d-4d0e-9a57-0c4f8a3b1d21"
+MIB = 64
+PAGES = MIB // 2
+POOL = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/"
+HUGE = ["huge", "2097152", "0", "bind", "yes", "2", "0"]
+tap = Tap()
+
+
+def read(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
+
+
+def pool(what, change=0):
+    """A number of the pool. Changed by a difference, as somebody else may be changing it, too."""
+    number = int(read(POOL + what))
+    if change:
+        with open(POOL + what, "w", encoding="ascii") as file:
+            file.write("%d\n" % max(number + change, 0))
+    return number
+
+
+def await_pages():
+    """The kernel gives a process's last pages back some time after its end."""
+    for _ in range(200):
+        if pool("free_hugepages") >= PAGES:
+            break
+        time.sleep(0.05)
+
+
+class Guest:
+    """One QEMU behind the wrapper, stopped before its first instruction."""
+
+    def __init__(self, work, memory=None, json_form=True, machine="q35", extra=(), qemu=None, attrs=()):
+        os.makedirs("/run/domtune/plan", exist_ok=True)
+        plan = "/run/domtune/plan/" + UUID
+        if os.path.exists(plan):
+            os.unlink(plan)
+        if memory or attrs:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                text = record("head", "1", file.read().strip(), UUID, "3", "", str(qemu or VERSION))
+            text += "".join(record("attr", *attr) for attr in attrs)
+            text += (record("memory", *memory) if memory else "") + record("end")
+            with open(plan, "w", encoding="ascii") as out:
+                out.write(text)
+        key = os.path.join(work, "domain-3-t", "master-key.aes")
+        size = MIB << 20
+        if json_form:
+            objects = ['{"qom-type":"secret","id":"masterKey0","format":"raw","file":"%s"}' % key,
+                       '{"qom-type":"memory-backend-ram","id":"pc.ram","size":%d}' % size]
+        else:
+            objects = ["secret,id=masterKey0,format=raw,file=" + key, "memory-backend-ram,id=pc.ram,size=%d" % size]
+        self.socket = os.path.join(work, "qmp")
+        self.err = open(os.path.join(work, "stderr"), "w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [WRAPPER, "-name", "guest=t,debug-threads=on", "-S", "-object", objects[0], "-machine",
+             machine + ",usb=off,memory-backend=pc.ram", "-accel", "tcg", "-m", str(MIB), "-object", objects[1],
+             "-overcommit", "mem-lock=off", "-smp", "1", "-uuid", UUID, "-display", "none", "-no-user-config",
+             "-nodefaults", "-chardev", "socket,id=charmonitor,path=%s,server=on,wait=off" % self.socket, "-mon",
+             "chardev=charmonitor,id=monitor,mode=control", "-sandbox",
+             "on,obsolete=deny,elevateprivileges=deny,spawn=allow,resourcecontrol=deny", *extra],
+            stdin=subprocess.DEVNULL, stdout=self.err, stderr=self.err)
+        self.channel = None
+        for _ in range(600):
+            if self.process.poll() is not None:
+                break
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.connect(self.socket)
+            except OSError:
+                connection.close()
+                time.sleep(0.05)
+                continue
+            self.channel = connection.makefile("rw", encoding="utf-8")
+            connection.close()
+            self.channel.readline()
+            self.ask("qmp_capabilities")
+            break
+
+    def ask(self, command, **arguments):
+        self.channel.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self.channel.flush()
+        while True:
+            answer = json.loads(self.channel.readline())
+            if "return" in answer or "error" in answer:
+                return answer.get("return", answer.get("error"))
+
+    def proc(self, name):
+        return read("/proc/%d/%s" % (self.process.pid, name))
+
+    def kept(self):
+        return re.findall("DOMTUNE_KEPT=([^\0]*)", self.proc("environ"))
+
+    def ram(self):
+        return [m for m in self.ask("query-memdev") if m.get("id") == "pc.ram"][0]
+
+    def huge_kib(self):
+        return sum(int(n) for n in re.findall(r"Private_Hugetlb:\s+(\d+)", self.proc("smaps")))
+
+    def blocks(self):
+        return sorted(re.findall(r"^\s*(\S+)\s+\d+ [KMG]iB", self.ask("human-monitor-command", **{
+            "command-line": "info ramblock"}), re.M))
+
+    def migrated(self):
+        while True:
+            info = self.ask("query-migrate")
+            if info.get("status") in ("completed", "failed"):
+                return info["status"]
+            if self.process.poll() is not None:
+                return "ended"
+            time.sleep(0.05)
+
+    def word(self, at, count=8):
+        name = self.socket + ".memory"
+        self.ask("pmemsave", val=at, size=count, filename=name)
+        with open(name, "rb") as file:
+            return file.read()
+
+    def end(self):
+        if self.channel:
+            try:
+                self.ask("quit")
+            except (OSError, ValueError):
+                pass
+            self.channel.close()
+        self.process.wait(60)
+        self.err.close()
+        if os.path.exists(self.socket):
+            os.unlink(self.socket)
+
+    def said(self):
+        return read(self.err.name)
+
+
+def check_accepted(work):
+    for name, how, json_form in (("JSON", {}, True), ("key=value", {}, False),
+                                 ("JSON, of an old version", {"qemu": 5002000}, True)):
+        await_pages()
+        guest = Guest(work, HUGE, json_form, **how)
+        good = guest.channel is not None
+        tap.ok(good and guest.kept() == [], "%s: QEMU takes it" % name, guest.said())
+        if good:
+            ram = guest.ram()
+            tap.ok(guest.huge_kib() == MIB << 10, "%s: all of guest RAM is in 2M pages" % name, guest.huge_kib())
+            tap.ok(ram["prealloc"] and not ram["share"] and ram["host-nodes"] == [0] and ram["policy"] == "bind",
+                   "%s: QMP agrees" % name, ram)
+            lines = [line for line in guest.proc("numa_maps").splitlines() if "memfd" in line and "huge" in line]
+            tap.ok(len(lines) == 1 and " bind" in lines[0] and "N0=%d" % PAGES in lines[0], "%s: on node 0" % name,
+                   lines)
+            contexts = [o["name"] for o in guest.ask("qom-list", path="/objects") if "thread-context" in o["type"]]
+            want = ["domtune-tc0"] if VERSION >= 7002000 and not how else []
+            tap.ok(contexts == want, "%s: thread-context" % name, contexts)
+        guest.end()
+    for name, json_form in (("JSON", True), ("key=value", False)):
+        guest = Guest(work, ["keep", "0", "0", "preferred", "yes", "2", "0"], json_form,
+                      attrs=[("mempolicy", "preferred:0")])
+        ram = guest.ram() if guest.channel else {}
+        tap.ok(ram.get("prealloc") and ram["host-nodes"] == [0] and ram["policy"] == "preferred" and
+               guest.kept() == [] and guest.huge_kib() == 0, "%s: ordinary pages, placed and populated" % name, ram,
+               guest.said())
+        if guest.channel:
+            policies = {line.split()[1] for line in guest.proc("numa_maps").splitlines()}
+            tap.ok(all(p.startswith("prefer") for p in policies), "%s: the process prefers the node, too" % name,
+                   policies)
+        guest.end()
+
+
+def check_short_pool(work):
+    await_pages()
+    surplus = pool("free_hugepages") - PAGES // 2
+    pool("nr_hugepages", -surplus)
+    guest = Guest(work, HUGE)
+    tap.ok(guest.channel and guest.huge_kib() == 0 and
+           guest.kept()[0].startswith("memory.pages: no free 2M pages on node 0"),
+           "a pool that is short: the guest starts as it was", guest.said())
+    guest.end()
+    pool("nr_hugepages", surplus)
+
+
+MARK = bytes.fromhex("efbeaddefeca0df0")
+
+
+def migrate(work, name, machine, source, target):
+    image = os.path.join(work, "image")
+    await_pages()
+    loader = ["-device", "loader,addr=0x100000,data=0xf00dcafedeadbeef,data-len=8"]
+    guest = Guest(work, source, machine=machine, extra=loader)
+    if not guest.channel:
+        tap.ok(False, name, guest.said())
+        return
+    blocks = guest.blocks()
+    huge, kept = [guest.huge_kib()], guest.kept()
+    guest.ask("migrate", uri="exec:cat >" + image)
+    status = guest.migrated()
+    guest.end()
+    await_pages()
+    other = Guest(work, target, machine=machine, extra=["-incoming", "defer"])
+    if other.channel:
+        huge.append(other.huge_kib())
+        kept += other.kept()
+        other.ask("migrate-incoming", uri="exec:cat " + image)
+        arrived = other.migrated()
+        mark = other.word(0x100000) if arrived == "completed" else None
+        same = blocks == other.blocks() if arrived == "completed" else None
+        tap.ok(status == "completed" and mark == MARK and same and huge == [MIB << 10 if plan else 0 for plan in
+               (source, target)], name, status, arrived, mark, blocks, huge, kept,
+               other.said())
+        other.end()
+    else:
+        tap.ok(False, name, other.said())
+
+
+def check_streams(work):
+    machines = ["q35"]
+    have = subprocess.run([REAL, "-machine", "help"], capture_output=True, text=True, check=False).stdout
+    # 3.1 and 4.0 have other defaults for block names.
+    machines += [m for m in ("pc-q35-4.0", "pc-i440fx-3.1") if re.search("^%s " % re.escape(m), have, re.M)]
+    for machine in machines:
+        migrate(work, machine + ": from a plain to a rewritten guest", machine, None, HUGE)
+        migrate(work, machine + ": from a rewritten to a plain guest", machine, HUGE, None)
+
+
+def inside(work):
+    subprocess.check_call(["mount", "-t", "tmpfs", "tmpfs", "/run"])
+    os.makedirs(os.path.join(work, "domain-3-t"))
+    with open(os.path.join(work, "domain-3-t", "master-key.aes"), "wb") as out:
+        out.write(bytes(32))
+    check_accepted(work)
+    check_short_pool(work)
+    check_streams(work)
+    tap.end()
+
+
+def skip(why):
+    tap.skip("the wrapper and QEMU", why)
+    tap.end()
+
+
+def lend_pages(work):
+    """Enlarge the pool for the time of the test, which runs in a mount namespace with a /run of its own."""
+    lent = PAGES + 4
+    try:
+        pool("nr_hugepages", lent)
+    except OSError as error:
+        return skip("no pool of 2M pages can be had: %s" % error.strerror)
+    try:
+        if pool("free_hugepages") < PAGES:
+            return skip("this machine has no memory for %d pages of 2M" % PAGES)
+        env = dict(os.environ, DOMTUNE_T_QEMU=work)
+        return subprocess.call(["unshare", "--mount", "--propagation", "private", sys.executable, __file__], env=env)
+    finally:
+        pool("nr_hugepages", -lent)
+
+
+REAL = shutil.which("qemu-system-x86_64")
+if os.geteuid() != 0:
+    skip("only root can borrow huge pages and make a mount namespace")
+if not REAL:
+    skip("missing: qemu-system-x86_64")
+numbers = re.search(r"version (\d+)\.(\d+)\.(\d+)", subprocess.check_output([REAL, "-version"], text=True)).groups()
+VERSION = int(numbers[0]) * 1000000 + int(numbers[1]) * 1000 + int(numbers[2])
+if "DOMTUNE_T_QEMU" in os.environ:
+    WRAPPER = os.path.join(os.environ["DOMTUNE_T_QEMU"], "qemu-system-x86_64")
+    inside(os.environ["DOMTUNE_T_QEMU"])
+with tempfile.TemporaryDirectory(prefix="domtune-qemu-") as directory:
+    shutil.copy(os.path.join(BUILD, "emulator"), os.path.join(directory, "qemu-system-x86_64"))
+    sys.exit(lend_pages(directory))

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "wrapper/attr.h"
+
+#include <numaif.h>
+
+#include "wrapper/tryout.h"
+
+#ifndef MPOL_PREFERRED_MANY
+#define MPOL_PREFERRED_MANY 5 /* Linux 5.15 */
+#endif
+
+struct attr_value {
+	int mode;         /* of a memory policy */
+	struct idset set; /* of nodes or CPUs */
+};
+
+static int parse_mempolicy(const char *text, struct attr_value *ret)
+{
+	const char *colon = strchr(text, ':');
+	char policy[16];
+
+	if (!colon || (size_t)(colon - text) >= sizeof(policy))
+		return -EINVAL;
+	memcpy(policy, text, (size_t)(colon - text));
+	policy[colon - text] = '\0';
+	ret->mode = tryout_mode(policy);
+	if (ret->mode != MPOL_PREFERRED && ret->mode != MPOL_INTERLEAVE)
+		return -EINVAL;
+	return idset_parse(colon + 1, &ret->set);
+}
+
+static int apply_mempolicy(const struct attr_value *v)
+{
+	struct tryout_mask mask;
+	int r = tryout_mask(&v->set, &mask);
+
+	if (r < 0)
+		return r;
+	/* MPOL_PREFERRED takes the first of several nodes and forgets the others. */
+	if (v->mode == MPOL_PREFERRED && idset_count(&v->set) > 1 &&
+	    set_mempolicy(MPOL_PREFERRED_MANY, mask.w, TRYOUT_NODES_MAX + 1) == 0)
+		return 0;
+	return set_mempolicy(v->mode, mask.w, TRYOUT_NODES_MAX + 1) < 0 ? -errno : 0;
+}
+
+static int parse_affinity(const char *text, struct attr_value *ret)
+{
+	return idset_parse(text, &ret->set);
+}
+
+static int apply_affinity(const struct attr_value *v)
+{
+	return tryout_set_affinity(&v->set);
+}
+
+static const struct attr {
+	const char *name, *knob;
+	int (*parse)(const char *text, struct attr_value *ret);
+	int (*apply)(const struct attr_value *v); /* 0 or -errno; all or nothing */
+} table[] = {
+	{ "mempolicy", "memory.placement", parse_mempolicy, apply_mempolicy },
+	{ "affinity", "cpu.emulator", parse_affinity, apply_affinity },
+};
+
+static const struct attr *find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		if (streq(table[i].name, name))
+			return &table[i];
+	}
+	return NULL;
+}
+
+void attr_apply(const struct wplan_attr *attrs, unsigned int n, struct kept *kept)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		const struct attr *a = find(attrs[i].name);
+		struct attr_value v = { 0 };
+		int r;
+
+		if (!a) {
+			kept_add(kept, attrs[i].name, "not known to this wrapper");
+			continue;
+		}
+		r = a->parse(attrs[i].value, &v);
+		if (r == 0)
+			r = a->apply(&v);
+		if (r < 0)
+			kept_add(kept, a->knob, "%s %s: %s", a->name, attrs[i].value, err_name(-r));
+	}
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Tries: does the kernel let this process, with QEMU's uid, label, cgroups and nodes, do what a rewritten
+ * argument will make QEMU do? Each leaves the process as it was. Return 0, or a negative errno with the
+ * reason in e. A table, so that the rewriting can be tested on command lines of other machines.
+ */
+#pragma once
+
+#include "common/hostfs.h"
+
+struct tryout {
+	/*
+	 * Guest RAM of `bytes` in pages of `page` bytes, under a policy ("bind", "preferred", "interleave",
+	 * or "" with nodes empty) on host nodes.
+	 */
+	int (*pages)(const struct hostfs *fs, uint64_t page, uint64_t bytes, const char *policy,
+		     const struct idset *nodes, struct err *e);
+	/* Ordinary memory under a policy. */
+	int (*placement)(const char *policy, const struct idset *nodes, struct err *e);
+	/* As much ordinary memory at once, when it is populated at start. */
+	int (*memory)(const struct hostfs *fs, uint64_t bytes, const char *policy, const struct idset *nodes,
+		      struct err *e);
+	/* A thread that runs on these CPUs. */
+	int (*cpus)(const struct idset *cpus, struct err *e);
+};
+
+extern const struct tryout tryout_kernel;
+
+/* "2M", "1G", "64K": a page size as people say it. */
+const char *tryout_page_text(uint64_t page, char buf[24]);
+
+/* set_mempolicy(2)'s and mbind(2)'s mode and mask. tryout_mode: -EINVAL if it is no policy's name. */
+int tryout_mode(const char *policy);
+#define TRYOUT_NODES_MAX 1024 /* MAX_NUMNODES of any distribution's kernel */
+struct tryout_mask {
+	unsigned long w[TRYOUT_NODES_MAX / (8 * sizeof(unsigned long))];
+};
+int tryout_mask(const struct idset *nodes, struct tryout_mask *ret); /* -ERANGE */
+
+/* sched_setaffinity(2) of the calling thread with a set of any size. 0 or -errno. */
+int tryout_set_affinity(const struct idset *cpus);
