@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * apply prepare|started|stopped|release|reconnect UUID, apply sweep
+ *
+ * Carries out what `decide` wrote into undo/UUID, and takes it back. Started by the hook's supervisor (or exec'd by
+ * `decide`) with nothing of libvirt's left open: whatever becomes of this process, the domain goes on. Links libc only.
+ *
+ * Exit status: 0 done, or nothing to do; 1 prepare refused (on-error="fail", everything undone, the line on
+ * descriptor 3); 2 our failure, which is in the log.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "common/apply.h"
+#include "common/log.h"
+#include "common/num.h"
+
+#define REPORT_FD 3
+#define SWEEP_MAX 64 /* dead domains per call, well below the deadline; the next call takes up the rest */
+
+enum { DONE = 0, REFUSED = 1, FAILED = 2 };
+
+struct call {
+	struct hostfs fs;
+	const char *uuid;
+	int report; /* -1: nobody listens */
+};
+
+/* Only a pipe that was there before we opened anything can be the supervisor's. */
+static int find_report(void)
+{
+	struct stat st;
+
+	if (fstat(REPORT_FD, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+		return -1;
+	(void)fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC); /* nothing is exec'd; it is a habit */
+	return REPORT_FD;
+}
+
+static void report_refused(const struct call *c, const char *text)
+{
+	char line[ERR_TEXT_SIZE + 16];
+	int n = snprintf(line, sizeof(line), "refused %s\n", text);
+
+	if (c->report < 0 || n < 0)
+		return;
+	if ((size_t)n >= sizeof(line))
+		n = (int)sizeof(line) - 1;
+	for (int i = 0; i + 1 < n; i++)
+		if ((unsigned char)line[i] < ' ')
+			line[i] = '?'; /* a name from outside must not make a second line */
+	if (write(c->report, line, (size_t)n) < 0)
+		log_debug("nobody listens on the report pipe");
+}
+
+static void log_failure(const struct call *c, const char *what, const struct err *e)
+{
+	log_warning("%s: %s: %s", c->uuid, what, e->text);
+}
+
+/* The plan of this start; FAILED is already logged. 1: opened, 0: there is none. */
+static int open_undo(const struct call *c, struct undo *ret)
+{
+	struct err e = { 0 };
+	int rc = undo_open(&c->fs, c->uuid, true, ret, &e);
+
+	if (rc == 0)
+		return 1;
+	if (rc == -ENOENT || rc == -ESTALE)
+		return 0;
+	log_failure(c, "its plan cannot be read, it stays untuned", &e);
+	return rc;
+}
+
+static void log_warnings(const struct undo *u, const struct steps *s)
+{
+	char line[512];
+
+	for (size_t i = 0; i < s->warnings.n; i++) {
+		(void)msg_format(&s->warnings.m[i], line, sizeof(line));
+		log_warning("%s: %s", u->plan.name, line);
+	}
+}
+
+/* Expand and apply one stage. What found no object is recorded for `status`. */
+static int apply_stage(const struct call *c, struct undo *u, enum stage stage, const struct run *run,
+		       struct apply_count *count)
+{
+	_cleanup_(steps_fini) struct steps s = { 0 };
+	size_t n_before = u->plan.n_skipped;
+	int rc = steps_make(&u->plan, stage, run, &s);
+
+	if (rc == 0)
+		rc = apply_steps(&c->fs, u, &s, count);
+	if (rc < 0) {
+		log_warning("%s: %s", u->plan.name, err_name(-rc));
+		return rc;
+	}
+	log_warnings(u, &s);
+	for (size_t i = n_before; i < u->plan.n_skipped; i++)
+		(void)undo_skipped(u, &u->plan.skipped[i]); /* for show only */
+	return 0;
+}
+
+static int do_prepare(struct call *c)
+{
+	_cleanup_(undo_fini) struct undo u = { .fd = -1 };
+	struct apply_count count = { 0 }, undone = { 0 };
+	struct err e = { 0 };
+	int rc = open_undo(c, &u);
+
+	if (rc <= 0)
+		return rc < 0 ? FAILED : DONE;
+	rc = apply_stage(c, &u, STAGE_PREPARE, NULL, &count);
+	if (rc == 0 && count.failed == 0)
+		return DONE;
+	if (!u.plan.fail)
+		return rc < 0 ? FAILED : DONE;
+	(void)undo_all(&c->fs, c->uuid, &undone, &e); /* what stays is in undo/UUID for the next call */
+	report_refused(c, *count.failure ? count.failure : "a setting could not be applied: see the log");
+	return REFUSED;
+}
+
+/* The process that runs now is what the claim's life hangs on. */
+static int record_process(const struct call *c, const struct undo *u, struct err *e)
+{
+	_cleanup_(ledger_fini) struct ledger l = { 0 };
+	_cleanup_close_ int lock = ledger_lock(&c->fs, e);
+	struct claim *claim;
+	int rc;
+
+	if (lock < 0)
+		return lock;
+	rc = ledger_read_one(&c->fs, c->uuid, &l, e);
+	if (rc < 0)
+		return rc;
+	claim = ledger_find(&l, c->uuid);
+	if (!claim || claim->generation != u->generation)
+		return err_set(e, ESTALE, "its claim is gone");
+	if (claim->pid == u->pid && claim->pid_start == u->pid_start && claim->phase == u->phase)
+		return 0;
+	claim->pid = u->pid;
+	claim->pid_start = u->pid_start;
+	claim->phase = u->phase;
+	return ledger_write(&c->fs, &l, e);
+}
+
+/* Phase and process in both files. A failure leaves the domain tuned, but death is found out later. */
+static int record_phase(const struct call *c, struct undo *u, enum claim_phase phase)
+{
+	struct err e = { 0 };
+	int rc = undo_set_phase(u, phase);
+
+	if (rc < 0)
+		(void)err_set(&e, -rc, "%s", err_name(-rc));
+	else
+		rc = record_process(c, u, &e);
+	if (rc < 0)
+		log_warning("%s: cannot record that it is %s: %s", u->plan.name, claim_phase_name(phase), e.text);
+	return rc;
+}
+
+/* Settings of a stage that are in force: `prepare` has logged its failures, the wrapper's results are on record. */
+static void count_earlier(const struct undo *u, struct apply_count *count)
+{
+	for (size_t i = 0; i < u->plan.n_settings; i++) {
+		const struct setting *s = &u->plan.settings[i];
+		bool failed = false;
+
+		if (s->stage != STAGE_PREPARE)
+			continue;
+		for (unsigned int j = 0; j < u->n_steps && !failed; j++)
+			failed = u->steps[j].state == UNDO_LEFT && streq(u->steps[j].knob, s->knob) &&
+				 streq(u->steps[j].target, s->target);
+		if (failed)
+			count->failed++;
+		else
+			count->in_force++;
+	}
+	for (unsigned int i = 0; i < u->n_execs; i++)
+		if (u->execs[i].ok)
+			count->in_force++;
+		else
+			count->skipped++;
+}
+
+/* "profile latency, CPUs 2-5, node 0, 38 settings in force, 2 skipped" */
+static void log_started(const struct undo *u, const struct apply_count *count)
+{
+	const struct placement *p = &u->plan.placement;
+	_cleanup_sbuf_ struct sbuf b = { 0 };
+	struct idset cpus = IDSET_EMPTY;
+	_cleanup_free_ char *cpu_text = NULL, *node_text = NULL;
+	unsigned int skipped = count->skipped + (unsigned int)u->plan.n_skipped;
+
+	for (unsigned int i = 0; i < p->n_vcpus; i++)
+		idset_or(&cpus, &p->vcpus[i].cpus);
+	cpu_text = idset_text(&cpus);
+	node_text = idset_text(&p->nodes);
+	if (*u->plan.profile)
+		sbuf_addf(&b, "profile %s, ", u->plan.profile);
+	if (cpu_text && *cpu_text)
+		sbuf_addf(&b, "CPUs %s, ", cpu_text);
+	if (node_text && *node_text)
+		sbuf_addf(&b, "node%s %s, ", idset_count(&p->nodes) > 1 ? "s" : "", node_text);
+	sbuf_addf(&b, "%u setting%s %s", count->in_force, count->in_force == 1 ? "" : "s", u->plan.observe ? "would be in force (observe)" : "in force");
+	if (skipped)
+		sbuf_addf(&b, ", %u skipped", skipped);
+	if (count->failed)
+		sbuf_addf(&b, ", %u failed", count->failed);
+	if (count->late)
+		sbuf_addf(&b, ", %u late", count->late);
+	log_notice("%s started: %s", u->plan.name, b.s ? b.s : "");
+}
+
+static int do_started(struct call *c)
+{
+	_cleanup_(undo_fini) struct undo u = { .fd = -1 };
+	_cleanup_(run_fini) struct run run = { 0 };
+	struct apply_count count = { 0 };
+	struct err e = { 0 };
+	int rc = open_undo(c, &u);
+
+	if (rc <= 0)
+		return rc < 0 ? FAILED : DONE;
+	rc = run_find(&c->fs, u.plan.name, &run, &e);
+	if (rc < 0) {
+		log_warning("%s started: %s; its threads are left as they are", u.plan.name, e.text);
+		(void)record_phase(c, &u, CLAIM_STARTED); /* logged */
+		return FAILED;
+	}
+	u.pid = run.pid;
+	u.pid_start = run.start;
+	/* The phase first: a worker of `prepare` that is still about sees it and stops. */
+	(void)record_phase(c, &u, CLAIM_STARTED); /* logged; the threads are there all the same */
+	rc = apply_stage(c, &u, STAGE_STARTED, &run, &count);
+	if (apply_read_exec(&c->fs, &u, &run) < 0)
+		log_debug("%s: what the wrapper made of it cannot be read", u.plan.name);
+	count_earlier(&u, &count);
+	log_started(&u, &count);
+	return rc < 0 ? FAILED : DONE;
+}
+
+static int do_stopped(struct call *c)
+{
+	_cleanup_(undo_fini) struct undo u = { .fd = -1 };
+	int rc = open_undo(c, &u);
+
+	if (rc <= 0)
+		return rc < 0 ? FAILED : DONE;
+	return record_phase(c, &u, CLAIM_STOPPED) < 0 ? FAILED : DONE;
+}
+
+static int do_release(struct call *c)
+{
+	struct apply_count count = { 0 };
+	struct err e = { 0 };
+	char undone[128];
+	int rc = undo_all(&c->fs, c->uuid, &count, &e);
+
+	if (rc < 0) {
+		log_warning("%s: not all is undone, `domtune recover` will: %s", *count.name ? count.name : c->uuid, e.text);
+		return FAILED;
+	}
+	if (rc == 0)
+		return DONE;
+	(void)apply_format_undone(&count, undone, sizeof(undone));
+	log_notice("%s released: %s", *count.name ? count.name : c->uuid, undone);
+	return DONE;
+}
+
+static int do_reconnect(struct call *c)
+{
+	_cleanup_(undo_fini) struct undo u = { .fd = -1 };
+	_cleanup_(run_fini) struct run run = { 0 };
+	struct apply_count count = { 0 };
+	struct err e = { 0 };
+	int rc = open_undo(c, &u);
+
+	if (rc <= 0)
+		return rc < 0 ? FAILED : DONE;
+	rc = run_find(&c->fs, u.plan.name, &run, &e);
+	if (rc < 0) {
+		log_warning("%s reconnect: %s; left as it is", u.plan.name, e.text);
+		return FAILED;
+	}
+	u.pid = run.pid;
+	u.pid_start = run.start;
+	(void)record_phase(c, &u, CLAIM_STARTED); /* logged */
+	rc = apply_repair(&c->fs, &u, &count);
+	if (rc < 0)
+		log_warning("%s reconnect: %s", u.plan.name, err_name(-rc));
+	return rc < 0 ? FAILED : DONE;
+}
+
+static int do_sweep(struct call *c)
+{
+	struct err e = { 0 };
+
+	/* What was undone and what was not is in the log already. */
+	return apply_sweep(&c->fs, true, false, SWEEP_MAX, &e) < 0 ? FAILED : DONE;
+}
+
+static const struct verb {
+	const char *name;
+	int (*run)(struct call *);
+	bool has_uuid;
+} verbs[] = {
+	{ "prepare", do_prepare, true }, { "started", do_started, true },     { "stopped", do_stopped, true },
+	{ "release", do_release, true }, { "reconnect", do_reconnect, true }, { "sweep", do_sweep, false },
+};
+
+static const struct verb *find_verb(int argc, char **argv)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(verbs) && argc >= 2; i++)
+		if (streq(verbs[i].name, argv[1]) && argc == (verbs[i].has_uuid ? 3 : 2))
+			return &verbs[i];
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	struct call c = { .fs = HOSTFS_INIT, .report = find_report() };
+	const struct verb *verb = find_verb(argc, argv);
+	struct err e = { 0 };
+	int status;
+
+	if (!verb || (verb->has_uuid && !uuid_is_valid(argv[2]))) {
+		(void)fputs("usage: apply prepare|started|stopped|release|reconnect UUID | apply sweep\n", stderr);
+		return FAILED;
+	}
+	/* Supervisor or reader gone: the work is done all the same. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	c.uuid = verb->has_uuid ? argv[2] : "";
+	if (hostfs_init(&c.fs, getenv("DOMTUNE_ROOT"), &e) < 0) {
+		(void)fprintf(stderr, "domtune: %s\n", e.text);
+		return FAILED;
+	}
+	log_init(&c.fs, false);
+	status = verb->run(&c);
+	hostfs_fini(&c.fs);
+	return status;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Domains that run without us: which CPUs they occupy. */
+#pragma once
+
+#include "common/domain.h"
+#include "common/ledger.h"
+
+/* CPUs that a domain's own <vcpupin> of its present vCPUs name, cut to `online`. Empty: it pins nothing. */
+struct idset foreign_pins(const struct domain *d, const struct idset *online);
+
+/*
+ * Look at all running domains (run/libvirt/qemu/NAME.xml, which only root can read) and add a CLAIM_FOREIGN to
+ * *found for each that has no claim in `known` and occupies CPUs: pinned by its XML, or by somebody's hand. Files
+ * that cannot be read or understood are skipped. Returns how many were added, or -ENOMEM.
+ */
+int foreign_scan(const struct hostfs *fs, struct ledger *known, const struct idset *online, struct ledger *found);
+
+/* Take over what was found, but for domains that have a claim by now. Returns 0 or -ENOMEM. */
+int foreign_merge(struct ledger *to, const struct ledger *found);

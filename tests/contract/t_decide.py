@@ -1,0 +1,475 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+Hook, decide and apply together below a fake root: what is claimed and written in each case, that nothing is left of
+what failed or was refused, and that no input makes a call fail that did not ask for it.
+"""
+import errno
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from hooklib import BUILD, TOP, UUID, Log, Root, Tap, build_with_helpers_in, call, domain_xml, record  # noqa: E402
+
+tap = Tap()
+work = tempfile.mkdtemp(prefix="domtune-decide-")
+hook = os.path.join(work, "qemu")
+helpers = os.path.join(work, "domtune")
+decide = os.path.join(helpers, "decide")
+PHASES = ["prepare", "start", "started", "stopped", "release", "reconnect", "migrate", "restore", "attach"]
+UUID2 = "00000000-0000-4000-8000-000000000002"
+OFF = "<policy xmlns='urn:domtune:1'><default profile='off'/></policy>\n"
+
+
+def can_inject():
+    with open(os.path.join(BUILD, "config.stamp"), encoding="utf-8") as stamp:
+        text = stamp.read()
+    return "-DDT_SAN" in text or "-DDT_TEST" in text
+
+
+def make_root(*options, policy=OFF):
+    """8 CPUs on one node, of which 0 is reserved, unless the options say otherwise."""
+    root = Root()
+    shutil.rmtree(root.dir)
+    subprocess.check_call([sys.executable, os.path.join(TOP, "tests/mkroot.py"), root.dir] + list(options))
+    for name in os.listdir(os.path.join(TOP, "install/profiles")):
+        with open(os.path.join(TOP, "install/profiles", name), encoding="utf-8") as file:
+            root.put("usr/share/domtune/profiles/" + name, file.read())
+    if policy:
+        root.put("etc/domtune/policy.xml", policy)
+    return root
+
+
+def tune(body="", attributes="", prefix="d"):
+    return ("  <metadata>\n    <%s:tune xmlns:%s='urn:domtune:1' %s>%s</%s:tune>\n  </metadata>\n"
+            % (prefix, prefix, attributes, body, prefix))
+
+
+def dedicated(name="web1", uuid=UUID, attributes="", vcpus=2, more=""):
+    xml = domain_xml(name, uuid, tune("<d:cpu policy='dedicated' %s/>" % more, attributes))
+    return xml.replace(b">2</vcpu>", b">%d</vcpu>" % vcpus)
+
+
+def wrapped():
+    """A domain that has the wrapper and asks for something from each stage."""
+    xml = domain_xml(body=tune("<d:cpu policy='dedicated'/><d:memory pages='2M'/>"))
+    return xml.replace(b"/usr/bin/qemu-system-x86_64", os.path.join(helpers, "qemu-system-x86_64").encode())
+
+
+def run(root, phase, xml, name="web1", **more):
+    return call(hook, [name, phase, "begin", "-"], xml, root, **more)
+
+
+def run_decide(root, xml, verb="prepare", **env):
+    environ = {"DOMTUNE_ROOT": root.dir, "PATH": os.environ["PATH"], **env}
+    return subprocess.run([decide, verb, str(os.getpid())], input=xml, env=environ, capture_output=True, timeout=60,
+                          check=False)
+
+
+def claims(root):
+    """Claims of the ledger by UUID; a line whose checksum is wrong fails the test."""
+    found = {}
+    for line in (root.get("run/domtune/ledger") or "").splitlines():
+        fields = line.split("\t")[:-1]
+        assert record(*fields) == line + "\n", line
+        if fields[0] == "claim":
+            found[fields[1]] = {"kind": fields[2], "phase": fields[3], "generation": int(fields[4]), "pid": int(fields[5]),
+                                "daemon": int(fields[7]), "name": fields[10], "cpus": cpu_set(fields[11])}
+    return found
+
+
+def cpu_set(text):
+    cpus = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        cpus.update(range(int(first), int(last or first) + 1))
+    return cpus
+
+
+def state(root):
+    """What is named after a domain in our state, and who is in the ledger."""
+    names = []
+    for where in "undo", "plan":
+        path = root.path("run/domtune/" + where)
+        found = sorted(os.listdir(path)) if os.path.isdir(path) else []
+        names += ["%s/%s" % (where, n) for n in found if not n.startswith(".tmp.")]  # cut off by kill -9, not named by it
+    return names + sorted(claims(root))
+
+
+def outside(root):
+    """The tree but for our own state: what must not change."""
+    return {name: data for name, data in root.listing().items() if not name.startswith("run/domtune")}
+
+
+# ---- what is written ----
+
+def test_untouched():
+    root = make_root()
+    result = run(root, "prepare", domain_xml())
+    tap.ok(result.is_silent() and state(root) == [], "a domain that asks for nothing under an idle policy leaves nothing",
+           result, state(root))
+    tap.ok(root.get("run/domtune/cache/gate"), "the gate was written", root.listing("run/domtune").keys())
+    ledger = root.get("run/domtune/ledger")
+    tap.ok(ledger and ledger.split("\t")[4] == "1", "running domains have been looked for", ledger)
+    os.rename(helpers, helpers + ".away")
+    result = run(root, "prepare", domain_xml())
+    os.rename(helpers + ".away", helpers)
+    tap.ok(result.is_silent(), "the next one is not even decided", result)
+    root.remove()
+
+
+def test_claim():
+    root = make_root()
+    before = outside(root)
+    result = run(root, "prepare", dedicated())
+    got = claims(root).get(UUID, {})
+    tap.ok(result.is_silent() and got.get("kind") == "ours" and len(got["cpus"]) == 2 and 0 not in got["cpus"],
+           "two dedicated CPUs are claimed, not the reserved one", result, got)
+    tap.ok(got.get("phase") == "prepared" and got["pid"] == 0 and got["daemon"] == os.getpid(),
+           "the claim hangs on libvirtd until the guest runs", got)
+    tap.ok(state(root) == ["undo/" + UUID, UUID], "without the wrapper there is no plan file", state(root))
+    tap.ok(oct(os.stat(root.path("run/domtune/undo/" + UUID)).st_mode & 0o777) == "0o600", "undo/UUID is root's alone")
+    for phase in "stopped", "release":
+        result = run(root, phase, domain_xml())
+        tap.ok(result.is_silent(), "a failed start: " + phase, result)
+    tap.ok(state(root) == [], "release leaves nothing named by the domain", state(root))
+    tap.ok(outside(root) == before, "and nothing has changed outside our state")
+    root.remove()
+
+
+def test_second_prepare():
+    """libvirtd was killed after prepare: the next start of the same domain begins anew."""
+    root = make_root()
+    run(root, "prepare", dedicated())
+    first = claims(root)[UUID]
+    result = run(root, "prepare", dedicated(vcpus=3))
+    second = claims(root).get(UUID)
+    tap.ok(result.is_silent() and second and len(second["cpus"]) == 3 and second["generation"] > first["generation"],
+           "a second prepare replaces the first, with a new generation", result, first, second)
+    result = run(root, "prepare", domain_xml())
+    tap.ok(result.is_silent() and state(root) == [], "a prepare without annotation takes the old claim away", result,
+           state(root))
+    root.remove()
+
+
+def test_wrapper():
+    root = make_root("--hugepages", "0:2048:512")
+    xml = wrapped()
+    result = run(root, "prepare", xml)
+    plan = root.get("run/domtune/plan/" + UUID) or ""
+    tap.ok(result.is_silent() and plan.startswith("head\t") and "\nend\t" in plan, "the wrapper's plan is written", result,
+           plan)
+    tap.ok("/usr/bin/qemu-system-x86_64" in plan and "7002022" in plan, "it names the real emulator and its version", plan)
+    run(root, "release", domain_xml())
+    tap.ok(state(root) == [], "release removes it", state(root))
+    run(root, "reconnect", xml)
+    tap.ok(root.get("run/domtune/plan/" + UUID) is None, "adopting a running domain writes none", state(root))
+    root.remove()
+
+
+def test_observe():
+    root_policy = "<policy xmlns='urn:domtune:1'><host mode='observe'/><default profile='latency'/></policy>"
+    root = make_root(policy=root_policy)
+    xml = domain_xml().replace(b"/usr/bin/qemu", helpers.encode() + b"/qemu")
+    before = outside(root)
+    result = run(root, "prepare", xml)
+    got = claims(root).get(UUID, {})
+    tap.ok(result.is_silent() and got.get("kind") == "observe", "observe: a claim that holds nothing", result, got)
+    tap.ok(root.get("run/domtune/plan/" + UUID) is None and root.get("run/domtune/undo/" + UUID),
+           "a plan to show, none for the wrapper", state(root))
+    result = run(root, "prepare", dedicated("web2", UUID2, "on-error='fail'", vcpus=64), "web2")
+    tap.ok(result.is_silent(), "observe: nothing is refused", result)
+    tap.ok(outside(root) == before, "observe: nothing is written")
+    root.remove()
+
+    root = make_root("--domain", "web1:7:%s:2" % UUID, policy=root_policy)
+    before = outside(root)
+    results = [run(root, phase, xml) for phase in ("reconnect", "reconnect", "started")]
+    tap.ok(all(r.is_silent() for r in results) and outside(root) == before, "observe: nor for a running domain", results,
+           [k for k, v in outside(root).items() if before.get(k) != v])
+    tap.ok(claims(root).get(UUID, {}).get("pid") == 20700, "but its process is known", claims(root))
+    run(root, "release", domain_xml())
+    tap.ok(state(root) == [] and outside(root) == before, "observe: release takes the plan away", state(root))
+    root.remove()
+
+
+# ---- refusals ----
+
+def test_refused():
+    root = make_root()
+    result = run(root, "prepare", dedicated(attributes="on-error='fail'", vcpus=64))
+    tap.ok(result.status == 1 and result.out == b"" and result.err.startswith(b"domtune: web1: ") and
+           result.err.count(b"\n") == 1, "64 dedicated CPUs on a host of 8 with on-error=fail: one line", result)
+    tap.ok(state(root) == [], "nothing is left of it", state(root))
+    for phase in "stopped", "release":
+        tap.ok(run(root, phase, domain_xml()).is_silent(), "libvirt's %s after it" % phase)
+    result = run(root, "prepare", dedicated(vcpus=64))
+    tap.ok(result.is_silent(), "the same without on-error starts", result)
+    root.remove()
+
+
+# ---- domains of others ----
+
+def test_pins_of_others():
+    root = make_root()
+    pins = "  <cputune>\n    <vcpupin vcpu='0' cpuset='2'/>\n    <vcpupin vcpu='1' cpuset='3,5'/>\n" \
+           "    <vcpupin vcpu='9' cpuset='7'/>\n  </cputune>\n"
+    result = run(root, "prepare", domain_xml("other", UUID2, pins), "other")
+    got = claims(root).get(UUID2, {})
+    tap.ok(result.is_silent() and got.get("kind") == "foreign" and got["cpus"] == {2, 3, 5},
+           "pins passing through prepare are occupied, not those of vCPUs that are not there", result, got)
+    tap.ok(root.get("run/domtune/undo/" + UUID2), "later phases will know it", state(root))
+    run(root, "prepare", dedicated())
+    got = claims(root).get(UUID, {})
+    tap.ok(got and not got["cpus"] & {2, 3, 5}, "nobody else gets them", got)
+    run(root, "release", domain_xml("other", UUID2, pins), "other")
+    tap.ok(UUID2 not in claims(root), "until it ends", claims(root))
+    root.remove()
+
+
+def test_running_before():
+    by_hand = ["--set=proc/20300/task/%d/status=Name:\tCPU\\nCpus_allowed_list:\t%s" % (20303 + i, cpus)
+               for i, cpus in enumerate(["4", "4"])]
+    narrowed = ["--set=proc/20400/task/%d/status=Name:\tCPU\\nCpus_allowed_list:\t0-3" % (20403 + i) for i in range(2)]
+    uuids = ["00000000-0000-4000-8000-00000000000%d" % i for i in range(5)]
+    root = make_root("--domain", "float:1:%s:2" % uuids[1], "--domain", "pinned:2:%s:2" % uuids[2], "--vcpupin", "pinned:0:6",
+                     "--vcpupin", "pinned:1:7", "--domain", "byhand:3:%s:2" % uuids[3], *by_hand, "--domain",
+                     "narrow:4:%s:2" % uuids[4], *narrowed)
+    root.put("run/libvirt/qemu/torn.xml", "<domstatus state='running' pid='20100'>\n  <domain type='kvm'")
+    root.put("run/libvirt/qemu/gone.xml", root.get("run/libvirt/qemu/pinned.xml").replace("20200", "20999")
+             .replace(uuids[2], UUID2))
+    os.symlink("/etc/passwd", root.path("run/libvirt/qemu/link.xml"))
+    os.mkdir(root.path("run/libvirt/qemu/dir.xml"))
+    result = run(root, "prepare", dedicated(vcpus=4))
+    got = claims(root)
+    tap.ok(result.is_silent() and {u: (c["kind"], c["cpus"]) for u, c in got.items() if u != UUID} ==
+           {uuids[2]: ("foreign", {6, 7}), uuids[3]: ("foreign", {4})},
+           "domains running before us: pinned ones are occupied, by XML or by hand", result, got)
+    tap.ok(got.get(uuids[2], {}).get("pid") == 20200, "their processes are known", got)
+    tap.ok(UUID in got and not got[UUID]["cpus"] & {4, 6, 7}, "and their CPUs are not given away", got)
+    root.put("run/libvirt/qemu/late.xml", root.get("run/libvirt/qemu/pinned.xml").replace(uuids[2], uuids[0]))
+    run(root, "prepare", domain_xml("web2", UUID2, tune("<d:cpu policy='shared'/>")), "web2")
+    tap.ok(uuids[0] not in claims(root), "they are looked for once per boot", claims(root))
+    root.put("proc/sys/kernel/random/boot_id", "22222222-2222-3333-4444-555555555555\n")
+    run(root, "prepare", dedicated())
+    tap.ok(uuids[0] in claims(root) and UUID in claims(root), "and again in the next boot", claims(root))
+    root.remove()
+
+
+def test_adopt():
+    root = make_root("--domain", "web1:7:%s:2" % UUID)
+    result = run(root, "reconnect", dedicated())
+    got = claims(root).get(UUID, {})
+    tap.ok(result.is_silent() and got.get("kind") == "ours" and got["pid"] == 20700 and got["phase"] == "started",
+           "reconnect adopts a running domain, with its process", result, got)
+    again = run(root, "reconnect", dedicated())
+    tap.ok(again.is_silent() and claims(root).get(UUID) == got, "a second reconnect changes nothing", again, claims(root))
+    result = run(root, "reconnect", dedicated("web2", UUID2, "on-error='fail'", vcpus=64), "web2")
+    tap.ok(result.is_silent(), "reconnect never refuses", result)
+    root.remove()
+
+
+def test_ten_at_once():
+    root = make_root("--cpus", "16", policy="<policy xmlns='urn:domtune:1'><host max-dedicated-cpus='100%'/>"
+                     "<default profile='off'/></policy>")
+    started = []
+    for i in range(10):
+        xml = root.path("xml%d" % i)
+        root.put("xml%d" % i, dedicated("d%d" % i, "00000000-0000-4000-8000-0000000001%02d" % i))
+        with open(xml, "rb") as file:
+            started.append(subprocess.Popen([hook, "d%d" % i, "prepare", "begin", "-"], stdin=file, stdout=subprocess.PIPE,
+                                            stderr=subprocess.PIPE, env={"DOMTUNE_ROOT": root.dir}))
+    results = [(p.communicate(timeout=60), p.returncode) for p in started]
+    given = [c["cpus"] for c in claims(root).values()]
+    tap.ok(all(r == ((b"", b""), 0) for r in results), "ten starts at once end well", results)
+    tap.ok(sum(map(len, given)) == len(set().union(*given)) and 0 not in set().union(*given),
+           "no CPU is given twice", given)
+    tap.ok(sum(1 for cpus in given if len(cpus) == 2) >= 7, "and as many get theirs as there are CPUs for", given)
+    generations = [c["generation"] for c in claims(root).values()]
+    tap.ok(len(set(generations)) == len(generations), "generations differ", generations)
+    root.remove()
+
+
+# ---- bad input and failures ----
+
+def test_bad_input():
+    good = dedicated()
+    entities = b"<!DOCTYPE x [" + b"".join(
+        b"<!ENTITY l%d '%s'>" % (i + 1, b"&l%d;" % i * 10) for i in range(9)) + b"]>\n"
+    cases = [
+        ("empty", b""), ("blank", b" \n"), ("garbage", bytes(range(256)) * 64), ("cut in the head", good[:60]),
+        ("cut in the middle", good[:len(good) // 2]), ("cut before the end", good[:-3]), ("of another kind", b"<network/>"),
+        ("laden with entities", entities + good.replace(b"<name>web1", b"<name>&l9;")),
+        ("an external entity", b"<!DOCTYPE d [<!ENTITY x SYSTEM 'file:///etc/passwd'>]>" + good.replace(b"web1", b"&x;")),
+        ("full of NULs", good.replace(b"web1", b"we\0b1")), ("of a hostile UUID", domain_xml(uuid="../../../../etc/passwd")),
+        ("without UUID", good.replace(b"uuid>", b"other>")), ("nested deep", b"<a>" * 100000),
+        ("of a hostile name", dedicated(name="../../../../tmp/x\x01&lt;")), ("3 MB of metadata",
+        domain_xml(body="<metadata><d:tune xmlns:d='urn:domtune:1'>%s</d:tune></metadata>" % ("<d:x/>" * 500000))),
+        ("4096 vCPUs", dedicated(vcpus=4096)), ("a million vCPUs", dedicated(vcpus=1000000)),
+    ]
+    for what, xml in cases:
+        bad = []
+        root = make_root("--domain", "web1:7:%s:2" % UUID)
+        before = outside(root)
+        for phase in PHASES + ["release"]:
+            result = run(root, phase, xml)
+            if not result.is_silent():
+                bad.append((phase, result))
+        tap.ok(not bad, "XML %s: every operation" % what, bad)
+        run(root, "release", domain_xml())
+        changed = {k for k, v in outside(root).items() if before.get(k) != v} | (set(before) - set(outside(root)))
+        tap.ok(state(root) == [] and not changed, "XML %s: all is back after release" % what, state(root), changed)
+        root.remove()
+
+
+def test_log():
+    root = make_root(policy="<policy xmlns='urn:domtune:1'><default profile='off'/><rule/>\n<oops></policy>")
+    log = Log(root)
+    run(root, "prepare", b"<domain>")
+    said = log.warnings()
+    tap.ok(len([t for t in said if "policy" not in t]) == 1 and "untuned" in said[-1], "bad XML is one warning", said)
+    run(root, "prepare", domain_xml())
+    said = log.warnings()
+    tap.ok(len([t for t in said if "policy.xml" in t]) == 1, "a broken policy is one warning", said)
+    run(root, "prepare", dedicated("web2", UUID2), "web2")
+    said = log.warnings()
+    tap.ok(not [t for t in said if "policy.xml" in t], "not repeated at each start", said)
+    root.put("etc/domtune/policy.xml", OFF)
+    run(root, "prepare", dedicated(more="weight='9' colour='red'"))
+    said = log.read()
+    tap.ok(len([t for level, t in said if level == 4 and "colour" in t]) == 1, "a bad attribute is one warning", said)
+    tap.ok(len([t for level, t in said if level == 5 and "web1 prepared" in t and "CPUs" in t]) == 1, "and one notice says "
+           "what was decided", said)
+    run(root, "prepare", domain_xml("web3", "00000000-0000-4000-8000-000000000003"), "web3")
+    said = log.read()
+    tap.ok(not [t for level, t in said if level <= 5], "an untouched domain is not mentioned", said)
+    log.close()
+    root.remove()
+
+
+def test_names():
+    for name in "-x", "a b", "..", "x;rm", "$(id)", "%s%n", "a\tb", "é":
+        bad = []
+        root = make_root()
+        for phase in PHASES:
+            result = run(root, phase, dedicated(name=name.replace("\t", "&#9;")), name)
+            if not result.is_silent():
+                bad.append((phase, result))
+        tap.ok(not bad and all(n.split("/")[-1] == UUID for n in state(root)), "domain name %r" % name, bad, state(root))
+        root.remove()
+
+
+def test_state_in_the_way():
+    def broken_ledger(root):
+        root.put("run/domtune/ledger", b"\xff\0garbage\n" * 1000)
+
+    def undo_is_a_link(root):
+        os.makedirs(root.path("run/domtune/undo"))
+        os.symlink("/etc/passwd", root.path("run/domtune/undo/" + UUID))
+
+    cases = [
+        ("run/domtune is a file", lambda root: root.put("run/domtune")),
+        ("run/domtune is a link", lambda root: (os.makedirs(root.path("run"), exist_ok=True),
+                                                os.symlink("/tmp", root.path("run/domtune")))),
+        ("undo is a file", lambda root: root.put("run/domtune/undo")),
+        ("undo/UUID is a link", undo_is_a_link),
+        ("undo/UUID is a directory", lambda root: os.makedirs(root.path("run/domtune/undo/" + UUID))),
+        ("undo/UUID is garbage", lambda root: root.put("run/domtune/undo/" + UUID, os.urandom(4096))),
+        ("the ledger is a directory", lambda root: os.makedirs(root.path("run/domtune/ledger"))),
+        ("the ledger is garbage", broken_ledger),
+        ("the lock is a directory", lambda root: os.makedirs(root.path("run/domtune/lock"))),
+        ("the policy is a directory", lambda root: (os.unlink(root.path("etc/domtune/policy.xml")),
+                                                    os.mkdir(root.path("etc/domtune/policy.xml")))),
+        ("the policy is garbage", lambda root: root.put("etc/domtune/policy.xml", os.urandom(4096))),
+        ("no host files at all", lambda root: [shutil.rmtree(root.path(d), ignore_errors=True) for d in ("sys", "proc")]),
+    ]
+    for what, make in cases:
+        bad = []
+        root = make_root()
+        make(root)
+        for phase in PHASES:
+            result = run(root, phase, dedicated())
+            if not result.is_silent():
+                bad.append((phase, result))
+        tap.ok(not bad, what + ": every operation", bad)
+        root.remove()
+
+
+def test_no_room():
+    if not can_inject():
+        tap.skip("files that cannot be written", "needs a build with fault injection (SAN=1)")
+        return
+    xml = wrapped()
+    strict = xml.replace(b"urn:domtune:1' ", b"urn:domtune:1' on-error='fail' ")
+    for where in "run/domtune/undo/", "run/domtune/ledger", "run/domtune/plan/", "run/domtune":
+        for code in errno.ENOSPC, errno.EROFS, errno.EACCES:
+            root = make_root("--hugepages", "0:2048:512")
+            result = run_decide(root, xml, DOMTUNE_FAULT="%s:%d" % (where, code))
+            tap.ok(result.returncode == 2 and not result.stdout and state(root) == [],
+                   "%s: %s: untuned, nothing left" % (where, errno.errorcode[code]), result, state(root))
+            root.remove()
+        root = make_root("--hugepages", "0:2048:512")
+        result = run_decide(root, strict, DOMTUNE_FAULT="%s:%d" % (where, errno.ENOSPC))
+        tap.ok(result.returncode == 1 and state(root) == [], "%s: full, on-error=fail: refused, nothing left" % where,
+               result, state(root))
+        root.remove()
+
+
+def test_killed_anywhere():
+    """kill -9 at each durable action of decide: never a plan without a claim, and release removes the rest."""
+    if not can_inject():
+        tap.skip("decide killed at each durable action", "needs a build with fault injection (SAN=1)")
+        return
+    xml = wrapped()
+    bad, kills = [], 0
+    for at in range(1, 100):
+        root = make_root("--hugepages", "0:2048:512")
+        before = outside(root)
+        result = run_decide(root, xml, DOMTUNE_CRASH_AT="decide:%d" % at)
+        left = state(root)
+        if "plan/" + UUID in left and UUID not in left:
+            bad.append((at, "a plan without a claim", left))
+        for phase in "stopped", "release":
+            answer = run(root, phase, domain_xml())
+            if not answer.is_silent():
+                bad.append((at, phase, answer))
+        if state(root) != [] or outside(root) != before:
+            bad.append((at, "left after release", state(root)))
+        # Or libvirtd dies with it, and the next thing that happens is another start.
+        run_decide(root, xml, DOMTUNE_CRASH_AT="decide:%d" % at)
+        answer = run(root, "prepare", xml)
+        if not answer.is_silent() or state(root) != ["undo/" + UUID, "plan/" + UUID, UUID]:
+            bad.append((at, "next start", answer, state(root)))
+        root.remove()
+        if result.returncode != -signal.SIGKILL:
+            break
+        kills += 1
+    tap.ok(not bad and kills >= 3, "decide killed at each of its %d durable actions" % kills, *bad)
+
+
+def main():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        os.makedirs(helpers)
+        build_with_helpers_in(work, [(hook, ["hooks/qemu.c", "hooks/supervise.c"], []),
+                                     (decide, ["hooks/decide.c", "hooks/foreign.c", "common/qemucaps.c"],
+                                      ["libxml-2.0", "libcgroup"])])
+        shutil.copy(os.path.join(BUILD, "apply"), helpers)
+        for name in "qemu-system-x86_64", "qemu-kvm":
+            shutil.copy("/bin/true", os.path.join(helpers, name))
+        for test in [value for name, value in sorted(globals().items()) if name.startswith("test_")]:
+            test()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    tap.end()
+
+
+if __name__ == "__main__":
+    os.chdir(TOP)
+    main()
