@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * domtune capture: what plans are made of, as a tar that --root understands when unpacked elsewhere. One table of
+ * patterns says what is taken; a file that is absent or that nobody may read is left out, as it would be unknown
+ * on this host too. Kernel files say 4096 bytes whatever they hold, so each is read before its header is written.
+ */
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <sys/stat.h>
+
+#include "common/paths.h"
+#include "tool/tar.h"
+#include "tool/tool.h"
+
+#define FILE_LIMIT (8u << 20) /* /proc/cpuinfo of 8192 CPUs is some MiB */
+
+/* Patterns of fnmatch(3), component by component. */
+static const char *const patterns[] = {
+	"proc/cpuinfo",
+	"proc/meminfo",
+	"proc/mounts",
+	"proc/cgroups",
+	"proc/cmdline",
+	"proc/sys/kernel/osrelease",
+	"proc/sys/kernel/random/boot_id", /* the ledger below is this boot's */
+	"proc/sys/kernel/numa_balancing",
+	"proc/sys/kernel/sched_*",
+	"proc/sys/net/core/*mem_*",
+	"proc/sys/vm/nr_*hugepages*",
+	"proc/sys/vm/zone_reclaim_mode",
+	"sys/devices/system/cpu/online",
+	"sys/devices/system/cpu/offline",
+	"sys/devices/system/cpu/possible",
+	"sys/devices/system/cpu/present",
+	"sys/devices/system/cpu/isolated",
+	"sys/devices/system/cpu/nohz_full",
+	"sys/devices/system/cpu/kernel_max",
+	"sys/devices/system/cpu/smt/*",
+	"sys/devices/system/cpu/cpu[0-9]*/online",
+	"sys/devices/system/cpu/cpu[0-9]*/cpu_capacity",
+	"sys/devices/system/cpu/cpu[0-9]*/topology/*",
+	"sys/devices/system/cpu/cpu[0-9]*/cache/index[0-9]*/*",
+	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/cpuinfo_*_freq",
+	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/base_frequency",
+	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor",
+	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_available_governors",
+	"sys/devices/system/cpu/cpu[0-9]*/cpufreq/energy_performance_*",
+	"sys/devices/system/cpu/cpu[0-9]*/acpi_cppc/highest_perf",
+	"sys/devices/system/cpu/cpu[0-9]*/power/pm_qos_resume_latency_us",
+	"sys/devices/system/node/online",
+	"sys/devices/system/node/possible",
+	"sys/devices/system/node/has_*",
+	"sys/devices/system/node/node[0-9]*/cpulist",
+	"sys/devices/system/node/node[0-9]*/cpumap",
+	"sys/devices/system/node/node[0-9]*/distance",
+	"sys/devices/system/node/node[0-9]*/meminfo",
+	"sys/devices/system/node/node[0-9]*/hugepages/hugepages-*/*",
+	"sys/kernel/mm/hugepages/hugepages-*/*",
+	"sys/kernel/mm/transparent_hugepage/*",
+	"sys/kernel/mm/ksm/run",
+	"sys/module/kvm/parameters/halt_poll*",
+	"sys/module/kvm_intel/parameters/nested",
+	"sys/module/kvm_amd/parameters/nested",
+	"sys/fs/cgroup/cgroup.controllers",
+	"sys/fs/cgroup/cgroup.subtree_control",
+	"etc/domtune/policy.xml",
+	"etc/domtune/disabled",
+	"etc/domtune/profiles/*.xml",
+	"usr/share/domtune/profiles/*.xml",
+	PATH_LEDGER,
+	"var/cache/libvirt/qemu/capabilities/*.xml", /* which QEMU is behind which path */
+};
+
+struct capture {
+	const struct hostfs *fs;
+	unsigned int files;
+	int failed; /* negative errno of the output */
+};
+
+static void take_file(struct capture *c, const char *path)
+{
+	_cleanup_free_ char *data = NULL;
+	struct stat st;
+	size_t len;
+	int r;
+
+	if (hostfs_stat(c->fs, &st, "%s", path) < 0 || !S_ISREG(st.st_mode))
+		return;
+	if (hostfs_read_all(c->fs, FILE_LIMIT, &data, &len, "%s", path) < 0)
+		return;
+	r = tar_add(stdout, path, 0644, data, len);
+	if (r == 0)
+		c->files++;
+	else if (r != -ENAMETOOLONG)
+		c->failed = r;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	/* cpu2 before cpu10: a person may list the archive. */
+	return strverscmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Names of a directory that match, sorted. Returns how many; *ret is NULL-safe to free. */
+static size_t list_matching(const struct hostfs *fs, const char *dir_path, const char *pattern, char ***ret)
+{
+	_cleanup_closedir_ DIR *dir = hostfs_opendir(fs, "%s", dir_path);
+	char **names = NULL;
+	size_t n = 0;
+
+	for (const struct dirent *d = dir ? readdir(dir) : NULL; d; d = readdir(dir)) {
+		char **more;
+
+		if (fnmatch(pattern, d->d_name, FNM_PERIOD) != 0)
+			continue;
+		more = reallocarray(names, n + 1, sizeof(*names));
+		if (!more)
+			break;
+		names = more;
+		names[n] = strdup(d->d_name);
+		if (!names[n])
+			break;
+		n++;
+	}
+	if (n)
+		qsort(names, n, sizeof(*names), by_name);
+	*ret = names;
+	return n;
+}
+
+/* done: the part of the path that is literal; rest: what of the pattern follows, "" at the end. */
+static void expand(struct capture *c, const char *done, const char *rest)
+{
+	char path[TAR_NAME_MAX + 1], component[TAR_NAME_MAX + 1];
+	size_t len = strcspn(rest, "/");
+	char **names = NULL;
+	size_t n;
+
+	if (!*rest) {
+		take_file(c, done);
+		return;
+	}
+	(void)snprintf(component, sizeof(component), "%.*s", (int)len, rest);
+	rest += len + (rest[len] == '/');
+	if (!strpbrk(component, "*?[")) {
+		if (snprintf(path, sizeof(path), "%s%s%s", done, *done ? "/" : "", component) < (int)sizeof(path))
+			expand(c, path, rest);
+		return;
+	}
+	n = list_matching(c->fs, done, component, &names);
+	for (size_t i = 0; i < n; i++) {
+		if (!c->failed && snprintf(path, sizeof(path), "%s/%s", done, names[i]) < (int)sizeof(path))
+			expand(c, path, rest);
+		free(names[i]);
+	}
+	free(names);
+}
+
+int cmd_capture(struct tool *t)
+{
+	struct capture c = { .fs = &t->fs };
+
+	if (isatty(STDOUT_FILENO))
+		return tool_fail(TOOL_USAGE, "capture", "this is a terminal; domtune capture >host.tar");
+	for (size_t i = 0; i < ARRAY_SIZE(patterns) && !c.failed; i++)
+		expand(&c, "", patterns[i]);
+	if (!c.failed)
+		c.failed = tar_end(stdout);
+	if (c.failed)
+		return tool_fail_err("stdout", c.failed, NULL);
+	if (!c.files)
+		return tool_fail(TOOL_CANNOT, t->root ? t->root : "/", "nothing of a host is to be read there");
+	return TOOL_OK;
+}

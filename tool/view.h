@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One domain as status and verify see it: its claim, its record (undo/UUID), and what the host says now. Several
+ * steps of one setting (a group's CPUs, then each thread's) are joined: the value in force is that of the last
+ * step which stands for itself, the original that of the first; it is as wanted if all steps are. Reads only; no
+ * lock is needed, since the ledger is replaced by rename and a record is only appended to.
+ */
+#pragma once
+
+#include "common/ledger.h"
+#include "common/undo.h"
+
+struct view_setting {
+	const struct setting *setting; /* as decided; borrowed from the record */
+	const struct shared *shared;   /* of a shared object; borrowed from the ledger; NULL */
+	char *written;                 /* read back after the write; NULL: was not, or not yet */
+	char *effective;               /* now; NULL: not known, gone */
+	char *where;                   /* the file or property that effective is read from; NULL */
+	char *original;                /* before our first change; NULL: nothing was changed */
+	char *note;                    /* why it is not as wanted; NULL */
+	bool ok;                       /* effective is what was written */
+	bool pending;                  /* its time has not come, or (observe) never will */
+	bool recorded;                 /* something was written, or tried */
+};
+
+struct view {
+	const struct claim *claim; /* borrowed from the ledger */
+	const char *state;         /* "prepared", "started", "stopped", "foreign", "observed", "dead" */
+	bool has_record;
+	struct undo undo; /* with has_record */
+	struct view_setting *settings;
+	size_t n_settings;
+};
+
+/* -EACCES: only root can read it; -ENOMEM; other errors: e has the object. A damaged record is no error. */
+int view_make(const struct hostfs *fs, struct ledger *l, const struct claim *c, struct view *ret, struct err *e);
+void view_fini(struct view *v);
+
+const char *view_state(const struct hostfs *fs, const struct claim *c);
+
+/* Claims by name, then UUID; NULL-terminated, free the list. NULL without memory. */
+const struct claim **view_claims(const struct ledger *l);
+
+/* Whether an operand (name or UUID) means this claim. */
+bool view_is_named(const struct claim *c, const char *operand);
+
+/* Seconds since the epoch as "2024-11-23T02:50:00Z"; "" for 0. */
+const char *view_time(uint64_t when, char *buf, size_t size);
