@@ -9,8 +9,14 @@
 #include "step.h"
 #include "undo.h"
 
+/* Settings (not steps): one of several objects counts by the worst of them. Added to, never reset. */
 struct apply_count {
-	unsigned int in_force, failed, skipped, late;
+	unsigned int in_force; /* undo: put back, or gone with the domain */
+	unsigned int failed;
+	unsigned int skipped;  /* no such object; undo: changed by somebody else, left */
+	unsigned int late;     /* a newer start or a later phase came first */
+	char failure[ERR_TEXT_SIZE]; /* the first failure's line, "" none */
+	char name[256];        /* undo: the domain's, cut, for the log; "" not known */
 };
 
 /*
@@ -24,9 +30,14 @@ int apply_steps(const struct hostfs *fs, struct undo *u, const struct steps *s, 
  * Undo all of a domain's steps and its shared claims, newest first, each group cause first. An object is
  * restored only if its value is still our read-back (or, for an unsettled record, the wanted value); otherwise
  * it is left and the log says who has what. Gone objects count as restored. Repeatable: what is done is
- * recorded as undone. Finishes with the removal of plan/, undo/ and the claim. Works without an undo file.
+ * recorded as undone. Finishes with the removal of the claim, plan/ and undo/. Works without an undo file, and
+ * takes the lock itself. A newer start of the same UUID, made meanwhile, is not touched.
+ * Returns 1 if there was something, 0 if the UUID is not known, or -errno.
  */
 int undo_all(const struct hostfs *fs, const char *uuid, struct apply_count *ret, struct err *e);
+
+/* "12 settings put back, 1 left as somebody else has set it, 1 failed": what the log says of it. Returns snprintf's. */
+int apply_format_undone(const struct apply_count *c, char *buf, size_t size);
 
 /*
  * Undo every dead claim (claim_is_dead), at most `max` of them; leftovers without a claim (a crash between

@@ -8,8 +8,8 @@
 #include "num.h"
 
 static const char *const names[FOLD_KINDS] = {
-	[FOLD_NONE] = "none",	[FOLD_MAX] = "max",	    [FOLD_SUM] = "sum",
-	[FOLD_UNION] = "union", [FOLD_WITHOUT] = "without", [FOLD_FIRST] = "first",
+	[FOLD_NONE] = "none",           [FOLD_MAX] = "max",         [FOLD_SUM] = "sum",
+	[FOLD_UNION] = "union",         [FOLD_WITHOUT] = "without", [FOLD_FIRST] = "first",
 	[FOLD_STRONGEST] = "strongest",
 };
 
@@ -160,18 +160,14 @@ static int fold_strongest(const struct fold_input *in, char **ret)
 
 static int (*const folds[FOLD_KINDS])(const struct fold_input *, char **) = {
 	[FOLD_NONE] = fold_first, /* one claim: its value */
-	[FOLD_MAX] = fold_max,
-	[FOLD_SUM] = fold_sum,
-	[FOLD_UNION] = fold_union,
-	[FOLD_WITHOUT] = fold_without,
-	[FOLD_FIRST] = fold_first,
-	[FOLD_STRONGEST] = fold_strongest,
+	[FOLD_MAX] = fold_max,         [FOLD_SUM] = fold_sum,     [FOLD_UNION] = fold_union,
+	[FOLD_WITHOUT] = fold_without, [FOLD_FIRST] = fold_first, [FOLD_STRONGEST] = fold_strongest,
 };
 
 int fold_values(enum fold how, const char *order, const char *original, const char *const *values, unsigned int n,
 		char **ret)
 {
-	const struct fold_input in = { order ? order : "", original, values, n };
+	const struct fold_input in = {order ? order : "", original, values, n};
 
 	if ((unsigned int)how >= FOLD_KINDS)
 		return -EINVAL;

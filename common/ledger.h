@@ -41,6 +41,7 @@ struct claim {
 	struct idset floating;  /* shared CPUs it may use; for load figures */
 	unsigned int vcpus;     /* that float */
 	struct claim_pages *pages; unsigned int n_pages;
+	const char *line; size_t line_len; /* as read; ledger_write() copies it. ledger_find() forgets it */
 };
 
 /* One host object that several domains may want different values of, e.g. a sysctl or a disk's scheduler. */
@@ -74,15 +75,17 @@ struct ledger {
 	uint64_t next_generation;
 	bool foreign_read; /* domains running before us were looked up in this boot */
 	struct claim *claims; unsigned int n_claims, room; /* room: allocated */
-	struct shared *shared; unsigned int n_shared;
+	struct shared *shared; unsigned int n_shared, room_shared;
 	struct ledger_pool *pools; unsigned int n_pools;
 	unsigned int bad_lines; /* ignored when reading */
 	bool other_boot;        /* what was read was of another boot: ledger_write() empties plan/ and undo/ of it */
+	char *text;             /* what the claims' lines point into */
+	unsigned int n_fresh;   /* so many of the allocated claims were never used: still zero */
 	char *rest; size_t rest_len; /* lines that ledger_read_one() did not look into; written back as they were */
 };
 
 /*
- * Create the state directories where missing (0755). A symlink or a file in the way, or a
+ * Create the state directories where missing (0755; undo/ 0700). A symlink or a file in the way, or a
  * directory that is not root's (the caller's, under another root): -ELOOP, -ENOTDIR, -EPERM.
  */
 int ledger_make_dirs(const struct hostfs *fs, struct err *e);
@@ -101,8 +104,12 @@ int ledger_read_one(const struct hostfs *fs, const char *uuid, struct ledger *re
 int ledger_write(const struct hostfs *fs, const struct ledger *l, struct err *e);
 void ledger_fini(struct ledger *l);
 
+/*
+ * A claim is changed through the pointer that ledger_find() or ledger_add() gave, never by walking l->claims: lines
+ * of claims that nobody asked for are written back as they were read, which is what 1,000 domains cost.
+ */
 struct claim *ledger_find(struct ledger *l, const char *uuid);
-/* A new, empty claim with the next generation, pid 0; -- replaces none: the caller has undone the old one. NULL: no memory. */
+/* A new, empty claim with the next generation. It replaces none: the caller has undone the old one. NULL: no memory. */
 struct claim *ledger_add(struct ledger *l, const char *uuid, const char *name);
 void ledger_remove(struct ledger *l, const char *uuid);
 int claim_add_pages(struct claim *c, int node, uint64_t size, uint64_t count);
@@ -110,6 +117,8 @@ void claim_fini(struct claim *c);
 
 struct shared *ledger_find_shared(struct ledger *l, const char *backend, const char *object);
 struct shared *ledger_add_shared(struct ledger *l, const char *backend, const char *object);
+/* Room for so many in all: until then ledger_add_shared() moves none. Returns 0 or -ENOMEM. */
+int ledger_reserve_shared(struct ledger *l, unsigned int n);
 void ledger_remove_shared(struct ledger *l, struct shared *s);
 int shared_set_claim(struct shared *s, const char *uuid, const char *wanted); /* adds or replaces */
 void shared_drop_claim(struct shared *s, const char *uuid);
@@ -128,7 +137,7 @@ bool claim_is_dead(const struct hostfs *fs, const struct claim *c, bool thorough
  * another window each time. Also true for a ledger of another boot (there is something to remove). False without a
  * ledger and below another root than "/".
  */
-#define LEDGER_LOOK 32
+#define LEDGER_LOOK 8
 bool ledger_has_dead(const struct hostfs *fs);
 
 const char *claim_kind_name(enum claim_kind k);   /* "ours", "foreign", "observe" */

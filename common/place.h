@@ -34,7 +34,8 @@ struct place_request {
 	enum place_where emulator_where, iothreads_where;
 	struct idset emulator_list, iothreads_list; /* with PLACE_WHERE_LIST */
 	struct idset cpus;              /* restricts the choice (cpus=, <vcpu cpuset>); empty: no restriction */
-	unsigned int n_vcpus;
+	unsigned int n_vcpus;           /* the highest number + 1 */
+	struct idset vcpus;             /* numbers of those that are online; empty: all of 0..n_vcpus-1 */
 	const struct domain_pin *pins; unsigned int n_pins; /* <vcpupin>: where, whatever the policy */
 	struct idset emulatorpin;       /* <emulatorpin>; empty: none */
 	const struct domain_pin *iothreadpins; unsigned int n_iothreadpins;
@@ -55,7 +56,7 @@ struct place_request {
 };
 
 struct place_vcpu {
-	struct idset cpus;
+	struct idset cpus; /* empty: that number is offline */
 };
 
 struct place_thread {

@@ -6,11 +6,13 @@
  *
  *   head    format version, boot id, generation, uuid, name, profile, mode, ...
  *   place, vcpu, iothread, set, skip, warn     the plan (plan.h), for apply and `status`
- *   phase   prepared | started | stopped
- *   intent  step number, knob, target, backend, object, original, wanted      before the object is touched
+ *   phase   prepared | started | stopped, since, pid and start time of QEMU (0: not known)
+ *   intent  step number, its cause's number or 0, own | shared, knob, target, backend, object, original, wanted
+ *                                              before the object is touched
  *   done    step number, read-back
  *   left    step number, errno, why            refused or failed: the object is as it was
- *   exec    knob, target, effective, why       what the wrapper made of it, read from the running QEMU
+ *   exec    ok | kept, knob, target, effective, why    what the wrapper made of it, read from the running QEMU
+ *   undoing step number                        the cause that may reset it is about to be put back
  *   undone  step number, result                "restored", "gone", "changed by somebody else (VALUE), left"
  *
  * A record without done or left is settled by reading the object. Generation: `decide` replaces the file for a
@@ -33,6 +35,8 @@ struct undo_step {
 	char *why;               /* UNDO_LEFT, UNDO_UNDONE */
 	int code;                /* UNDO_LEFT: errno */
 	enum undo_state state;
+	unsigned int cause;      /* number of the step whose write may reset this one (step.h: dependant), 0 none */
+	bool undoing;            /* judged to be ours, then its cause was put back: any value is ours */
 	bool shared;             /* original and restore are the host ledger's business */
 };
 
@@ -51,6 +55,10 @@ struct undo {
 	struct undo_step *steps; unsigned int n_steps;
 	struct undo_exec *execs; unsigned int n_execs;
 	unsigned int bad_lines;
+	int pid; uint64_t pid_start; /* QEMU; 0 not known. Written by undo_set_phase() */
+	uint64_t size;           /* the file's, if nobody else has appended to it */
+	uint64_t seen;           /* so much of it was read, or is known to be ours */
+	bool torn;               /* its last line has no end: the next record begins with one */
 };
 
 /* Write the file anew for a start. generation from the ledger. */
@@ -67,8 +75,16 @@ int undo_set_phase(struct undo *u, enum claim_phase phase);
 /* Write-ahead; returns the step's number (> 0). The step is added to u->steps. */
 int undo_intent(struct undo *u, const char *knob, const char *target, const char *backend, const char *object,
 		const char *original, const char *wanted, bool shared);
+/* The same for a step that a cause's write may reset; cause: number of the cause's intent. */
+int undo_intent_of(struct undo *u, unsigned int cause, const char *knob, const char *target, const char *backend,
+		   const char *object, const char *original, const char *wanted);
 int undo_done(struct undo *u, unsigned int number, const char *readback);
 int undo_left(struct undo *u, unsigned int number, int code, const char *why);
-int undo_exec_result(struct undo *u, const char *knob, const char *target, bool ok, const char *effective, const char *why);
+int undo_exec_result(struct undo *u, const char *knob, const char *target, bool ok, const char *effective,
+		     const char *why);
+int undo_undoing(struct undo *u, unsigned int number);
 int undo_undone(struct undo *u, unsigned int number, const char *result);
+/* A setting of the plan that found no object after all; p->skipped has it already (steps_make()). */
+int undo_skipped(struct undo *u, const struct skipped *s);
+struct undo_step *undo_find(struct undo *u, unsigned int number); /* NULL: none */
 int undo_remove(const struct hostfs *fs, const char *uuid); /* undo/UUID and plan/UUID */

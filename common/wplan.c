@@ -17,8 +17,8 @@
 #define WPLAN_FORMAT "1"
 /* QEMU uses no more, whatever it is told (util/oslib-posix.c, MAX_MEM_PREALLOC_THREAD_COUNT). */
 #define PREALLOC_THREADS_MAX 16
-#define WPLAN_MAX (256u << 10) /* a few lists of CPUs */
-#define NUMBER_MAX 24
+#define WPLAN_MAX            (256u << 10) /* a few lists of CPUs */
+#define NUMBER_MAX           24
 
 void wplan_fini(struct wplan *w)
 {
@@ -187,8 +187,10 @@ static void put_memory(struct sbuf *b, const struct wplan *w)
 		return;
 	}
 	record_add(b, "memory", w->page_size ? "huge" : "keep", number(size, w->page_size), nodes, w->policy,
-		   w->prealloc > 0 ? "yes" : w->prealloc == 0 ? "no" : "", number(threads, w->prealloc_threads), cpus,
-		   NULL);
+		   w->prealloc > 0    ? "yes"
+		   : w->prealloc == 0 ? "no"
+				      : "",
+		   number(threads, w->prealloc_threads), cpus, NULL);
 }
 
 int wplan_save(const struct hostfs *fs, const struct wplan *w, struct err *e)

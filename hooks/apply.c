@@ -62,7 +62,7 @@ static void log_failure(const struct call *c, const char *what, const struct err
 /* The plan of this start; FAILED is already logged. 1: opened, 0: there is none. */
 static int open_undo(const struct call *c, struct undo *ret)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 	int rc = undo_open(&c->fs, c->uuid, true, ret, &e);
 
 	if (rc == 0)
@@ -87,7 +87,7 @@ static void log_warnings(const struct undo *u, const struct steps *s)
 static int apply_stage(const struct call *c, struct undo *u, enum stage stage, const struct run *run,
 		       struct apply_count *count)
 {
-	_cleanup_(steps_fini) struct steps s = { 0 };
+	_cleanup_(steps_fini) struct steps s = {0};
 	size_t n_before = u->plan.n_skipped;
 	int rc = steps_make(&u->plan, stage, run, &s);
 
@@ -105,9 +105,9 @@ static int apply_stage(const struct call *c, struct undo *u, enum stage stage, c
 
 static int do_prepare(struct call *c)
 {
-	_cleanup_(undo_fini) struct undo u = { .fd = -1 };
-	struct apply_count count = { 0 }, undone = { 0 };
-	struct err e = { 0 };
+	_cleanup_(undo_fini) struct undo u = {.fd = -1};
+	struct apply_count count = {0}, undone = {0};
+	struct err e = {0};
 	int rc = open_undo(c, &u);
 
 	if (rc <= 0)
@@ -125,7 +125,7 @@ static int do_prepare(struct call *c)
 /* The process that runs now is what the claim's life hangs on. */
 static int record_process(const struct call *c, const struct undo *u, struct err *e)
 {
-	_cleanup_(ledger_fini) struct ledger l = { 0 };
+	_cleanup_(ledger_fini) struct ledger l = {0};
 	_cleanup_close_ int lock = ledger_lock(&c->fs, e);
 	struct claim *claim;
 	int rc;
@@ -149,7 +149,7 @@ static int record_process(const struct call *c, const struct undo *u, struct err
 /* Phase and process in both files. A failure leaves the domain tuned, but death is found out later. */
 static int record_phase(const struct call *c, struct undo *u, enum claim_phase phase)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 	int rc = undo_set_phase(u, phase);
 
 	if (rc < 0)
@@ -189,7 +189,7 @@ static void count_earlier(const struct undo *u, struct apply_count *count)
 static void log_started(const struct undo *u, const struct apply_count *count)
 {
 	const struct placement *p = &u->plan.placement;
-	_cleanup_sbuf_ struct sbuf b = { 0 };
+	_cleanup_sbuf_ struct sbuf b = {0};
 	struct idset cpus = IDSET_EMPTY;
 	_cleanup_free_ char *cpu_text = NULL, *node_text = NULL;
 	unsigned int skipped = count->skipped + (unsigned int)u->plan.n_skipped;
@@ -204,7 +204,8 @@ static void log_started(const struct undo *u, const struct apply_count *count)
 		sbuf_addf(&b, "CPUs %s, ", cpu_text);
 	if (node_text && *node_text)
 		sbuf_addf(&b, "node%s %s, ", idset_count(&p->nodes) > 1 ? "s" : "", node_text);
-	sbuf_addf(&b, "%u setting%s %s", count->in_force, count->in_force == 1 ? "" : "s", u->plan.observe ? "would be in force (observe)" : "in force");
+	sbuf_addf(&b, "%u setting%s %s", count->in_force, count->in_force == 1 ? "" : "s",
+		  u->plan.observe ? "would be in force (observe)" : "in force");
 	if (skipped)
 		sbuf_addf(&b, ", %u skipped", skipped);
 	if (count->failed)
@@ -216,10 +217,10 @@ static void log_started(const struct undo *u, const struct apply_count *count)
 
 static int do_started(struct call *c)
 {
-	_cleanup_(undo_fini) struct undo u = { .fd = -1 };
-	_cleanup_(run_fini) struct run run = { 0 };
-	struct apply_count count = { 0 };
-	struct err e = { 0 };
+	_cleanup_(undo_fini) struct undo u = {.fd = -1};
+	_cleanup_(run_fini) struct run run = {0};
+	struct apply_count count = {0};
+	struct err e = {0};
 	int rc = open_undo(c, &u);
 
 	if (rc <= 0)
@@ -244,7 +245,7 @@ static int do_started(struct call *c)
 
 static int do_stopped(struct call *c)
 {
-	_cleanup_(undo_fini) struct undo u = { .fd = -1 };
+	_cleanup_(undo_fini) struct undo u = {.fd = -1};
 	int rc = open_undo(c, &u);
 
 	if (rc <= 0)
@@ -254,13 +255,14 @@ static int do_stopped(struct call *c)
 
 static int do_release(struct call *c)
 {
-	struct apply_count count = { 0 };
-	struct err e = { 0 };
+	struct apply_count count = {0};
+	struct err e = {0};
 	char undone[128];
 	int rc = undo_all(&c->fs, c->uuid, &count, &e);
 
 	if (rc < 0) {
-		log_warning("%s: not all is undone, `domtune recover` will: %s", *count.name ? count.name : c->uuid, e.text);
+		log_warning("%s: not all is undone, `domtune recover` will: %s", *count.name ? count.name : c->uuid,
+			    e.text);
 		return FAILED;
 	}
 	if (rc == 0)
@@ -272,10 +274,10 @@ static int do_release(struct call *c)
 
 static int do_reconnect(struct call *c)
 {
-	_cleanup_(undo_fini) struct undo u = { .fd = -1 };
-	_cleanup_(run_fini) struct run run = { 0 };
-	struct apply_count count = { 0 };
-	struct err e = { 0 };
+	_cleanup_(undo_fini) struct undo u = {.fd = -1};
+	_cleanup_(run_fini) struct run run = {0};
+	struct apply_count count = {0};
+	struct err e = {0};
 	int rc = open_undo(c, &u);
 
 	if (rc <= 0)
@@ -296,7 +298,7 @@ static int do_reconnect(struct call *c)
 
 static int do_sweep(struct call *c)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 
 	/* What was undone and what was not is in the log already. */
 	return apply_sweep(&c->fs, true, false, SWEEP_MAX, &e) < 0 ? FAILED : DONE;
@@ -307,8 +309,8 @@ static const struct verb {
 	int (*run)(struct call *);
 	bool has_uuid;
 } verbs[] = {
-	{ "prepare", do_prepare, true }, { "started", do_started, true },     { "stopped", do_stopped, true },
-	{ "release", do_release, true }, { "reconnect", do_reconnect, true }, { "sweep", do_sweep, false },
+	{"prepare", do_prepare, true}, {"started", do_started, true},     {"stopped", do_stopped, true},
+	{"release", do_release, true}, {"reconnect", do_reconnect, true}, {"sweep", do_sweep, false},
 };
 
 static const struct verb *find_verb(int argc, char **argv)
@@ -321,9 +323,9 @@ static const struct verb *find_verb(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct call c = { .fs = HOSTFS_INIT, .report = find_report() };
+	struct call c = {.fs = HOSTFS_INIT, .report = find_report()};
 	const struct verb *verb = find_verb(argc, argv);
-	struct err e = { 0 };
+	struct err e = {0};
 	int status;
 
 	if (!verb || (verb->has_uuid && !uuid_is_valid(argv[2]))) {

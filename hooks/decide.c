@@ -20,6 +20,7 @@
 
 #include "common/apply.h"
 #include "common/cgroup.h"
+#include "common/foreign.h"
 #include "common/gate.h"
 #include "common/log.h"
 #include "common/num.h"
@@ -28,7 +29,6 @@
 #include "common/qemucaps.h"
 #include "common/undo.h"
 #include "common/wplan.h"
-#include "foreign.h"
 #include "hook.h"
 #include "supervise.h"
 

@@ -12,14 +12,15 @@ verb=$1 program=$2 libexec=$3 sysconf=$4 dest=${5:-}
 helpers=$libexec/domtune
 hooks=$dest$sysconf/libvirt/hooks
 begin='# domtune begin' end='# domtune end'
-# In the hook program; tells our file from somebody else's.
-marker=DOMTUNE-HOOK-MARKER-urn:domtune:1
+# hooks/hook.h has it in the program: tells our file from somebody else's.
+marker='domtune libvirt hook, marker 7d1f9c52'
 
 say() { echo "domtune: $*"; }
 is_ours() { [ -f "$1" ] && grep -qaF "$marker" "$1"; }
 
 # The hook is `qemu` where that is free or ours, else one of the scripts in qemu.d; never over a foreign file.
 install_hook() {
+	is_ours "$program" || { say "$program has no marker" >&2 && return 1; }
 	mkdir -p "$hooks"
 	if [ ! -e "$hooks/qemu" ] && [ ! -L "$hooks/qemu" ] || is_ours "$hooks/qemu"; then
 		place "$hooks/qemu"
@@ -70,7 +71,7 @@ daemon_rules() {
 	RULES
 }
 
-# The guests' profiles: the wrapper becomes QEMU in the same profile, reads its plan and the nodes' pools; "/" is
+# The guests' profiles: the wrapper becomes QEMU in the same profile, reads its plan, the boot it is of, and the nodes' pools; "/" is
 # what AppArmor calls a hugetlb memfd, which is truncated to its size (seen on Debian 12 and 13).
 guest_rules() {
 	cat <<-RULES
@@ -80,6 +81,8 @@ guest_rules() {
 	  /run/domtune/** r,
 	  /etc/domtune/ r,
 	  /etc/domtune/** r,
+	  @{PROC}/sys/kernel/random/boot_id r,
+	  @{PROC}/meminfo r,
 	  /sys/devices/system/node/ r,
 	  /sys/devices/system/node/** r,
 	  / rw,

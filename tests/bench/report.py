@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Print the bench's table: ratios from the runner, processes and system calls by strace, instructions by callgrind."""
+"""Print the bench's table: ratios from the runner, processes and system calls by strace, instructions by callgrind.
+
+usage: report.py TABLE RESULT [RESULT-OF-ONE-DOMAIN]
+"""
 import os
 import re
 import subprocess
 import sys
 import tempfile
 
-table, result = sys.argv[1:3]
+PHASES = ("prepare", "start", "started")
 commands = {}
-for line in open(table, encoding="utf-8"):
+for line in open(sys.argv[1], encoding="utf-8"):
     label, stdin, *words = line.rstrip("\n").split("|")
     env = {"PATH": os.environ["PATH"]}
     env.update(w[1:].split("=", 1) for w in words if w.startswith("="))
@@ -19,8 +22,7 @@ for line in open(table, encoding="utf-8"):
 def run(prefix, label):
     stdin, argv, env = commands[label]
     with open(stdin, "rb") as f:
-        return subprocess.run(prefix + argv, stdin=f, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                              env=env, check=False).stderr.decode("utf-8", "replace")
+        subprocess.run(prefix + argv, stdin=f, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env, check=False)
 
 
 def trace(label):
@@ -32,6 +34,7 @@ def trace(label):
 
 
 def instructions(label):
+    """Of all its processes; 0 where valgrind cannot run it (below another root: it has no openat2)."""
     with tempfile.TemporaryDirectory() as d:
         run(["valgrind", "--tool=callgrind", "--trace-children=yes", "--callgrind-out-file=%s/%%p" % d], label)
         total = 0
@@ -40,33 +43,49 @@ def instructions(label):
                 if l.startswith(("summary:", "totals:")):
                     total += int(l.split()[1])
                     break
-        return total
+    return total
 
 
-have_valgrind = subprocess.run(["sh", "-c", "command -v valgrind"], stdout=subprocess.DEVNULL, check=False).returncode == 0
-rows = {}
-print("%-24s %8s %15s %7s %6s %8s %10s" % ("", "x true", "quartiles", "RSS KiB", "procs", "syscalls", "instr"))
-for line in open(result, encoding="utf-8"):
-    label, ratio, low, high, _us, rss = line.rstrip("\n").split("|")
-    rows[label] = float(ratio)
-    procs, calls = trace(label)
-    instr = "%.2f M" % (instructions(label) / 1e6) if have_valgrind else "-"
-    print("%-24s %8s %15s %7s %6d %8d %10s" % (label, ratio, "%s - %s" % (low, high), rss, procs, calls, instr))
+def read(path):
+    rows = {}
+    for l in open(path, encoding="utf-8"):
+        name, *fields = l.rstrip("\n").split("|")
+        rows[name] = fields
+    return rows
+
+
+def ratio(rows, name):
+    return float(rows[name][0])
+
+
+def whole(rows):
+    """Three hook calls and what the wrapper adds to its emulator."""
+    return sum(ratio(rows, "tuned " + p) for p in PHASES) + ratio(rows, "tuned wrapper + true") - 1
 
 
 def aim(text, value, limit):
     print("%-68s %6.2f  aim %5.2f  %s" % (text, value, limit, "reached" if value <= limit else "not reached"))
 
 
-def start(state):
-    return sum(rows["tuned %s %s" % (state, p)] for p in ("prepare", "start", "started")) + rows["wrapper + true"] - 1
+def main():
+    rows = read(sys.argv[2])
+    have_valgrind = not subprocess.run(["sh", "-c", "command -v valgrind"], stdout=subprocess.DEVNULL, check=False).returncode
+    print("%-24s %8s %15s %8s %6s %9s %10s" % ("", "x true", "quartiles", "RSS KiB", "procs", "syscalls", "instr"))
+    for name, (median, low, high, _us, rss) in rows.items():
+        procs, calls = trace(name)
+        count = instructions(name) if have_valgrind and "96" not in name else 0
+        print("%-24s %8s %15s %8s %6d %9d %10s" % (name, median, "%s - %s" % (low, high), rss, procs, calls,
+                                                  "%.2f M" % (count / 1e6) if count else "-"))
+    print()
+    aim("untouched, the dearest phase", max(ratio(rows, n) for n in rows if n.startswith("untouched")), 1.3)
+    for phase in "start", "started", "stopped", "release":
+        aim("tuned " + phase, ratio(rows, "tuned " + phase), 2.5)
+    aim("peak memory of a phase, MiB", max(int(f[4]) for n, f in rows.items() if "hook" not in n) / 1024, 8)
+    if len(sys.argv) > 3:
+        aim("a whole tuned start, to that without the others", whole(rows) / whole(read(sys.argv[3])), 1.5)
+    else:
+        aim("a whole tuned start, to the shell hook's three calls", whole(rows) / (3 * ratio(rows, "shell hook")), 1 / 3)
+        aim("a whole tuned start, to the Python hook's three calls", whole(rows) / (3 * ratio(rows, "python hook")), 0.1)
 
 
-print()
-aim("untouched, the dearest phase", max(v for k, v in rows.items() if k.startswith("untouched")), 1.3)
-for phase in "start", "started", "stopped", "release":
-    aim("tuned %s" % phase, rows["tuned one %s" % phase], 2.5)
-whole = start("one")
-aim("whole tuned start to shell hook (three calls)", whole / (3 * rows["shell hook"]), 1 / 3)
-aim("whole tuned start to Python hook (three calls)", whole / (3 * rows["python hook"]), 0.1)
-aim("whole tuned start with 1,000 domains to one with none", start("many") / whole, 1.5)
+main()

@@ -3,7 +3,7 @@
  * Run commands in rotation and print the median wall time of each as a ratio to the first: absolute times of a shared
  * machine mean nothing, ratios of one run do. vfork + execve, standard input from a file, output to /dev/null.
  *
- *   usage: runner ROUNDS TABLE        a line of TABLE: LABEL|STDIN-FILE|PROGRAM|ARGUMENT|...  ("=NAME=VALUE" sets the environment)
+ *   usage: runner ROUNDS TABLE        a line of TABLE: LABEL|STDIN-FILE|PROGRAM|ARGUMENT|...|=NAME=VALUE
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@
 
 struct command {
 	char *label, *input;
-	char *argv[WORDS_MAX], *envp[WORDS_MAX];
+	char *argv[WORDS_MAX], *envp[3];
 	double us[ROUNDS_MAX];
 	long rss_kib;
 };
@@ -38,7 +38,7 @@ static int read_table(const char *path)
 		return -1;
 	while (n < COMMANDS_MAX && fgets(line, sizeof(line), f)) {
 		struct command *c = &commands[n];
-		int argc = 0, envc = 0;
+		int argc = 0;
 		char *copy, *save = NULL, *word;
 
 		line[strcspn(line, "\n")] = '\0';
@@ -47,10 +47,10 @@ static int read_table(const char *path)
 		copy = strdup(line);
 		c->label = strtok_r(copy, "|", &save);
 		c->input = strtok_r(NULL, "|", &save);
-		c->envp[envc++] = inherited_path;
-		while ((word = strtok_r(NULL, "|", &save)) && argc < WORDS_MAX - 1 && envc < WORDS_MAX - 1) {
+		c->envp[0] = inherited_path;
+		while ((word = strtok_r(NULL, "|", &save)) && argc < WORDS_MAX - 1) {
 			if (word[0] == '=')
-				c->envp[envc++] = word + 1;
+				c->envp[1] = word + 1;
 			else
 				c->argv[argc++] = word;
 		}

@@ -458,7 +458,7 @@ def main():
     try:
         os.makedirs(helpers)
         build_with_helpers_in(work, [(hook, ["hooks/qemu.c", "hooks/supervise.c"], []),
-                                     (decide, ["hooks/decide.c", "hooks/foreign.c", "common/qemucaps.c"],
+                                     (decide, ["hooks/decide.c", "common/foreign.c", "common/qemucaps.c"],
                                       ["libxml-2.0", "libcgroup"])])
         shutil.copy(os.path.join(BUILD, "apply"), helpers)
         for name in "qemu-system-x86_64", "qemu-kvm":

@@ -381,7 +381,7 @@ def in_force():
     hook = os.path.join(work, "qemu-hook")
     build_with_helpers_in(libexec, [
         (hook, ["hooks/qemu.c", "hooks/supervise.c"], []),
-        (os.path.join(libexec, "domtune/decide"), ["hooks/decide.c", "hooks/foreign.c"], ["libxml-2.0", "libcgroup"]),
+        (os.path.join(libexec, "domtune/decide"), ["hooks/decide.c"], ["libxml-2.0", "libcgroup"]),
         (os.path.join(libexec, "domtune/apply"), ["hooks/apply.c"], []),
     ])
     root = make_root("host", "--cpus", "16", "--smt", "2", "--nodes", "2", "--cgroup", "v2", "--machined", "no", "--domain",

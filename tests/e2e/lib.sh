@@ -81,7 +81,7 @@ host_state() {
 	grep -H . /proc/sys/net/core/{r,w}mem_max 2>/dev/null
 	find /run/domtune -type f ! -path '*/cache/*' ! -name lock ! -name ledger 2>/dev/null | sort
 	# The ledger may exist, but holds nobody.
-	grep -cE '^(claim|shared)' /run/domtune/ledger 2>/dev/null || :
+	echo "ledger: $(cat /run/domtune/ledger 2>/dev/null | grep -cE '^(claim|shared)')"
 	for dir in /sys/fs/cgroup/machine.slice /sys/fs/cgroup/cpuset/machine /sys/fs/cgroup/cpu/machine; do
 		for file in "$dir"/cpuset.{cpus,mems} "$dir"/cpu.{shares,weight,max,cfs_quota_us}; do
 			if [ -r "$file" ]; then echo "$file $(cat "$file")"; fi
@@ -99,14 +99,15 @@ uuid_of() { echo -n "$1" | md5sum | sed -E 's/^(.{8})(.{4})(.{4})(.{4})(.{12}).*
 guest() {
 	local name=$1 vcpus=1 memory=64 tune='' wrap=yes iothreads=0 type=qemu top='' devices='' disk=$images/$1.img emulator
 	shift
-	local "$@"
+	[ $# = 0 ] || local "$@"
 	emulator=$wrapper
 	[ "$wrap" = yes ] || emulator=/usr/bin/qemu-system-x86_64
+	[ -z "$tune" ] || tune="<metadata><tune xmlns='urn:domtune:1'${tune#<tune}</metadata>"
 	cat <<-XML
 		<domain type='$type'>
 		  <name>$name</name>
 		  <uuid>$(uuid_of "$name")</uuid>
-		  ${tune:+<metadata>${tune/<tune/<tune xmlns='urn:domtune:1'}</metadata>}
+		  $tune
 		  <memory unit='MiB'>$memory</memory>
 		  <vcpu>$vcpus</vcpu>
 		  $([ "$iothreads" = 0 ] || echo "<iothreads>$iothreads</iothreads>")
@@ -169,14 +170,17 @@ group_file() {
 	[ "${4:-}" != up ] || path=${path%/*}
 	echo "$path/$3"
 }
+many_nodes() { [ -d /sys/devices/system/node/node1 ]; }
 cpuset_of() { # what the kernel lets the thread's group use
 	local file
 	file=$(group_file "$1" cpuset cpuset.cpus.effective)
 	[ -r "$file" ] || file=$(group_file "$1" cpuset cpuset.effective_cpus)
 	cat "$file"
 }
+# meddle NAME CPUS: somebody else changes what we set, the CPUs of the vCPU's group.
+meddle() { echo "$2" >"$(group_file "$(vcpu_tid "$1" 0)" cpuset cpuset.cpus)"; }
 is_v2() { [ -e /sys/fs/cgroup/cgroup.controllers ]; }
-json() { # json FILE-OR-"-" PYTHON-EXPRESSION on d
-	python3 -c 'import json,sys; d=json.load(sys.stdin); print(eval(sys.argv[1]))' "$2" <"$1"
+json() { # json PYTHON-EXPRESSION: of d, the JSON on standard input
+	python3 -c 'import json,sys; d=json.load(sys.stdin); print(eval(sys.argv[1]))' "$1"
 }
 state_files() { find /run/domtune -name "*$(uuid_of "$1")*"; }

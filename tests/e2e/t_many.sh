@@ -4,8 +4,7 @@
 
 before=$(host_state)
 for node in /sys/devices/system/node/node[0-9]*; do set_pages "${node##*node}" 80; done
-pool=$(cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/free_hugepages | paste -sd+ | bc 2>/dev/null ||
-	cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/free_hugepages | awk '{ s += $1 } END { print s }')
+pool=$(cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/free_hugepages | awk '{ s += $1 } END { print s }')
 for i in 1 2 3 4 5 6 7 8 9 10; do
 	define many$i memory=32 tune="<tune profile='latency'><memory pages='2M'/></tune>"
 done
@@ -14,9 +13,9 @@ wait
 is 'all ten run' "$(virsh -q list --name | grep -c '^many')" 10
 cpus=$(for i in 1 2 3 4 5 6 7 8 9 10; do affinity "$(vcpu_tid many$i 0)"; done)
 single=$(grep -E '^[0-9]+$' <<<"$cpus" | sort)
-claimed=$(domtune status --json | json - 'd["host"]["claimed"]')
+claimed=$(domtune status --json | json 'd["host"]["claimed"]')
 # A guest that got no CPU of its own floats over what is left, which may be one CPU: only claims count.
-is 'no CPU is claimed twice' "$(domtune status --json | json - 'sorted(v["cpus"] for g in d["domains"] if g["placement"]["policy"]=="dedicated" for v in g["placement"]["vcpus"])' |
+is 'no CPU is claimed twice' "$(domtune status --json | json 'sorted(v["cpus"] for g in d["domains"] if g["placement"]["policy"]=="dedicated" for v in g["placement"]["vcpus"])' |
 	tr -d "[]' " | tr , '\n' | sort | uniq -d)" ''
 ok 'somebody has claimed CPUs' test -n "$claimed"
 ok 'each claimed CPU is somebody'"'"'s affinity' sh -c 'for c in $1; do echo "$2" | grep -qx "$c" || exit 1; done' sh "$(expand "$claimed")" "$single"
@@ -27,7 +26,7 @@ done
 is 'as many on huge pages as the pool holds' "$huge" "$((pool / 16 < 10 ? pool / 16 : 10))"
 for i in 7 2 9 4 10 1 3 8 5 6; do virsh -q destroy many$i & done
 wait
-is 'nothing claimed' "$(domtune status --json | json - 'd["host"]["claimed"]')" ''
+is 'nothing claimed' "$(domtune status --json | json 'd["host"]["claimed"]')" ''
 for i in 1 2 3 4 5 6 7 8 9 10; do
 	[ -z "$(state_files many$i)" ] || echo "# many$i has left $(state_files many$i)"
 	undefine many$i

@@ -16,14 +16,14 @@ for node in /sys/devices/system/node/node[0-9]*; do set_pages "${node##*node}" 4
 with_pages=$(host_state)
 define ded1 memory=64 iothreads=1 tune="<tune profile='latency'><memory pages='2M'/></tune>"
 plan=$(domtune plan --json ded1)
-is 'plan: dedicated' "$(json - 'd["placement"]["policy"]' <<<"$plan")" dedicated
+is 'plan: dedicated' "$(json 'd["placement"]["policy"]' <<<"$plan")" dedicated
 ok 'dedicated: starts' start ded1
 pid=$(pid_of ded1)
 vcpu=$(vcpu_tid ded1 0)
 cpu=$(affinity "$vcpu")
 like 'dedicated: one CPU' "$cpu" '^[0-9]+$'
 not_ok 'dedicated: not a reserved one' grep -qx "$cpu" <(expand "$reserved")
-is 'dedicated: the plan said so' "$(json - 'd["placement"]["vcpus"][0]["cpus"]' <<<"$plan")" "$cpu"
+is 'dedicated: the plan said so' "$(json 'd["placement"]["vcpus"][0]["cpus"]' <<<"$plan")" "$cpu"
 is 'dedicated: cpuset of the vCPU' "$(cpuset_of "$vcpu")" "$cpu"
 for tid in $pid $(tids ded1 'IO iothread1'); do
 	not_ok "dedicated: $(cat /proc/"$pid"/task/"$tid"/comm) is elsewhere" grep -qx "$cpu" <(expand "$(affinity "$tid")")
@@ -32,19 +32,21 @@ node=$(basename /sys/devices/system/cpu/cpu"$cpu"/node*)
 is 'dedicated: 2M pages of its node are used' "$(pages "${node#node}" free)" 16
 like 'dedicated: guest RAM is a hugetlb memfd' "$(cat /proc/"$pid"/smaps)" 'memfd:memory-backend-memfd'
 is 'dedicated: page size' "$(awk '/memory-backend-memfd/ { on = 1 } on && /^KernelPageSize/ { print $2; exit }' /proc/"$pid"/smaps)" 2048
-like 'dedicated: bound to the node' "$(grep memory-backend-memfd /proc/"$pid"/numa_maps)" "bind:${node#node} .*N${node#node}="
+policy=bind
+many_nodes || policy=prefer # nothing to choose on one node: only the process's own preference
+like 'dedicated: on the node, and bound to it' "$(grep memory-backend-memfd /proc/"$pid"/numa_maps)" "$policy:${node#node} .*N${node#node}=32 "
 not_ok 'dedicated: the process itself is not bound' grep -q "^[0-9a-f]* bind:.*heap" /proc/"$pid"/numa_maps
 ok 'dedicated: the guest runs' wait_for is_up ded1
 ok 'dedicated: verify agrees' domtune verify ded1
 status=$(domtune status --json ded1)
-is 'status: started' "$(json - 'd["domains"][0]["state"]' <<<"$status")" started
-like 'status: names the pages' "$(json - '[s for s in d["domains"][0]["settings"] if s["knob"]=="memory.pages"]' <<<"$status")" "'effective': '2M'"
-is 'status: claimed CPUs' "$(json - 'd["host"]["claimed"]' <<<"$status")" "$cpu"
+is 'status: started' "$(json 'd["domains"][0]["state"]' <<<"$status")" started
+like 'status: names the pages' "$(json '[s for s in d["domains"][0]["settings"] if s["knob"]=="memory.pages"]' <<<"$status")" "'effective': '2M'"
+is 'status: claimed CPUs' "$(json 'd["host"]["claimed"]' <<<"$status")" "$cpu"
 like 'log: one notice line' "$(domtune_log)" "ded1 started: profile latency, CPUs $cpu, node ${node#node}, [0-9]+ settings in force"
 
 # --- drift is seen, and is not "restored" over somebody else's change --------------------------------------------------
-taskset -pc "$(expand "$online" | head -n 1)" "$vcpu" >/dev/null
-not_ok 'verify: sees a changed affinity' domtune verify ded1
+meddle ded1 "$online"
+not_ok 'verify: sees a changed cpuset' domtune verify ded1
 
 ok 'dedicated: destroyed' virsh -q destroy ded1
 is 'dedicated: no state left' "$(state_files ded1)" ''
@@ -121,7 +123,8 @@ virsh -q destroy bad1
 undefine bad1
 
 # --- names ---------------------------------------------------------------------------------------------------------------
-for name in 'a b' '-dash' '..' 'x;rm' 'é'; do
+# libvirt itself refuses to define "..".
+for name in 'a b' '-dash' '...' 'x;rm' 'é' '$(reboot)'; do
 	define "$name" tune="<tune profile='latency'/>"
 	ok "name '$name': starts" virsh -q start -- "$name"
 	is "name '$name': placed" "$(affinity "$(vcpu_tid "$name" 0)" | tr -d 0-9)" ''

@@ -7,7 +7,7 @@ tune="<tune profile='latency'/>"
 gone() { # gone WHAT NAME
 	ok "$1: is off" wait_for is_off "$2"
 	is "$1: no state left" "$(state_files "$2")" ''
-	is "$1: nothing claimed" "$(domtune status --json | json - 'd["host"]["claimed"]')" ''
+	is "$1: nothing claimed" "$(domtune status --json | json 'd["host"]["claimed"]')" ''
 }
 
 define end1 tune="$tune"

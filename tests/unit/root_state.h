@@ -4,8 +4,8 @@
 
 #include "root_bytes.h"
 
-#define ROOT(r)                                            \
-	_cleanup_(root_fini) struct root r = { .fs = HOSTFS_INIT }; \
+#define ROOT(r)                                                                                                        \
+	_cleanup_(root_fini) struct root r = {.fs = HOSTFS_INIT};                                                      \
 	root_init(&r)
 
 /* The text of a file; the caller frees it. */

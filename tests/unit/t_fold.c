@@ -31,19 +31,19 @@ static void run_cases(const struct fold_case *cases, size_t n)
 TEST(numbers)
 {
 	static const struct fold_case cases[] = {
-		{ FOLD_MAX, NULL, "5", { NULL }, "5" },
-		{ FOLD_MAX, NULL, "5", { "7" }, "7" },
-		{ FOLD_MAX, NULL, "5", { "4", "6", "2" }, "6" },
-		{ FOLD_MAX, NULL, "9", { "4", "6" }, "9" }, /* at least: the host had more already */
-		{ FOLD_MAX, NULL, "0", { "18446744073709551615" }, "18446744073709551615" },
-		{ FOLD_MAX, NULL, "", { "4" }, NULL },
-		{ FOLD_MAX, NULL, "4096 87380 6291456", { "4" }, NULL },
-		{ FOLD_MAX, NULL, "5", { "-1" }, NULL },
-		{ FOLD_MAX, NULL, "5", { "18446744073709551616" }, NULL },
-		{ FOLD_SUM, NULL, "5", { "7", "1" }, "13" },
-		{ FOLD_SUM, NULL, "0", { "18446744073709551615", "1" }, "18446744073709551615" },
-		{ FOLD_SUM, NULL, "x", { "7" }, NULL },
-		{ FOLD_SUM, NULL, "x", { NULL }, "x" }, /* nobody wants anything: it stays as it is */
+		{FOLD_MAX, NULL, "5", {NULL}, "5"},
+		{FOLD_MAX, NULL, "5", {"7"}, "7"},
+		{FOLD_MAX, NULL, "5", {"4", "6", "2"}, "6"},
+		{FOLD_MAX, NULL, "9", {"4", "6"}, "9"}, /* at least: the host had more already */
+		{FOLD_MAX, NULL, "0", {"18446744073709551615"}, "18446744073709551615"},
+		{FOLD_MAX, NULL, "", {"4"}, NULL},
+		{FOLD_MAX, NULL, "4096 87380 6291456", {"4"}, NULL},
+		{FOLD_MAX, NULL, "5", {"-1"}, NULL},
+		{FOLD_MAX, NULL, "5", {"18446744073709551616"}, NULL},
+		{FOLD_SUM, NULL, "5", {"7", "1"}, "13"},
+		{FOLD_SUM, NULL, "0", {"18446744073709551615", "1"}, "18446744073709551615"},
+		{FOLD_SUM, NULL, "x", {"7"}, NULL},
+		{FOLD_SUM, NULL, "x", {NULL}, "x"}, /* nobody wants anything: it stays as it is */
 	};
 
 	RUN(cases);
@@ -52,14 +52,14 @@ TEST(numbers)
 TEST(sets)
 {
 	static const struct fold_case cases[] = {
-		{ FOLD_UNION, NULL, "0-1", { "3", "4-5" }, "0-1,3-5" },
-		{ FOLD_UNION, NULL, "", { "3" }, "3" },
-		{ FOLD_UNION, NULL, "0-1", { "x" }, NULL },
-		{ FOLD_UNION, NULL, "ff", { "1" }, NULL },
-		{ FOLD_WITHOUT, NULL, "0-7", { "2-3", "6" }, "0-1,4-5,7" },
-		{ FOLD_WITHOUT, NULL, "0-3", { "0-1", "2-3" }, "0-3" }, /* nothing would be left */
-		{ FOLD_WITHOUT, NULL, "0-3", { "8" }, "0-3" },
-		{ FOLD_WITHOUT, NULL, "0-3", { "99999" }, NULL },
+		{FOLD_UNION, NULL, "0-1", {"3", "4-5"}, "0-1,3-5"},
+		{FOLD_UNION, NULL, "", {"3"}, "3"},
+		{FOLD_UNION, NULL, "0-1", {"x"}, NULL},
+		{FOLD_UNION, NULL, "ff", {"1"}, NULL},
+		{FOLD_WITHOUT, NULL, "0-7", {"2-3", "6"}, "0-1,4-5,7"},
+		{FOLD_WITHOUT, NULL, "0-3", {"0-1", "2-3"}, "0-3"}, /* nothing would be left */
+		{FOLD_WITHOUT, NULL, "0-3", {"8"}, "0-3"},
+		{FOLD_WITHOUT, NULL, "0-3", {"99999"}, NULL},
 	};
 
 	RUN(cases);
@@ -69,16 +69,16 @@ TEST(words)
 {
 	static const char order[] = "none kyber  mq-deadline bfq";
 	static const struct fold_case cases[] = {
-		{ FOLD_FIRST, NULL, "a", { "b", "c" }, "b" },
-		{ FOLD_FIRST, NULL, "a", { NULL }, "a" },
-		{ FOLD_NONE, NULL, "a", { "b" }, "b" },
-		{ FOLD_STRONGEST, order, "bfq", { "mq-deadline", "none", "kyber" }, "none" },
-		{ FOLD_STRONGEST, order, "none", { "mq-deadline" }, "mq-deadline" },
-		{ FOLD_STRONGEST, order, "none", { "other", "bfq" }, "bfq" },
-		{ FOLD_STRONGEST, order, "none", { "other", "another" }, "other" },
-		{ FOLD_STRONGEST, order, "none", { "mq", "deadline", "bfq" }, "bfq" }, /* whole words only */
-		{ FOLD_STRONGEST, NULL, "none", { "x", "y" }, "x" },
-		{ FOLD_STRONGEST, "", "none", { "" }, "" },
+		{FOLD_FIRST, NULL, "a", {"b", "c"}, "b"},
+		{FOLD_FIRST, NULL, "a", {NULL}, "a"},
+		{FOLD_NONE, NULL, "a", {"b"}, "b"},
+		{FOLD_STRONGEST, order, "bfq", {"mq-deadline", "none", "kyber"}, "none"},
+		{FOLD_STRONGEST, order, "none", {"mq-deadline"}, "mq-deadline"},
+		{FOLD_STRONGEST, order, "none", {"other", "bfq"}, "bfq"},
+		{FOLD_STRONGEST, order, "none", {"other", "another"}, "other"},
+		{FOLD_STRONGEST, order, "none", {"mq", "deadline", "bfq"}, "bfq"}, /* whole words only */
+		{FOLD_STRONGEST, NULL, "none", {"x", "y"}, "x"},
+		{FOLD_STRONGEST, "", "none", {""}, ""},
 	};
 
 	RUN(cases);
@@ -86,8 +86,8 @@ TEST(words)
 
 TEST(order_of_claims_matters_only_for_first)
 {
-	static const enum fold kinds[] = { FOLD_MAX, FOLD_SUM, FOLD_UNION, FOLD_WITHOUT, FOLD_STRONGEST };
-	const char *values[] = { "4", "2", "3" }, *turned[] = { "3", "4", "2" };
+	static const enum fold kinds[] = {FOLD_MAX, FOLD_SUM, FOLD_UNION, FOLD_WITHOUT, FOLD_STRONGEST};
+	const char *values[] = {"4", "2", "3"}, *turned[] = {"3", "4", "2"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		char *a = NULL, *b = NULL;

@@ -35,32 +35,38 @@ struct wcase {
 	const char *want;
 };
 
+/* clang-format off */
 static const struct wcase cases[] = {
 	{ .want = "" },
 	{ .emulator = "2-3", .want = "affinity=2-3 " },
 	{ .memory = PLACE_MEMORY_PREFERRED, .nodes = "0", .want = "mempolicy=preferred:0 " },
 	{ .memory = PLACE_MEMORY_PREFERRED, .nodes = "0-1", .want = "mempolicy=preferred:0-1 " },
-	{ .memory = PLACE_MEMORY_STRICT, .nodes = "1", .want = "mempolicy=preferred:1 memory 0M bind nodes=1 prealloc=-1 threads=0" },
+	{ .memory = PLACE_MEMORY_STRICT, .nodes = "1",
+	  .want = "mempolicy=preferred:1 memory 0M bind nodes=1 prealloc=-1 threads=0" },
 	{ .memory = PLACE_MEMORY_INTERLEAVE, .nodes = "0-1",
 	  .want = "mempolicy=interleave:0-1 memory 0M interleave nodes=0-1 prealloc=-1 threads=0" },
 	{ .thp = true, .want = "" },
 	{ .page_size = PAGE_2M, .page_nodes = "0", .vcpus = 2, .vcpu_cpus = "1", .emulator = "3",
 	  .want = "affinity=3 memory 2M preferred nodes=0 prealloc=1 threads=2 on=1,3" },
 	{ .page_size = PAGE_2M, .page_nodes = "0-1", .want = "memory 2M interleave nodes=0-1 prealloc=1 threads=0" },
-	{ .page_size = PAGE_1G, .page_nodes = "1", .memory = PLACE_MEMORY_STRICT, .nodes = "1", .vcpus = 32, .vcpu_cpus = "0-31",
+	{ .page_size = PAGE_1G, .page_nodes = "1", .memory = PLACE_MEMORY_STRICT, .nodes = "1", .vcpus = 32,
+	  .vcpu_cpus = "0-31",
 	  .want = "mempolicy=preferred:1 memory 1024M bind nodes=1 prealloc=1 threads=16 on=0-31" },
-	{ .page_size = PAGE_2M, .page_nodes = "1", .memory = PLACE_MEMORY_PREFERRED, .nodes = "1", .vcpus = 1, .vcpu_cpus = "0-31",
+	{ .page_size = PAGE_2M, .page_nodes = "1", .memory = PLACE_MEMORY_PREFERRED, .nodes = "1", .vcpus = 1,
+	  .vcpu_cpus = "0-31",
 	  .want = "mempolicy=preferred:1 memory 2M preferred nodes=1 prealloc=1 threads=1 on=0-31" },
 	{ .prealloc = "yes", .vcpus = 8, .vcpu_cpus = "4-7", .want = "memory 0M - prealloc=1 threads=4 on=4-7" },
 	{ .prealloc = "no", .want = "" },
-	{ .prealloc = "no", .page_size = PAGE_2M, .page_nodes = "0", .want = "memory 2M preferred nodes=0 prealloc=1 threads=0" },
+	{ .prealloc = "no", .page_size = PAGE_2M, .page_nodes = "0",
+	  .want = "memory 2M preferred nodes=0 prealloc=1 threads=0" },
 	{ .prealloc = "yes", .memory = PLACE_MEMORY_PREFERRED, .nodes = "0", .vcpus = 2, .vcpu_cpus = "1-9",
 	  .want = "mempolicy=preferred:0 memory 0M preferred nodes=0 prealloc=1 threads=2 on=1-9" },
 };
+/* clang-format on */
 
 static void make_plan(struct plan *p, const struct wcase *t)
 {
-	static const char *const pages[] = { "2M", "1G" };
+	const char *size = t->page_size == PAGE_1G ? "1G" : "2M";
 	struct idset nodes = set_of(t->page_nodes);
 
 	memset(p, 0, sizeof(*p));
@@ -77,13 +83,14 @@ static void make_plan(struct plan *p, const struct wcase *t)
 		p->placement.vcpus[i].cpus = set_of(t->vcpu_cpus);
 	p->placement.pages = must_alloc(idset_count(&nodes), sizeof(*p->placement.pages));
 	IDSET_FOREACH(id, &nodes)
-		p->placement.pages[p->placement.n_pages++] = (struct claim_pages){ .node = id, .size = t->page_size, .count = 5 };
+		p->placement.pages[p->placement.n_pages++] =
+			(struct claim_pages){ .node = id, .size = t->page_size, .count = 5 };
 	/* Out of order, and among settings of other stages. */
 	IS_INT(plan_add_setting(p, "memory.prealloc", "", STAGE_STARTED, "yes", "x", "x"), 0);
 	if (t->prealloc)
 		IS_INT(plan_add_setting(p, "memory.prealloc", "", STAGE_EXEC, t->prealloc, "x", "x"), 0);
 	if (t->page_size)
-		IS_INT(plan_add_setting(p, "memory.pages", "", STAGE_EXEC, pages[t->page_size == PAGE_1G], "x", "x"), 0);
+		IS_INT(plan_add_setting(p, "memory.pages", "", STAGE_EXEC, size, "x", "x"), 0);
 	if (t->thp)
 		IS_INT(plan_add_setting(p, "memory.pages", "", STAGE_EXEC, "thp", "x", "x"), 0);
 	if (t->memory)
@@ -152,7 +159,8 @@ static const struct damage damages[] = {
 	{ "two heads", { HEAD, HEAD, { "end" } }, -EBADMSG },
 	{ "another format", { { "head", "2", BOOT, UUID, "3", "/e", "0" }, { "end" } }, -EBADMSG },
 	{ "another domain", { { "head", "1", BOOT, BOOT, "3", "/e", "0" }, { "end" } }, -EBADMSG },
-	{ "a policy nobody knows", { HEAD, { "memory", "keep", "0", "0", "local", "", "0", "" }, { "end" } }, -EBADMSG },
+	{ "a policy nobody knows", { HEAD, { "memory", "keep", "0", "0", "local", "", "0", "" },
+	  { "end" } }, -EBADMSG },
 	{ "huge without a size", { HEAD, { "memory", "huge", "0", "0", "bind", "", "0", "" }, { "end" } }, -EBADMSG },
 	{ "keep with a size", { HEAD, { "memory", "keep", "4096", "0", "bind", "", "0", "" }, { "end" } }, -EBADMSG },
 	{ "no list of nodes", { HEAD, { "memory", "keep", "0", "x", "bind", "", "0", "" }, { "end" } }, -EBADMSG },

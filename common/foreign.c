@@ -10,8 +10,8 @@
  */
 #include "foreign.h"
 
-#include "common/num.h"
-#include "common/paths.h"
+#include "num.h"
+#include "paths.h"
 
 /* The status file has libvirt's own data around the domain. */
 #define STATUS_XML_MAX (DOMAIN_XML_MAX + (1u << 20))

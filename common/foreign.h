@@ -2,8 +2,8 @@
 /* Domains that run without us: which CPUs they occupy. */
 #pragma once
 
-#include "common/domain.h"
-#include "common/ledger.h"
+#include "domain.h"
+#include "ledger.h"
 
 /* CPUs that a domain's own <vcpupin> of its present vCPUs name, cut to `online`. Empty: it pins nothing. */
 struct idset foreign_pins(const struct domain *d, const struct idset *online);

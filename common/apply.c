@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Forward: a run over steps, one at a time, except that steps which share a fate go together: a cause with its
+ * dependants (the originals of all are on record before the cause is written), and shared objects in a row (one hold
+ * of the lock). The order is the one of the steps, so that undo in reverse meets the host as it was.
+ *
+ * Guarantee: an object is written only after its intent record was, and only while the start is the current one. A
+ * failed write leaves a "left" record, a kill at any point a record that reading the object settles.
+ */
+#include "apply_priv.h"
+#include "log.h"
+
+static struct apply_object object_of(const struct step *s)
+{
+	return (struct apply_object){s->setting->knob, s->setting->target, s->backend, s->object};
+}
+
+/* What this start recorded about an object before this run; NULL: nothing that is in force or unsettled. */
+static struct undo_step *recorded(struct undo *u, unsigned int n_before, const struct step *s)
+{
+	for (unsigned int i = n_before; i-- > 0;) {
+		struct undo_step *r = &u->steps[i];
+
+		if ((r->state == UNDO_INTENT || r->state == UNDO_DONE) && streq(r->object, s->object) &&
+		    streq(r->backend, s->backend))
+			return r;
+	}
+	return NULL;
+}
+
+/* A write that was made but cannot be recorded is kept only if undo would recognise it by the intent alone. */
+static void record_done(struct apply_run *a, const struct backend *be, unsigned int number, const char *now)
+{
+	struct undo_step *r = undo_find(a->undo, number);
+	_cleanup_free_ char *again = NULL;
+	int rc = undo_done(a->undo, number, now);
+
+	if (rc == 0)
+		return;
+	log_warning("%s: %s: what %s %s says now cannot be recorded: %s", a->name, r->knob, r->backend, r->object,
+		    err_name(-rc));
+	if (!be->same(r->object, now, r->wanted))
+		(void)apply_write(a, be, r->object, r->original, &again); /* as far as it goes */
+}
+
+/* The write itself, its intent being on record under `number`. */
+static enum apply_outcome write_recorded(struct apply_run *a, const struct step *s, const struct backend *be,
+					 unsigned int number)
+{
+	const struct apply_object o = object_of(s);
+	struct undo_step *r = undo_find(a->undo, number);
+	_cleanup_free_ char *now = NULL;
+	int rc;
+
+	if (!undo_still_current(a->undo))
+		return APPLY_LATE;
+	rc = apply_write(a, be, s->object, s->value, &now);
+	if (rc == 0 && now && be->same(s->object, now, r->original) && !be->same(s->object, s->value, r->original))
+		rc = -EINVAL; /* accepted and ignored */
+	if (rc < 0 && (!now || be->same(s->object, now, r->original))) {
+		(void)undo_left(a->undo, number, -rc, err_name(-rc)); /* without it the object settles the record */
+		return apply_failure(a, &o, s->value, rc, "left as it was");
+	}
+	/* Failed, and yet not what it was: what it says now is what has to be undone. */
+	record_done(a, be, number, now ? now : s->value);
+	if (rc < 0)
+		return apply_failure(a, &o, s->value, rc, "it took something else");
+	log_debug("%s: %s %s: %s %s: %.64s -> %.64s", a->name, o.knob, o.target, o.backend, o.object, r->original,
+		  s->value);
+	return APPLY_IN_FORCE;
+}
+
+/* Record an intent, then write. original: what it was before us. */
+static enum apply_outcome set_object(struct apply_run *a, const struct step *s, const struct backend *be,
+				     unsigned int cause, const char *original, unsigned int *ret_number)
+{
+	const struct apply_object o = object_of(s);
+	int n = cause ? undo_intent_of(a->undo, cause, o.knob, o.target, s->backend, s->object, original, s->value)
+		      : undo_intent(a->undo, o.knob, o.target, s->backend, s->object, original, s->value, false);
+
+	if (n < 0) {
+		struct err e = {0};
+
+		(void)err_set(&e, -n, "%s: %s: cannot be recorded: %s, left as it was", a->name, o.knob, err_name(-n));
+		if (!*a->failure) {
+			(void)snprintf(a->failure, sizeof(a->failure), "%s", e.text);
+			log_warning("%s", e.text);
+		}
+		return APPLY_FAILED;
+	}
+	if (ret_number) {
+		*ret_number = (unsigned int)n;
+		return APPLY_IN_FORCE;
+	}
+	return write_recorded(a, s, be, (unsigned int)n);
+}
+
+/* An object that this start has changed before: repair, or another value for it. was_reset: by its cause, just now. */
+static enum apply_outcome set_again(struct apply_run *a, const struct step *s, const struct backend *be,
+				    struct undo_step *r, const char *now, bool was_reset)
+{
+	const struct apply_object o = object_of(s);
+	bool is_ours = r->state == UNDO_DONE && be->same(s->object, now, r->readback);
+	_cleanup_free_ char *original = NULL;
+	unsigned int superseded = r->number;
+	enum apply_outcome out;
+
+	if (be->same(s->object, s->value, r->wanted)) {
+		if (r->state == UNDO_INTENT && be->same(s->object, now, r->wanted))
+			record_done(a, be, r->number, now);
+		if (is_ours || be->same(s->object, now, r->wanted))
+			return APPLY_IN_FORCE;
+	}
+	was_reset |= r->cause && r->state == UNDO_INTENT; /* killed between the cause's write and its own */
+	if (!was_reset && !is_ours && !be->same(s->object, now, r->original) && !be->same(s->object, now, r->wanted)) {
+		apply_log_foreign(a, &o, now, "left as it is");
+		return APPLY_FAILED;
+	}
+	if (be->same(s->object, s->value, r->wanted))
+		return write_recorded(a, s, be, r->number);
+	original = strdup(r->original);
+	if (!original)
+		return APPLY_FAILED;
+	out = set_object(a, s, be, r->cause, original, NULL);
+	if (out == APPLY_IN_FORCE)
+		(void)undo_undone(a->undo, superseded, "superseded"); /* else undone twice, to the same value */
+	return out;
+}
+
+static enum apply_outcome would(const struct apply_run *a, const struct step *s, const char *now)
+{
+	log_debug("%s: %s %s: %s %s: would set %.64s to %.64s", a->name, s->setting->knob, s->setting->target,
+		  s->backend, s->object, now, s->value);
+	return APPLY_IN_FORCE;
+}
+
+static enum apply_outcome apply_one(struct apply_run *a, const struct step *given, unsigned int n_before,
+				    bool was_reset)
+{
+	struct undo_step *r = recorded(a->undo, n_before, given);
+	struct step copy = *given, *s = &copy;
+	const struct apply_object o = object_of(s);
+	_cleanup_free_ char *now = NULL;
+	int rc = 0;
+	const struct backend *be = apply_backend(a, s->backend, s->object, &rc);
+
+	/* What is only to keep its value has none to be set to unless it was on record. */
+	if (s->restore_only && !r)
+		return APPLY_IN_FORCE;
+	if (s->restore_only)
+		s->value = r->wanted;
+	if (be)
+		rc = apply_read(a, be, s->object, &now);
+	if (rc < 0 || !be)
+		return apply_failure(a, &o, s->value, rc, "left as it was");
+	if (a->undo->plan.observe)
+		return would(a, s, now);
+	if (r)
+		return set_again(a, s, be, r, now, was_reset);
+	if (be->same(s->object, now, s->value))
+		return APPLY_IN_FORCE;
+	return set_object(a, s, be, 0, now, NULL);
+}
+
+/* Give a dependant its value back. Where its cause leaves nothing of it (-EINVAL) what is there now is right. */
+static enum apply_outcome keep_value(struct apply_run *a, const struct apply_object *o, const struct backend *be,
+				     unsigned int number, const struct undo_step *r)
+{
+	_cleanup_free_ char *now = NULL;
+	int rc;
+
+	if (!undo_still_current(a->undo))
+		return APPLY_LATE;
+	rc = apply_write(a, be, o->object, r->wanted, &now);
+	if (now)
+		record_done(a, be, number, now);
+	if (rc == 0 || rc == -EINVAL)
+		return APPLY_IN_FORCE;
+	return apply_failure(a, o, r->wanted, rc, "its cause has changed it");
+}
+
+/* One dependant after its cause was written. number 0: it could not be read before, so it is none of ours. */
+static enum apply_outcome settle_dependant(struct apply_run *a, const struct step *s, unsigned int number)
+{
+	_cleanup_free_ char *now = NULL;
+	int rc = 0;
+	const struct backend *be = number ? apply_backend(a, s->backend, s->object, &rc) : NULL;
+	struct undo_step *r = undo_find(a->undo, number);
+	const struct apply_object o = object_of(s);
+
+	if (!be || !r)
+		return APPLY_ABSENT;
+	rc = apply_read(a, be, s->object, &now);
+	if (rc < 0) {
+		(void)undo_left(a->undo, number, -rc, err_name(-rc)); /* gone: undo finds it gone, too */
+		return apply_failure(a, &o, s->value, rc, "left as it was");
+	}
+	if (!be->same(s->object, now, r->wanted))
+		return s->restore_only ? keep_value(a, &o, be, number, r) : write_recorded(a, s, be, number);
+	record_done(a, be, number, now);
+	return APPLY_IN_FORCE;
+}
+
+/* Originals of a cause's dependants, on record before the cause is written. */
+static void record_dependants(struct apply_run *a, const struct step *s, unsigned int n, unsigned int cause,
+			      unsigned int *numbers, enum apply_outcome *outcome)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		_cleanup_free_ char *now = NULL;
+		struct step kept = s[i];
+		int rc = 0;
+		const struct backend *be = apply_backend(a, kept.backend, kept.object, &rc);
+		const struct apply_object o = object_of(&kept);
+
+		numbers[i] = 0;
+		if (be)
+			rc = apply_read(a, be, kept.object, &now);
+		if (rc < 0 || !be) {
+			outcome[i] = apply_failure(a, &o, kept.value ? kept.value : "", rc, "left as it was");
+			continue;
+		}
+		if (kept.restore_only)
+			kept.value = now;
+		outcome[i] = set_object(a, &kept, be, cause, now, &numbers[i]);
+	}
+}
+
+/* s[0] is the cause, s[1..n) its dependants. */
+static void apply_group(struct apply_run *a, const struct step *s, unsigned int n, unsigned int n_before,
+			enum apply_outcome *outcome)
+{
+	_cleanup_free_ unsigned int *numbers = NULL;
+	_cleanup_free_ char *now = NULL;
+	unsigned int cause = 0;
+	int rc = 0;
+	const struct backend *be = apply_backend(a, s->backend, s->object, &rc);
+	bool is_recorded = recorded(a->undo, n_before, s), is_set = true;
+
+	if (be && apply_read(a, be, s->object, &now) == 0)
+		is_set = be->same(s->object, now, s->value);
+	numbers = calloc(n, sizeof(*numbers));
+	/* Nothing resets the dependants of a cause that is not written; those of a recorded one are on record, too. */
+	if (a->undo->plan.observe || is_set || is_recorded || !numbers) {
+		for (unsigned int i = 0; i < n; i++)
+			outcome[i] = apply_one(a, &s[i], n_before, i > 0 && is_recorded && !is_set);
+		return;
+	}
+	outcome[0] = set_object(a, s, be, 0, now, &cause);
+	if (!cause) {
+		for (unsigned int i = 1; i < n; i++)
+			outcome[i] = APPLY_FAILED;
+		return;
+	}
+	record_dependants(a, s + 1, n - 1, cause, numbers + 1, outcome + 1);
+	outcome[0] = write_recorded(a, s, be, cause);
+	for (unsigned int i = 1; i < n; i++)
+		if (numbers[i])
+			outcome[i] = outcome[0] == APPLY_LATE ? APPLY_LATE : settle_dependant(a, &s[i], numbers[i]);
+}
+
+/* How many steps from here on are handled together. */
+static unsigned int run_length(const struct steps *s, unsigned int at)
+{
+	unsigned int n = 1;
+
+	if (s->s[at].fold != FOLD_NONE) {
+		while (at + n < s->n && s->s[at + n].fold != FOLD_NONE)
+			n++;
+		return n;
+	}
+	while (at + n < s->n && s->s[at + n].is_dependant && s->s[at + n].group == s->s[at].group &&
+	       s->s[at + n].fold == FOLD_NONE)
+		n++;
+	return n;
+}
+
+/* A setting is worth its worst step; objects that are not there count only where there is no other. */
+static enum apply_outcome outcome_of(const struct steps *s, const enum apply_outcome *outcome, unsigned int first)
+{
+	enum apply_outcome worst = APPLY_IN_FORCE;
+	bool any = false;
+
+	for (unsigned int i = first; i < s->n; i++) {
+		if (s->s[i].setting != s->s[first].setting || outcome[i] == APPLY_ABSENT)
+			continue;
+		any = true;
+		if (outcome[i] > worst)
+			worst = outcome[i];
+	}
+	return any ? worst : APPLY_ABSENT;
+}
+
+static void count_outcomes(const struct steps *s, enum apply_outcome *outcome, struct apply_count *ret)
+{
+	unsigned int *const counters[] = {
+		[APPLY_IN_FORCE] = &ret->in_force,
+		[APPLY_ABSENT] = &ret->skipped,
+		[APPLY_FAILED] = &ret->failed,
+		[APPLY_LATE] = &ret->late,
+	};
+
+	for (unsigned int i = 0; i < s->n; i++) {
+		bool is_first = true;
+
+		for (unsigned int j = i; j-- > 0 && is_first;)
+			is_first = s->s[j].setting != s->s[i].setting;
+		if (is_first)
+			(*counters[outcome_of(s, outcome, i)])++;
+	}
+}
+
+int apply_steps(const struct hostfs *fs, struct undo *u, const struct steps *s, struct apply_count *ret)
+{
+	struct apply_run a = {.fs = fs, .name = u->plan.name, .undo = u};
+	_cleanup_free_ enum apply_outcome *outcome = calloc(s->n ? s->n : 1, sizeof(*outcome));
+	unsigned int n_before = u->n_steps, n;
+
+	if (!outcome)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < s->n; i += n) {
+		const struct step *first = &s->s[i];
+
+		n = run_length(s, i);
+		if (!u->plan.observe && !undo_still_current(u))
+			for (unsigned int j = i; j < i + n; j++)
+				outcome[j] = APPLY_LATE;
+		else if (first->fold != FOLD_NONE && !u->plan.observe)
+			apply_shared(&a, first, n, outcome + i);
+		else if (n > 1)
+			apply_group(&a, first, n, n_before, outcome + i);
+		else
+			outcome[i] = apply_one(&a, first, n_before, false);
+	}
+	count_outcomes(s, outcome, ret);
+	if (!*ret->failure)
+		(void)snprintf(ret->failure, sizeof(ret->failure), "%s", a.failure);
+	return 0;
+}
+
+/* An unsettled record whose object has the wanted value was carried out; the rest is for apply_steps() to judge. */
+static void settle(struct apply_run *a, struct undo_step *r)
+{
+	_cleanup_free_ char *now = NULL;
+	int rc = 0;
+	const struct backend *be = apply_backend(a, r->backend, r->object, &rc);
+
+	if (be && apply_read(a, be, r->object, &now) == 0 && be->same(r->object, now, r->wanted))
+		record_done(a, be, r->number, now);
+}
+
+static int apply_stage(const struct hostfs *fs, struct undo *u, enum stage stage, const struct run *run,
+		       struct apply_count *ret)
+{
+	_cleanup_(steps_fini) struct steps s = {0};
+	int rc = steps_make(&u->plan, stage, run, &s);
+
+	return rc < 0 ? rc : apply_steps(fs, u, &s, ret);
+}
+
+int apply_repair(const struct hostfs *fs, struct undo *u, struct apply_count *ret)
+{
+	struct apply_run a = {.fs = fs, .name = u->plan.name, .undo = u};
+	_cleanup_(run_fini) struct run run = {0};
+	struct err e = {0};
+	int rc;
+
+	for (unsigned int i = 0; i < u->n_steps && !u->plan.observe; i++)
+		if (u->steps[i].state == UNDO_INTENT && !u->steps[i].shared)
+			settle(&a, &u->steps[i]);
+	rc = apply_stage(fs, u, STAGE_PREPARE, NULL, ret);
+	if (rc < 0)
+		return rc;
+	rc = run_find(fs, u->plan.name, &run, &e);
+	if (rc < 0) {
+		log_debug("%s: %s", a.name, e.text);
+		return rc;
+	}
+	return apply_stage(fs, u, STAGE_STARTED, &run, ret);
+}

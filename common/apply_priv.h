@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Between the parts of apply: apply.c forward, apply_shared.c shared objects, apply_undo.c back, apply_host.c host. */
+#pragma once
+
+#include "apply.h"
+#include "backend.h"
+
+/* What a message was about. */
+struct apply_told {
+	char setting[128]; /* knob and target, cut where that is too long to matter */
+	int code;
+};
+
+/* One run over a domain's steps: what was already said, and which back ends are not asked again. */
+struct apply_run {
+	const struct hostfs *fs;
+	const char *name;       /* the domain's, for the log */
+	struct undo *undo;      /* NULL: release without an undo file */
+	const char *broken[4];  /* back ends (backend.c has four) */
+	bool undoing;           /* one object that cannot be put back does not keep the others from it */
+	bool denied_told;
+	struct apply_told told[2]; /* the last failure that was logged, and the last absent object */
+	char failure[ERR_TEXT_SIZE];
+};
+
+/* What became of a step; worse ones last. */
+enum apply_outcome { APPLY_IN_FORCE, APPLY_ABSENT, APPLY_FAILED, APPLY_LATE };
+
+/* Who is spoken of in a message. */
+struct apply_object {
+	const char *knob, *target, *backend, *object;
+};
+
+/* Read an object into malloc'ed memory. 0 or -errno; *ret is then untouched. */
+int apply_read(const struct apply_run *a, const struct backend *be, const char *object, char **ret);
+
+/*
+ * Write, with a few bounded retries while it is busy, and read back. 0: the object took a value; a failed write that
+ * left the wanted value there is none. *ret_now: what the object says now, NULL if that cannot be read.
+ */
+int apply_write(const struct apply_run *a, const struct backend *be, const char *object, const char *value,
+		char **ret_now);
+
+/* The back end; NULL (and *ret_code): there is none, it was broken before, or it cannot act on this object here. */
+const struct backend *apply_backend(struct apply_run *a, const char *name, const char *object, int *ret_code);
+
+/*
+ * Log a failure by its class (err.h), each once, and say what it means for the step. consequence: "left as it was".
+ * Absent objects are APPLY_ABSENT, all else APPLY_FAILED.
+ */
+enum apply_outcome apply_failure(struct apply_run *a, const struct apply_object *o, const char *wanted, int code,
+				 const char *consequence);
+
+/* The object holds something that is neither ours nor the original. */
+void apply_log_foreign(struct apply_run *a, const struct apply_object *o, const char *value, const char *consequence);
+
+/* Apply shared steps s[0..n), all under one hold of the lock; outcome[i] is set for each. */
+void apply_shared(struct apply_run *a, const struct step *s, unsigned int n, enum apply_outcome *outcome);
+
+/*
+ * Drop a domain's claims on shared objects: the lock is held, l was read under it. Everything is decided, l is written
+ * ahead, objects are written, read back. l itself still has to be written once more by the caller, which then drops
+ * the domain's claim too. Returns 0, or -errno if the write-ahead failed: then nothing was touched.
+ */
+int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid, struct apply_count *count,
+			 struct err *e);

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Shared objects: one value for what several domains want, kept in the host ledger. A batch is decided in memory,
+ * written ahead in one piece, carried out, read back, and written once more; all under one hold of the lock, which
+ * takes no longer than the writes do. A kill in between leaves entries whose read-back is missing: reading the object
+ * says whether the write was made (it is `written`), or not (it is `before`).
+ *
+ * Whose value it is: ours, if it is what we read back after our last write. Where somebody else has changed it since
+ * it is left alone and reported; the claim is still recorded, so that the last one to go finds out the same. An entry
+ * without claims is one that is being put back; whoever comes next finishes it.
+ */
+#include "apply_priv.h"
+#include "lines.h"
+#include "log.h"
+
+struct work {
+	struct shared *s;
+	const struct backend *be;
+	char *now;    /* NULL: the object is gone or cannot be read */
+	char *target; /* NULL: leave it */
+	bool is_ours;
+	int rc;
+};
+
+struct batch {
+	struct apply_run *a;
+	struct ledger *l;
+	struct work *w;
+	unsigned int n;
+};
+
+static void batch_fini(struct batch *b)
+{
+	for (unsigned int i = 0; i < b->n; i++) {
+		free(b->w[i].now);
+		free(b->w[i].target);
+	}
+	free(b->w);
+}
+
+static struct apply_object object_of(const struct shared *s)
+{
+	return (struct apply_object){s->knob, s->target, s->backend, s->object};
+}
+
+static bool is_dependant(const struct shared *s)
+{
+	return s->cause && *s->cause;
+}
+
+/* Whether the object still has what we gave it, and settle a write that was recorded ahead. */
+static bool settle(struct work *w)
+{
+	struct shared *s = w->s;
+
+	if (s->readback)
+		return w->be->same(s->object, w->now, s->readback);
+	/* Of a dependant the cause's write may have made anything. */
+	if (!is_dependant(s) && !w->be->same(s->object, w->now, s->written) &&
+	    !w->be->same(s->object, w->now, s->before))
+		return false;
+	return replace_text(&s->readback, w->now) == 0;
+}
+
+/* What all claims make of it. "": a claim that only keeps the value. */
+static int fold_claims(const struct shared *s, char **ret)
+{
+	_cleanup_free_ const char **values = calloc(s->n_claims ? s->n_claims : 1, sizeof(*values));
+	unsigned int n = 0;
+
+	if (!values)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < s->n_claims; i++)
+		if (*s->claims[i].wanted)
+			values[n++] = s->claims[i].wanted;
+	return fold_values(s->fold, s->order, s->original, values, n, ret);
+}
+
+/* Take an entry into the batch; its object was read by the caller (taken over) or is read here. */
+static struct work *add_work(struct batch *b, struct shared *s, const struct backend *be, char *now)
+{
+	struct work *w;
+
+	for (unsigned int i = 0; i < b->n; i++)
+		if (b->w[i].s == s) {
+			free(now);
+			return &b->w[i];
+		}
+	w = &b->w[b->n];
+	*w = (struct work){.s = s, .be = be, .now = now};
+	if (!w->now)
+		w->rc = be ? apply_read(b->a, be, s->object, &w->now) : -EOPNOTSUPP;
+	if (w->now)
+		w->is_ours = settle(w);
+	b->n++;
+	return w;
+}
+
+/* What a cause that is going to be written may reset, whoever claims it, is written again after it. */
+static void add_dependants(struct batch *b)
+{
+	for (unsigned int i = 0; i < b->n; i++) {
+		const struct work *cause = &b->w[i];
+
+		for (unsigned int j = 0; cause->target && j < b->l->n_shared; j++) {
+			struct shared *s = &b->l->shared[j];
+			struct work *w;
+			int rc = 0;
+
+			if (!is_dependant(s) || !streq(s->cause, cause->s->object) ||
+			    !streq(s->backend, cause->s->backend))
+				continue;
+			w = add_work(b, s, apply_backend(b->a, s->backend, s->object, &rc), NULL);
+			if (!w->target && w->is_ours)
+				w->rc = fold_claims(s, &w->target);
+		}
+	}
+}
+
+/* Everything that is to be written, on record before it is. */
+static int write_ahead(struct batch *b, struct err *e)
+{
+	for (unsigned int i = 0; i < b->n; i++) {
+		struct work *w = &b->w[i];
+
+		if (!w->target)
+			continue;
+		if (replace_text(&w->s->written, w->target) < 0 || replace_text(&w->s->before, w->now) < 0)
+			return err_set(e, ENOMEM, "%s", err_name(ENOMEM));
+		free(w->s->readback);
+		w->s->readback = NULL;
+	}
+	return ledger_write(b->a->fs, b->l, e);
+}
+
+static void write_one(struct batch *b, struct work *w)
+{
+	char *now = NULL;
+
+	/* Its cause may have changed it, or not. */
+	if (is_dependant(w->s))
+		w->rc = apply_read(b->a, w->be, w->s->object, &now);
+	if (w->rc == 0 && (!now || !w->be->same(w->s->object, now, w->target))) {
+		free(now);
+		w->rc = apply_write(b->a, w->be, w->s->object, w->target, &now);
+	}
+	if (!now)
+		return;
+	free(w->now);
+	w->now = now;
+	/* Also after a failure: what it says now is what it was, or what we made of it. */
+	if (replace_text(&w->s->readback, now) < 0)
+		w->rc = -ENOMEM;
+}
+
+/* Causes first; then their dependants, from what the causes left of them. */
+static void carry_out(struct batch *b)
+{
+	for (int dependants = 0; dependants <= 1; dependants++)
+		for (unsigned int i = 0; i < b->n; i++) {
+			struct work *w = &b->w[i];
+
+			if (w->target && is_dependant(w->s) == (dependants == 1))
+				write_one(b, w);
+		}
+	/* Once more: a dependant's write may have moved another (a maximum below a minimum, and the like). */
+	for (unsigned int i = 0; i < b->n; i++) {
+		struct work *w = &b->w[i];
+		char *now = NULL;
+
+		if (!w->target || !is_dependant(w->s) || w->rc < 0 || apply_read(b->a, w->be, w->s->object, &now) < 0)
+			continue;
+		free(w->now);
+		w->now = now;
+		if (w->s->readback && !w->be->same(w->s->object, now, w->s->readback))
+			write_one(b, w);
+	}
+}
+
+static int commit(struct batch *b, struct err *e)
+{
+	int rc = write_ahead(b, e);
+
+	if (rc == 0)
+		carry_out(b);
+	return rc;
+}
+
+/* --- forward ---------------------------------------------------------------------------------------------------- */
+
+/* Join the claims of an object, or make it a shared one. Sets *outcome where that is already clear. */
+static int claim_object(struct batch *b, const struct step *st, const char *cause, struct work **ret,
+			enum apply_outcome *outcome)
+{
+	struct apply_run *a = b->a;
+	const struct apply_object o = {st->setting->knob, st->setting->target, st->backend, st->object};
+	const char *wanted = st->restore_only || !st->value ? "" : st->value;
+	struct shared *s = ledger_find_shared(b->l, st->backend, st->object);
+	_cleanup_free_ char *now = NULL, *alone = NULL;
+	int rc = 0;
+	const struct backend *be = apply_backend(a, st->backend, st->object, &rc);
+
+	*ret = NULL;
+	if (be)
+		rc = apply_read(a, be, st->object, &now);
+	if (rc < 0 || !be) {
+		*outcome = apply_failure(a, &o, wanted, rc, "left as it was");
+		return 0;
+	}
+	if (!s) {
+		rc = fold_values(st->fold, st->order, now, &wanted, *wanted ? 1 : 0, &alone);
+		if (rc < 0) {
+			*outcome = apply_failure(a, &o, wanted, rc, "left as it was");
+			return 0;
+		}
+		/* Satisfied without us. A first or a strongest wish is on record all the same: later ones meet it. */
+		if (be->same(st->object, now, alone) && !cause && st->fold != FOLD_FIRST && st->fold != FOLD_STRONGEST)
+			return 0;
+		s = ledger_add_shared(b->l, st->backend, st->object);
+		if (!s || replace_text(&s->knob, o.knob) < 0 || replace_text(&s->target, o.target) < 0 ||
+		    replace_text(&s->order, st->order ? st->order : "") < 0 ||
+		    replace_text(&s->cause, cause ? cause : "") < 0 || replace_text(&s->original, now) < 0 ||
+		    replace_text(&s->written, now) < 0 || replace_text(&s->before, now) < 0 ||
+		    replace_text(&s->readback, now) < 0)
+			return -ENOMEM;
+		s->fold = st->fold;
+	}
+	rc = shared_set_claim(s, a->undo->plan.uuid, wanted);
+	if (rc == 0)
+		*ret = add_work(b, s, be, steal_ptr(&now));
+	return rc;
+}
+
+/* Decide what an object is to be set to, now that all claims of the batch are in. */
+static void decide(struct batch *b, struct work *w, enum apply_outcome *outcome)
+{
+	const struct apply_object o = object_of(w->s);
+	_cleanup_free_ char *target = NULL;
+	int rc;
+
+	if (!w->is_ours) {
+		apply_log_foreign(b->a, &o, w->now, "left as it is, the wish is kept");
+		*outcome = APPLY_FAILED;
+		return;
+	}
+	rc = fold_claims(w->s, &target);
+	if (rc < 0)
+		*outcome = apply_failure(b->a, &o, "", rc, "left as it was");
+	else if (!w->target && !w->be->same(w->s->object, w->now, target))
+		w->target = steal_ptr(&target);
+}
+
+/* In the domain's own file what `status` shows of it; what is undone is the ledger's business. */
+static int record_intents(struct batch *b, unsigned int *numbers)
+{
+	for (unsigned int i = 0; i < b->n; i++) {
+		const struct shared *s = b->w[i].s;
+		int n;
+
+		numbers[i] = 0;
+		if (!b->w[i].target)
+			continue;
+		n = undo_intent(b->a->undo, s->knob, s->target, s->backend, s->object, s->original, b->w[i].target,
+				true);
+		if (n < 0)
+			return n;
+		numbers[i] = (unsigned int)n;
+	}
+	return 0;
+}
+
+static enum apply_outcome conclude(struct batch *b, struct work *w, unsigned int number)
+{
+	const struct apply_object o = object_of(w->s);
+
+	if (w->rc < 0) {
+		(void)undo_left(b->a->undo, number, -w->rc, err_name(-w->rc)); /* the ledger has what counts */
+		return apply_failure(b->a, &o, w->target, w->rc, "left as it was");
+	}
+	(void)undo_done(b->a->undo, number, w->now); /* the ledger has what counts */
+	log_debug("%s: %s %s: %s %s: %.64s -> %.64s", b->a->name, o.knob, o.target, o.backend, o.object, w->s->before,
+		  w->target);
+	return APPLY_IN_FORCE;
+}
+
+/* A domain whose claim is gone, or is another start's, has no say. */
+static bool is_claimant(struct ledger *l, const struct undo *u)
+{
+	const struct claim *c = ledger_find(l, u->plan.uuid);
+
+	return c && c->generation == u->generation;
+}
+
+static int claim_all(struct batch *b, const struct step *s, unsigned int n, struct work **of_step,
+		     enum apply_outcome *outcome)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		const char *cause = NULL;
+		int rc;
+
+		for (unsigned int j = i; j-- > 0 && s[i].is_dependant && !cause;)
+			if (s[j].group == s[i].group && !s[j].is_dependant)
+				cause = s[j].object;
+		rc = claim_object(b, &s[i], cause, &of_step[i], &outcome[i]);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int apply_locked(struct apply_run *a, struct ledger *l, const struct step *s, unsigned int n,
+			enum apply_outcome *outcome, struct err *e)
+{
+	_cleanup_(batch_fini) struct batch b = {.a = a, .l = l};
+	unsigned int room = l->n_shared + n;
+	_cleanup_free_ struct work **of_step = calloc(n, sizeof(struct work *));
+	_cleanup_free_ unsigned int *numbers = calloc(room, sizeof(*numbers));
+	int rc;
+
+	b.w = calloc(room, sizeof(*b.w));
+	/* Entries are pointed to: the array must not move while the batch is made. */
+	if (!b.w || !of_step || !numbers || ledger_reserve_shared(l, room) < 0)
+		return -ENOMEM;
+	rc = claim_all(&b, s, n, of_step, outcome);
+	if (rc < 0)
+		return rc;
+	for (unsigned int i = 0; i < n; i++)
+		if (of_step[i])
+			decide(&b, of_step[i], &outcome[i]);
+	add_dependants(&b);
+	rc = b.n ? record_intents(&b, numbers) : 0;
+	if (rc == 0 && b.n && !undo_still_current(a->undo))
+		rc = -ESTALE;
+	if (rc == 0 && b.n)
+		rc = commit(&b, e);
+	if (rc < 0 || !b.n)
+		return rc;
+	for (unsigned int i = 0; i < b.n; i++) {
+		enum apply_outcome out = b.w[i].target ? conclude(&b, &b.w[i], numbers[i]) : APPLY_IN_FORCE;
+
+		for (unsigned int j = 0; j < n; j++)
+			if (of_step[j] == &b.w[i] && out > outcome[j])
+				outcome[j] = out;
+	}
+	return ledger_write(a->fs, l, e);
+}
+
+void apply_shared(struct apply_run *a, const struct step *s, unsigned int n, enum apply_outcome *outcome)
+{
+	_cleanup_(ledger_fini) struct ledger l = {0};
+	struct err e = {0};
+	_cleanup_close_ int lock = ledger_lock(a->fs, &e);
+	int rc = lock;
+
+	if (rc >= 0)
+		rc = ledger_read_one(a->fs, a->undo->plan.uuid, &l, &e);
+	if (rc == 0 && !is_claimant(&l, a->undo))
+		rc = -ESTALE;
+	if (rc == 0)
+		rc = apply_locked(a, &l, s, n, outcome, &e);
+	if (rc == 0)
+		return;
+	for (unsigned int i = 0; i < n; i++)
+		outcome[i] = rc == -ESTALE ? APPLY_LATE : APPLY_FAILED;
+	if (rc == -ESTALE)
+		return;
+	if (!e.code)
+		(void)err_set(&e, -rc, "%s", err_name(-rc));
+	(void)err_wrap(&e, "%s: %s", a->name, s->setting->knob);
+	if (!*a->failure)
+		(void)snprintf(a->failure, sizeof(a->failure), "%s", e.text);
+	log_warning("%s, left as it was, and %u more", e.text, n - 1);
+}
+
+/* --- back ------------------------------------------------------------------------------------------------------- */
+
+static bool has_claim(const struct shared *s, const char *uuid)
+{
+	for (unsigned int i = 0; i < s->n_claims; i++)
+		if (streq(s->claims[i].uuid, uuid))
+			return true;
+	return false;
+}
+
+/* Drop the claim and decide what remains. */
+static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct apply_count *count)
+{
+	const struct apply_object o = object_of(s);
+	_cleanup_free_ char *target = NULL;
+	struct work *w;
+	int rc = 0;
+
+	w = add_work(b, s, apply_backend(b->a, s->backend, s->object, &rc), NULL);
+	shared_drop_claim(s, uuid);
+	if (!w->now) {
+		/* Gone with its value; or it cannot be read, then it cannot be put back either. */
+		if (apply_failure(b->a, &o, s->original, w->rc, "not put back") == APPLY_ABSENT)
+			count->in_force++;
+		else
+			count->failed++;
+		return;
+	}
+	/* What somebody else put back is back; with claims left it would have to be taken from him again. */
+	if (!w->is_ours && (s->n_claims || !w->be->same(s->object, w->now, s->original))) {
+		apply_log_foreign(b->a, &o, w->now, "left");
+		count->skipped++;
+		return;
+	}
+	rc = fold_claims(s, &target);
+	if (rc == 0 && !w->be->same(s->object, w->now, target))
+		w->target = steal_ptr(&target);
+	else
+		count->in_force++;
+}
+
+static void drop_finished(struct ledger *l)
+{
+	for (unsigned int i = l->n_shared; i-- > 0;)
+		if (l->shared[i].n_claims == 0)
+			ledger_remove_shared(l, &l->shared[i]);
+}
+
+int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid, struct apply_count *count,
+			 struct err *e)
+{
+	_cleanup_(batch_fini) struct batch b = {.a = a, .l = l};
+	bool any = false;
+	int rc = 0;
+
+	b.w = calloc(l->n_shared ? l->n_shared : 1, sizeof(*b.w));
+	if (!b.w)
+		return err_set(e, ENOMEM, "%s", err_name(ENOMEM));
+	for (unsigned int i = 0; i < l->n_shared; i++)
+		if (l->shared[i].n_claims == 0 || has_claim(&l->shared[i], uuid))
+			unclaim(&b, &l->shared[i], uuid, count);
+	add_dependants(&b);
+	for (unsigned int i = 0; i < b.n; i++)
+		any |= b.w[i].target != NULL;
+	if (any)
+		rc = commit(&b, e);
+	for (unsigned int i = 0; i < b.n && any && rc == 0; i++) {
+		struct work *w = &b.w[i];
+		const struct apply_object o = object_of(w->s);
+
+		if (!w->target)
+			continue;
+		if (w->rc < 0 && apply_failure(a, &o, w->target, w->rc, "not put back") != APPLY_ABSENT)
+			count->failed++;
+		else
+			count->in_force++;
+	}
+	if (rc == 0)
+		drop_finished(l);
+	return rc;
+}

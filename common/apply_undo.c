@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Back: what a start changed is put back newest first, three-way. An object that says what we read back after our
+ * write (or, where that record is missing, what we meant to write) gets its original again; one that says the original
+ * already is done; anything else is somebody else's choice and stays.
+ *
+ * A cause goes before its dependants, and putting it back may reset them, after which they could no longer be told
+ * from somebody else's choice. So they are judged first, and that is on record ("undoing") before the cause is
+ * written. Each step can be repeated; a kill anywhere leaves work for the next call: own objects, then under the lock
+ * shared ones and the claim, then plan/UUID, and undo/UUID last, since the hook takes that one for the sign that
+ * something is left to do.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "apply_priv.h"
+#include "log.h"
+#include "num.h"
+#include "paths.h"
+
+enum verdict { BACK, OURS, FOREIGN, GONE, UNREADABLE };
+
+struct judged {
+	struct undo_step *step;
+	const struct backend *be;
+	char *now;
+	enum verdict verdict;
+};
+
+static void judged_fini(struct judged *j)
+{
+	free(j->now);
+}
+
+static struct apply_object object_of(const struct undo_step *s)
+{
+	return (struct apply_object){s->knob, s->target, s->backend, s->object};
+}
+
+static bool is_open(const struct undo_step *s)
+{
+	return !s->shared && (s->state == UNDO_INTENT || s->state == UNDO_DONE);
+}
+
+static struct judged judge(struct apply_run *a, struct undo_step *s)
+{
+	struct judged j = {.step = s, .verdict = GONE};
+	int rc = 0;
+
+	j.be = apply_backend(a, s->backend, s->object, &rc);
+	if (j.be)
+		rc = apply_read(a, j.be, s->object, &j.now);
+	if (rc < 0 || !j.be) {
+		if (err_classify(-rc) != ERR_ABSENT)
+			j.verdict = UNREADABLE;
+		return j;
+	}
+	if (j.be->same(s->object, j.now, s->original))
+		j.verdict = BACK;
+	else if (s->undoing || (s->cause && s->state == UNDO_INTENT))
+		j.verdict = OURS; /* its cause was written, whatever that made of it */
+	else if (j.be->same(s->object, j.now, s->state == UNDO_DONE ? s->readback : s->wanted))
+		j.verdict = OURS;
+	else
+		j.verdict = FOREIGN;
+	return j;
+}
+
+static void conclude(struct apply_run *a, struct undo_step *s, const char *result)
+{
+	(void)undo_undone(a->undo, s->number, result); /* unrecorded it is found as it is now, and done again */
+	log_debug("%s: %s %s: %s %s: %s", a->name, s->knob, s->target, s->backend, s->object, result);
+}
+
+/* Write the original and say how that went. */
+static enum apply_outcome put_back(struct apply_run *a, struct judged *j)
+{
+	const struct apply_object o = object_of(j->step);
+	_cleanup_free_ char *now = NULL;
+	int rc = apply_write(a, j->be, o.object, j->step->original, &now);
+
+	if (rc == 0 || (now && j->be->same(o.object, now, j->step->original))) {
+		conclude(a, j->step, "restored");
+		return APPLY_IN_FORCE;
+	}
+	if (err_classify(-rc) == ERR_ABSENT) {
+		conclude(a, j->step, "gone");
+		return APPLY_IN_FORCE;
+	}
+	conclude(a, j->step, err_name(-rc));
+	return apply_failure(a, &o, j->step->original, rc, "not put back");
+}
+
+static enum apply_outcome undo_judged(struct apply_run *a, struct judged *j)
+{
+	const struct apply_object o = object_of(j->step);
+	char result[160];
+
+	switch (j->verdict) {
+	case OURS:
+		return put_back(a, j);
+	case FOREIGN:
+		(void)snprintf(result, sizeof(result), "changed by somebody else (%.100s), left", j->now);
+		apply_log_foreign(a, &o, j->now, "left");
+		conclude(a, j->step, result);
+		return APPLY_ABSENT;
+	case UNREADABLE:
+		return apply_failure(a, &o, j->step->original, -EIO, "not put back");
+	case GONE: /* what ends with the domain is the usual case and needs no record each */
+		if (!j->be || !j->be->ends_with_domain)
+			conclude(a, j->step, "gone");
+		break;
+	case BACK:
+		conclude(a, j->step, "restored");
+		break;
+	}
+	return APPLY_IN_FORCE;
+}
+
+static enum apply_outcome undo_one(struct apply_run *a, struct undo_step *s)
+{
+	_cleanup_(judged_fini) struct judged j = judge(a, s);
+
+	return undo_judged(a, &j);
+}
+
+/* Once the cause is back: what it made of a dependant does not matter. */
+static enum apply_outcome undo_reset(struct apply_run *a, struct undo_step *s)
+{
+	_cleanup_(judged_fini) struct judged j = judge(a, s);
+
+	if (j.verdict == FOREIGN)
+		j.verdict = OURS;
+	return undo_judged(a, &j);
+}
+
+/* The last look: whatever is not the original gets it once more. */
+static void look_again(struct apply_run *a, const struct undo_step *s)
+{
+	_cleanup_free_ char *now = NULL, *again = NULL;
+	int rc = 0;
+	const struct backend *be = apply_backend(a, s->backend, s->object, &rc);
+
+	if (be && apply_read(a, be, s->object, &now) == 0 && !be->same(s->object, now, s->original))
+		(void)apply_write(a, be, s->object, s->original, &again); /* the first try was reported */
+}
+
+/*
+ * steps[cause] and the steps that name it as their cause. outcome[] is by index of the step. reset[i]: its value was
+ * ours before the cause was put back.
+ */
+static void undo_group(struct apply_run *a, unsigned int cause, enum apply_outcome *outcome)
+{
+	struct undo *u = a->undo;
+	struct undo_step *c = &u->steps[cause];
+	_cleanup_(judged_fini) struct judged first = judge(a, c);
+	_cleanup_free_ bool *reset = calloc(u->n_steps, sizeof(*reset));
+
+	for (unsigned int i = 0; i < u->n_steps && first.verdict == OURS && reset; i++) {
+		struct undo_step *s = &u->steps[i];
+		_cleanup_(judged_fini) struct judged j = {0};
+
+		if (s->cause != c->number || !is_open(s))
+			continue;
+		j = judge(a, s);
+		reset[i] = j.verdict == OURS || j.verdict == BACK;
+		if (reset[i] && !s->undoing)
+			(void)undo_undoing(u, s->number); /* without it a kill now leaves this one as it is then */
+	}
+	outcome[cause] = undo_judged(a, &first);
+	for (unsigned int i = 0; i < u->n_steps; i++) {
+		struct undo_step *s = &u->steps[i];
+
+		if (s->cause == c->number && is_open(s))
+			outcome[i] = reset && reset[i] ? undo_reset(a, s) : undo_one(a, s);
+	}
+	if (!reset || first.verdict != OURS || outcome[cause] != APPLY_IN_FORCE)
+		return;
+	look_again(a, c);
+	for (unsigned int i = 0; i < u->n_steps; i++)
+		if (reset[i])
+			look_again(a, &u->steps[i]);
+}
+
+static bool has_dependants(const struct undo *u, const struct undo_step *c)
+{
+	for (unsigned int i = 0; i < u->n_steps; i++)
+		if (u->steps[i].cause == c->number && is_open(&u->steps[i]))
+			return true;
+	return false;
+}
+
+static bool has_open_cause(struct undo *u, const struct undo_step *s)
+{
+	const struct undo_step *c = s->cause ? undo_find(u, s->cause) : NULL;
+
+	return c && is_open(c);
+}
+
+/* Settings, not steps, are counted: by the worst of their steps. */
+static void count_steps(const struct undo *u, const enum apply_outcome *outcome, const bool *handled,
+			struct apply_count *count)
+{
+	unsigned int *const counters[] = {
+		[APPLY_IN_FORCE] = &count->in_force,
+		[APPLY_ABSENT] = &count->skipped,
+		[APPLY_FAILED] = &count->failed,
+		[APPLY_LATE] = &count->late,
+	};
+
+	for (unsigned int i = 0; i < u->n_steps; i++) {
+		enum apply_outcome worst = APPLY_IN_FORCE;
+		bool is_first = handled[i];
+
+		for (unsigned int j = i; j-- > 0 && is_first;)
+			is_first = !handled[j] || !streq(u->steps[j].knob, u->steps[i].knob) ||
+				   !streq(u->steps[j].target, u->steps[i].target);
+		for (unsigned int j = i; j < u->n_steps && is_first; j++)
+			if (handled[j] && outcome[j] > worst && streq(u->steps[j].knob, u->steps[i].knob) &&
+			    streq(u->steps[j].target, u->steps[i].target))
+				worst = outcome[j];
+		if (is_first)
+			(*counters[worst])++;
+	}
+}
+
+static int undo_own(struct apply_run *a, struct apply_count *count)
+{
+	struct undo *u = a->undo;
+	_cleanup_free_ enum apply_outcome *outcome = calloc(u->n_steps + 1, sizeof(*outcome));
+	_cleanup_free_ bool *handled = calloc(u->n_steps + 1, sizeof(*handled));
+
+	if (!outcome || !handled)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < u->n_steps; i++)
+		handled[i] = is_open(&u->steps[i]);
+	for (unsigned int i = u->n_steps; i-- > 0;) {
+		struct undo_step *s = &u->steps[i];
+
+		if (!is_open(s) || has_open_cause(u, s))
+			continue;
+		/* A newer start has unlinked the file: what is there now is its. */
+		if (!undo_still_current(u))
+			return -ESTALE;
+		if (has_dependants(u, s))
+			undo_group(a, i, outcome);
+		else
+			outcome[i] = undo_one(a, s);
+	}
+	count_steps(u, outcome, handled, count);
+	return 0;
+}
+
+/* Below here: the ledger's part, under the lock. ------------------------------------------------------------------ */
+
+static bool is_in_ledger(struct ledger *l, const char *uuid)
+{
+	if (ledger_find(l, uuid))
+		return true;
+	for (unsigned int i = 0; i < l->n_shared; i++) {
+		if (l->shared[i].n_claims == 0)
+			return true;
+		for (unsigned int j = 0; j < l->shared[i].n_claims; j++)
+			if (streq(l->shared[i].claims[j].uuid, uuid))
+				return true;
+	}
+	return false;
+}
+
+/* The state a call is about: what it found when it began. */
+struct subject {
+	const char *uuid;
+	bool has_undo;
+	uint64_t generation;    /* of the undo file, or of the claim where there is none; UINT64_MAX: none of both */
+	const uint64_t *expect; /* sweep: only this generation */
+};
+
+static int finish(struct apply_run *a, const struct subject *s, struct apply_count *count, struct err *e)
+{
+	_cleanup_(ledger_fini) struct ledger l = {0};
+	_cleanup_close_ int lock = ledger_lock(a->fs, e);
+	const struct claim *c;
+	bool known;
+	int rc;
+
+	if (lock < 0)
+		return lock == -ENOENT && !s->has_undo ? 0 : lock;
+	rc = ledger_read_one(a->fs, s->uuid, &l, e);
+	if (rc < 0)
+		return rc;
+	c = ledger_find(&l, s->uuid);
+	/* decide makes claim and undo/UUID under this lock: here both are of one start, or of a crashed one. */
+	if (c && (s->expect ? c->generation != *s->expect : s->has_undo && c->generation > s->generation))
+		return 0;
+	if (s->has_undo && !undo_still_current(a->undo))
+		return 0;
+	known = is_in_ledger(&l, s->uuid);
+	if (c && !*count->name) {
+		(void)snprintf(count->name, sizeof(count->name), "%s", c->name);
+		a->name = count->name;
+	}
+	if (known)
+		rc = apply_release_shared(a, &l, s->uuid, count, e);
+	if (known && rc == 0) {
+		ledger_remove(&l, s->uuid);
+		rc = ledger_write(a->fs, &l, e);
+	}
+	if (rc < 0)
+		return rc;
+	rc = undo_remove(a->fs, s->uuid);
+	return rc < 0 ? err_set(e, -rc, "/%s/%s: %s", PATH_UNDO, s->uuid, err_name(-rc)) : known || s->has_undo;
+}
+
+static int undo_domain(const struct hostfs *fs, const char *uuid, const uint64_t *expect, struct apply_count *ret,
+		       struct err *e)
+{
+	_cleanup_(undo_fini) struct undo u = {.fd = -1};
+	struct subject s = {.uuid = uuid, .expect = expect};
+	struct apply_run a = {.fs = fs, .name = uuid, .undoing = true};
+	/* The file may be good all the same; any other error is the file's own. */
+	static const int passing[] = {ENOMEM, EMFILE, ENFILE, EACCES, EIO};
+	struct err why = {0};
+	int rc = undo_open(fs, uuid, true, &u, &why);
+
+	if (rc == -EINVAL && !uuid_is_valid(uuid))
+		return err_set(e, EINVAL, "'%s' is no UUID", uuid);
+	for (size_t i = 0; i < ARRAY_SIZE(passing); i++)
+		if (rc == -passing[i])
+			return err_set(e, passing[i], "%s", why.text);
+	if (rc < 0 && rc != -ENOENT && rc != -ESTALE)
+		log_warning("%s: what was changed for it cannot be read, so it stays: %s", uuid, why.text);
+	s.has_undo = rc == 0;
+	if (s.has_undo) {
+		s.generation = u.generation;
+		if (expect && u.generation != *expect)
+			return 0;
+		a.undo = &u;
+		a.name = u.plan.name;
+		(void)snprintf(ret->name, sizeof(ret->name), "%s", a.name);
+		/* Void from here on; on a full /run it also makes room for the ledger. */
+		(void)hostfs_unlink(fs, "%s/%s", PATH_PLAN, uuid);
+		/* Tells a worker of an earlier phase, if one is still about, to stop. */
+		if (u.phase != CLAIM_STOPPED)
+			(void)undo_set_phase(&u, CLAIM_STOPPED);
+		rc = undo_own(&a, ret);
+		if (rc < 0)
+			return rc == -ESTALE ? 0 : err_set(e, -rc, "%s", err_name(-rc));
+	}
+	rc = finish(&a, &s, ret, e);
+	if (!*ret->failure)
+		(void)snprintf(ret->failure, sizeof(ret->failure), "%s", a.failure);
+	return rc;
+}
+
+int undo_all(const struct hostfs *fs, const char *uuid, struct apply_count *ret, struct err *e)
+{
+	return undo_domain(fs, uuid, NULL, ret, e);
+}
+
+int apply_format_undone(const struct apply_count *c, char *buf, size_t size)
+{
+	char left[64] = "", failed[32] = "";
+
+	if (c->skipped)
+		(void)snprintf(left, sizeof(left), ", %u left as somebody else has set %s", c->skipped,
+			       c->skipped == 1 ? "it" : "them");
+	if (c->failed)
+		(void)snprintf(failed, sizeof(failed), ", %u failed", c->failed);
+	return snprintf(buf, size, "%u setting%s put back%s%s", c->in_force, c->in_force == 1 ? "" : "s", left, failed);
+}
+
+/* --- sweep ------------------------------------------------------------------------------------------------------ */
+
+struct remains {
+	char uuid[37];
+	char name[256]; /* for the log; libvirt's file names end there, too */
+	uint64_t generation;
+	bool has_claim;
+};
+
+struct sweep {
+	const struct hostfs *fs;
+	struct remains *r;
+	unsigned int n, max;
+};
+
+static void add_remains(struct sweep *w, const char *uuid, const char *name, uint64_t generation, bool has_claim)
+{
+	for (unsigned int i = 0; i < w->n; i++)
+		if (streq(w->r[i].uuid, uuid))
+			return;
+	if (w->n == w->max)
+		return;
+	w->r[w->n].generation = generation;
+	w->r[w->n].has_claim = has_claim;
+	(void)snprintf(w->r[w->n].uuid, sizeof(w->r[w->n].uuid), "%s", uuid);
+	(void)snprintf(w->r[w->n].name, sizeof(w->r[w->n].name), "%s", name);
+	w->n++;
+}
+
+/* A file without a claim. It may be a running domain's whose ledger was lost: then it is left alone. */
+static void add_leftover(struct sweep *w, struct ledger *l, const char *uuid, bool judge_root)
+{
+	_cleanup_(undo_fini) struct undo u = {.fd = -1};
+	struct claim c = {0};
+
+	if (!uuid_is_valid(uuid) || ledger_find(l, uuid))
+		return;
+	if (undo_open(w->fs, uuid, false, &u, NULL) == 0 && u.pid > 0) {
+		c.pid = u.pid;
+		c.pid_start = u.pid_start;
+		if (!claim_is_dead(w->fs, &c, true, judge_root))
+			return;
+	}
+	add_remains(w, uuid, u.plan.name ? u.plan.name : uuid, u.generation, false);
+}
+
+static void add_leftovers(struct sweep *w, struct ledger *l, bool judge_root)
+{
+	static const char *const dirs[] = {PATH_UNDO, PATH_PLAN};
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		_cleanup_closedir_ DIR *d = hostfs_opendir(w->fs, "%s", dirs[i]);
+		struct dirent *entry;
+
+		while (d && (entry = readdir(d)))
+			add_leftover(w, l, entry->d_name, judge_root);
+		(void)hostfs_clean_temps(w->fs, "%s", dirs[i]); /* of killed writers; what stays is never read */
+	}
+}
+
+/* Under the lock: who is dead, and what nobody claims. */
+static int find_remains(struct sweep *w, bool thorough, bool judge_root, struct err *e)
+{
+	_cleanup_(ledger_fini) struct ledger l = {0};
+	_cleanup_close_ int lock = ledger_lock(w->fs, e);
+	int rc = lock < 0 ? lock : ledger_read(w->fs, &l, e);
+
+	if (rc < 0)
+		return rc;
+	for (unsigned int i = 0; i < l.n_claims; i++)
+		if (claim_is_dead(w->fs, &l.claims[i], true, judge_root))
+			add_remains(w, l.claims[i].uuid, l.claims[i].name, l.claims[i].generation, true);
+	/* Removes what is of another boot, too. */
+	if (l.other_boot)
+		rc = ledger_write(w->fs, &l, e);
+	if (thorough && rc == 0)
+		add_leftovers(w, &l, judge_root);
+	return rc;
+}
+
+static void log_swept(const struct remains *r, const struct apply_count *c)
+{
+	char undone[128];
+
+	(void)apply_format_undone(c, undone, sizeof(undone));
+	log_notice("%s %s: %s", r->name, r->has_claim ? "has ended unnoticed" : "left over from a crash", undone);
+}
+
+int apply_sweep(const struct hostfs *fs, bool thorough, bool judge_root, unsigned int max, struct err *e)
+{
+	_cleanup_free_ struct remains *r = calloc(max ? max : 1, sizeof(*r));
+	struct sweep w = {.fs = fs, .r = r, .max = max};
+	int rc, done = 0, failed = 0;
+
+	if (!r)
+		return err_set(e, ENOMEM, "%s", err_name(ENOMEM));
+	rc = find_remains(&w, thorough, judge_root, e);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	for (unsigned int i = 0; i < w.n; i++) {
+		struct apply_count count = {0};
+		struct err why = {0};
+		bool any_generation = !r[i].has_claim && r[i].generation == 0; /* an unreadable file, a plan/ alone */
+
+		rc = undo_domain(fs, r[i].uuid, any_generation ? NULL : &r[i].generation, &count, &why);
+		if (rc < 0) {
+			log_warning("%s: not undone: %s", r[i].name, why.text);
+			failed = rc;
+			continue;
+		}
+		log_swept(&r[i], &count);
+		done++;
+	}
+	return failed < 0 && done == 0 ? err_set(e, -failed, "%s", err_name(-failed)) : done;
+}

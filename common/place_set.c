@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Sets of CPUs and limits that the placement and the tool look at alike. */
+#include "place.h"
+
+struct idset place_reserved(const struct host *h, const struct policy *p)
+{
+	struct idset ret = IDSET_EMPTY;
+
+	if (p->reserved_given) {
+		ret = p->reserved;
+		idset_and(&ret, &h->online);
+	} else if (h->n_cores > 1) {
+		ret = host_siblings(h, idset_first(&h->online));
+	}
+	return ret;
+}
+
+struct idset place_claimed(const struct ledger *l, const char *self)
+{
+	struct idset ret = IDSET_EMPTY;
+
+	for (unsigned int i = 0; i < l->n_claims; i++)
+		if (l->claims[i].kind != CLAIM_OBSERVE && !streq(l->claims[i].uuid, self))
+			idset_or(&ret, &l->claims[i].cpus);
+	return ret;
+}
+
+struct idset place_shared(const struct host *h, const struct idset *reserved, const struct idset *claimed)
+{
+	struct idset ret = h->online;
+
+	idset_andnot(&ret, reserved);
+	idset_andnot(&ret, claimed);
+	return ret;
+}
+
+uint64_t place_limit(struct policy_limit limit, uint64_t of)
+{
+	__uint128_t n;
+
+	if (!limit.is_percent)
+		return limit.num;
+	if (of == HOST_UNKNOWN)
+		return HOST_UNKNOWN;
+	n = (__uint128_t)of * limit.num / 100;
+	return n < HOST_UNKNOWN ? (uint64_t)n : HOST_UNKNOWN;
+}

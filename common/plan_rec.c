@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A plan as a thing: adding to it, its records in undo/UUID, its claim in the ledger, its end. Apart from plan.c
+ * so that `apply` can read a plan without being linked to what makes one.
+ *
+ * Records, each complete in itself, so that a line that is lost costs what it says and nothing else:
+ *
+ *   plan      uuid, name, id, profile, its source, fail, observe, wrapper?, emulator, QEMU, bytes of RAM, refused
+ *   place     policy, memory policy, page size, THP?, vCPUs
+ *   cpus      which set, list                 nodes, memory_nodes, emulator, claimed
+ *   why       of what, clause
+ *   vcpu      first, last, list               neighbours with the same CPUs are one record
+ *   iothread  id, list
+ *   pages     node, size, count
+ *   set       knob, target, stage, value, current, source, why
+ *   skip      knob, target, why
+ *   warn      text
+ */
+#include "plan.h"
+
+#include <inttypes.h>
+
+#define VCPUS_MAX     DOMAIN_VCPUS_MAX
+#define IOTHREADS_MAX DOMAIN_IOTHREADS_MAX
+#define NUMBER_MAX    24
+
+const char *stage_name(enum stage s)
+{
+	static const char *const names[] = {
+		[STAGE_PREPARE] = "prepare",
+		[STAGE_EXEC] = "exec",
+		[STAGE_STARTED] = "started",
+		[STAGE_DEFINITION] = "definition",
+	};
+
+	return (size_t)s < ARRAY_SIZE(names) ? names[s] : "definition";
+}
+
+static void setting_fini(struct setting *s)
+{
+	free(s->knob);
+	free(s->target);
+	free(s->value);
+	free(s->current);
+	free(s->source);
+	free(s->why);
+}
+
+static void skipped_fini(struct skipped *s)
+{
+	free(s->knob);
+	free(s->target);
+	free(s->why);
+}
+
+void plan_fini(struct plan *p)
+{
+	for (size_t i = 0; i < p->n_settings; i++)
+		setting_fini(&p->settings[i]);
+	for (size_t i = 0; i < p->n_skipped; i++)
+		skipped_fini(&p->skipped[i]);
+	free(p->settings);
+	free(p->skipped);
+	free(p->name);
+	free(p->profile);
+	free(p->refused);
+	free(p->wrapper.emulator);
+	placement_fini(&p->placement);
+	msgs_fini(&p->warnings);
+	memset(p, 0, sizeof(*p));
+}
+
+bool plan_is_empty(const struct plan *p)
+{
+	return p->n_settings == 0 && p->placement.n_pages == 0 && idset_is_empty(&p->placement.claimed);
+}
+
+static int add_setting(struct plan *p, const struct setting *from)
+{
+	struct setting *grown = reallocarray(p->settings, p->n_settings + 1, sizeof(*grown));
+	struct setting *s;
+
+	if (!grown)
+		return -ENOMEM;
+	p->settings = grown;
+	s = &grown[p->n_settings];
+	*s = (struct setting){
+		.knob = strdup(from->knob),
+		.target = strdup(from->target),
+		.stage = from->stage,
+		.value = strdup(from->value),
+		.current = strdup(from->current),
+		.source = strdup(from->source),
+		.why = strdup(from->why),
+	};
+	if (!s->knob || !s->target || !s->value || !s->current || !s->source || !s->why) {
+		setting_fini(s);
+		return -ENOMEM;
+	}
+	p->n_settings++;
+	return 0;
+}
+
+/* add_setting() copies: its input is never written to. */
+static char *borrow(const char *text)
+{
+	return (char *)(uintptr_t)text;
+}
+
+int plan_add_setting(struct plan *p, const char *knob, const char *target, enum stage stage, const char *value,
+		     const char *source, const char *why)
+{
+	const struct setting s = {
+		.knob = borrow(knob),
+		.target = borrow(target),
+		.stage = stage,
+		.value = borrow(value),
+		.current = borrow(""),
+		.source = borrow(source),
+		.why = borrow(why),
+	};
+
+	return add_setting(p, &s);
+}
+
+int plan_add_skipped(struct plan *p, const char *knob, const char *target, const char *why)
+{
+	struct skipped *grown = reallocarray(p->skipped, p->n_skipped + 1, sizeof(*grown));
+	struct skipped *s;
+
+	if (!grown)
+		return -ENOMEM;
+	p->skipped = grown;
+	s = &grown[p->n_skipped];
+	*s = (struct skipped){ .knob = strdup(knob), .target = strdup(target), .why = strdup(why) };
+	if (!s->knob || !s->target || !s->why) {
+		skipped_fini(s);
+		return -ENOMEM;
+	}
+	p->n_skipped++;
+	return 0;
+}
+
+/* writing */
+
+static const char *number(char buf[NUMBER_MAX], uint64_t n)
+{
+	(void)snprintf(buf, NUMBER_MAX, "%" PRIu64, n); /* 20 digits fit */
+	return buf;
+}
+
+static const char *flag(bool b)
+{
+	return b ? "1" : "0";
+}
+
+static void put_set(struct sbuf *b, const char *which, const struct idset *s)
+{
+	_cleanup_free_ char *list = idset_text(s);
+
+	if (!list)
+		b->failed = true;
+	else if (*list)
+		record_add(b, "cpus", which, list, NULL);
+}
+
+static void put_why(struct sbuf *b, const char *which, const char *text)
+{
+	if (*text)
+		record_add(b, "why", which, text, NULL);
+}
+
+static void put_vcpus(struct sbuf *b, const struct placement *pl)
+{
+	char first[NUMBER_MAX], last[NUMBER_MAX];
+
+	for (unsigned int i = 0, to; i < pl->n_vcpus; i = to + 1) {
+		_cleanup_free_ char *list = idset_text(&pl->vcpus[i].cpus);
+
+		for (to = i; to + 1 < pl->n_vcpus && idset_equal(&pl->vcpus[to + 1].cpus, &pl->vcpus[i].cpus);)
+			to++;
+		if (!list)
+			b->failed = true;
+		else
+			record_add(b, "vcpu", number(first, i), number(last, to), list, NULL);
+	}
+}
+
+static void put_placement(struct sbuf *b, const struct placement *pl)
+{
+	char n1[NUMBER_MAX], n2[NUMBER_MAX], n3[NUMBER_MAX];
+
+	record_add(b, "place", place_policy_name(pl->policy), place_memory_name(pl->memory_policy),
+		   number(n1, pl->page_size), flag(pl->thp), number(n2, pl->n_vcpus), NULL);
+	put_set(b, "nodes", &pl->nodes);
+	put_set(b, "memory_nodes", &pl->memory_nodes);
+	put_set(b, "emulator", &pl->emulator);
+	put_set(b, "claimed", &pl->claimed);
+	put_why(b, "cpus", pl->why_cpus);
+	put_why(b, "nodes", pl->why_nodes);
+	put_why(b, "pages", pl->why_pages);
+	put_why(b, "emulator", pl->why_emulator);
+	put_vcpus(b, pl);
+	for (unsigned int i = 0; i < pl->n_iothreads; i++) {
+		_cleanup_free_ char *list = idset_text(&pl->iothreads[i].cpus);
+
+		if (!list)
+			b->failed = true;
+		else
+			record_add(b, "iothread", number(n1, pl->iothreads[i].id), list, NULL);
+	}
+	for (unsigned int i = 0; i < pl->n_pages; i++)
+		record_add(b, "pages", number(n1, (uint64_t)pl->pages[i].node), number(n2, pl->pages[i].size),
+			   number(n3, pl->pages[i].count), NULL);
+}
+
+void plan_put_records(const struct plan *p, struct sbuf *b)
+{
+	char id[NUMBER_MAX], source[NUMBER_MAX], qemu[NUMBER_MAX], memory[NUMBER_MAX];
+
+	record_add(b, "plan", p->uuid, p->name ? p->name : "", p->id < 0 ? "" : number(id, (uint64_t)p->id),
+		   p->profile ? p->profile : "", number(source, p->profile_source), flag(p->fail), flag(p->observe),
+		   flag(p->wrapper.present), p->wrapper.emulator ? p->wrapper.emulator : "",
+		   number(qemu, p->wrapper.qemu), number(memory, p->memory), p->refused ? p->refused : "", NULL);
+	put_placement(b, &p->placement);
+	for (size_t i = 0; i < p->n_settings; i++) {
+		const struct setting *s = &p->settings[i];
+
+		record_add(b, "set", s->knob, s->target, stage_name(s->stage), s->value, s->current, s->source, s->why,
+			   NULL);
+	}
+	for (size_t i = 0; i < p->n_skipped; i++)
+		record_add(b, "skip", p->skipped[i].knob, p->skipped[i].target, p->skipped[i].why, NULL);
+	for (size_t i = 0; i < p->warnings.n; i++)
+		record_add(b, "warn", p->warnings.m[i].text, NULL);
+}
+
+/* reading: what is out of range is left out, the file was complete when it was written */
+
+static bool is_set(const struct record *r, unsigned int i)
+{
+	return streq(record_str(r, i), "1");
+}
+
+static int replace_text(char **to, const char *text)
+{
+	char *copy = strdup(text);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*to);
+	*to = copy;
+	return 0;
+}
+
+/* The number of a word in a table of names by number; `max` if it is none of them. */
+static unsigned int word_number(const char *word, const char *(*name)(unsigned int), unsigned int max)
+{
+	unsigned int i = 0;
+
+	while (i < max && !streq(word, name(i)))
+		i++;
+	return i;
+}
+
+static const char *nth_stage(unsigned int i)
+{
+	return stage_name((enum stage)i);
+}
+
+static const char *nth_policy(unsigned int i)
+{
+	return place_policy_name((enum place_policy)i);
+}
+
+static const char *nth_memory(unsigned int i)
+{
+	return place_memory_name((enum place_memory)i);
+}
+
+static int take_plan(struct plan *p, const struct record *r)
+{
+	uint64_t id = record_u64(r, 3, UINT64_MAX), source = record_u64(r, 5, PROFILE_NONE);
+
+	(void)snprintf(p->uuid, sizeof(p->uuid), "%s", record_str(r, 1)); /* a longer one is none of ours */
+	p->id = id > INT32_MAX ? -1 : (int)id;
+	p->profile_source = source <= PROFILE_NONE ? (enum profile_source)source : PROFILE_NONE;
+	p->fail = is_set(r, 6);
+	p->observe = is_set(r, 7);
+	p->wrapper.present = is_set(r, 8);
+	p->wrapper.qemu = (unsigned int)record_u64(r, 10, 0);
+	p->memory = record_u64(r, 11, 0);
+	if (replace_text(&p->name, record_str(r, 2)) || replace_text(&p->profile, record_str(r, 4)) ||
+	    replace_text(&p->wrapper.emulator, record_str(r, 9)))
+		return -ENOMEM;
+	return *record_str(r, 12) ? replace_text(&p->refused, record_str(r, 12)) : 0;
+}
+
+static int take_place(struct plan *p, const struct record *r)
+{
+	struct placement *pl = &p->placement;
+	uint64_t n = record_u64(r, 5, 0);
+	unsigned int policy = word_number(record_str(r, 1), nth_policy, PLACE_ISOLATED + 1);
+	unsigned int memory = word_number(record_str(r, 2), nth_memory, PLACE_MEMORY_INTERLEAVE + 1);
+
+	pl->policy = policy <= PLACE_ISOLATED ? (enum place_policy)policy : PLACE_NONE;
+	pl->memory_policy = memory <= PLACE_MEMORY_INTERLEAVE ? (enum place_memory)memory : PLACE_MEMORY_NONE;
+	pl->page_size = record_u64(r, 3, 0);
+	pl->thp = is_set(r, 4);
+	if (pl->vcpus || n == 0 || n > VCPUS_MAX)
+		return 0;
+	pl->vcpus = calloc(n, sizeof(*pl->vcpus));
+	if (!pl->vcpus)
+		return -ENOMEM;
+	pl->n_vcpus = (unsigned int)n;
+	return 0;
+}
+
+static int take_cpus(struct plan *p, const struct record *r)
+{
+	const struct {
+		const char *which;
+		struct idset *set;
+	} sets[] = {
+		{ "nodes", &p->placement.nodes },
+		{ "memory_nodes", &p->placement.memory_nodes },
+		{ "emulator", &p->placement.emulator },
+		{ "claimed", &p->placement.claimed },
+	};
+	struct idset set;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
+		if (streq(record_str(r, 1), sets[i].which) && idset_parse(record_str(r, 2), &set) == 0)
+			*sets[i].set = set;
+	return 0;
+}
+
+static int take_why(struct plan *p, const struct record *r)
+{
+	const struct {
+		const char *which;
+		char *text;
+	} whys[] = {
+		{ "cpus", p->placement.why_cpus },
+		{ "nodes", p->placement.why_nodes },
+		{ "pages", p->placement.why_pages },
+		{ "emulator", p->placement.why_emulator },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(whys); i++)
+		if (streq(record_str(r, 1), whys[i].which))
+			(void)snprintf(whys[i].text, sizeof(p->placement.why_cpus), "%s",
+				       record_str(r, 2)); /* was cut so */
+	return 0;
+}
+
+static int take_vcpu(struct plan *p, const struct record *r)
+{
+	uint64_t first = record_u64(r, 1, UINT64_MAX), last = record_u64(r, 2, 0);
+	struct idset set;
+
+	if (idset_parse(record_str(r, 3), &set))
+		return 0;
+	for (uint64_t i = first; i <= last && i < p->placement.n_vcpus; i++)
+		p->placement.vcpus[i].cpus = set;
+	return 0;
+}
+
+static int take_iothread(struct plan *p, const struct record *r)
+{
+	struct placement *pl = &p->placement;
+	uint64_t id = record_u64(r, 1, UINT64_MAX);
+	struct place_thread *grown;
+	struct idset set;
+
+	if (id > UINT32_MAX || pl->n_iothreads >= IOTHREADS_MAX)
+		return 0;
+	if (idset_parse(record_str(r, 2), &set))
+		set = IDSET_EMPTY; /* untouched */
+	grown = reallocarray(pl->iothreads, pl->n_iothreads + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	pl->iothreads = grown;
+	grown[pl->n_iothreads++] = (struct place_thread){ .id = (unsigned int)id, .cpus = set };
+	return 0;
+}
+
+static int take_pages(struct plan *p, const struct record *r)
+{
+	struct placement *pl = &p->placement;
+	uint64_t node = record_u64(r, 1, UINT64_MAX);
+	struct claim_pages *grown;
+
+	if (node >= IDSET_MAX)
+		return 0;
+	grown = reallocarray(pl->pages, pl->n_pages + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	pl->pages = grown;
+	grown[pl->n_pages++] = (struct claim_pages){
+		.node = (int)node,
+		.size = record_u64(r, 2, 0),
+		.count = record_u64(r, 3, 0),
+	};
+	return 0;
+}
+
+static int take_setting(struct plan *p, const struct record *r)
+{
+	unsigned int stage = word_number(record_str(r, 3), nth_stage, STAGE_DEFINITION + 1);
+	const struct setting s = {
+		.knob = borrow(record_str(r, 1)),
+		.target = borrow(record_str(r, 2)),
+		.stage = stage <= STAGE_DEFINITION ? (enum stage)stage : STAGE_DEFINITION,
+		.value = borrow(record_str(r, 4)),
+		.current = borrow(record_str(r, 5)),
+		.source = borrow(record_str(r, 6)),
+		.why = borrow(record_str(r, 7)),
+	};
+
+	return add_setting(p, &s);
+}
+
+static int take_skipped(struct plan *p, const struct record *r)
+{
+	return plan_add_skipped(p, record_str(r, 1), record_str(r, 2), record_str(r, 3));
+}
+
+static int take_warning(struct plan *p, const struct record *r)
+{
+	msgs_warn(&p->warnings, "%s", record_str(r, 1));
+	return p->warnings.failed ? -ENOMEM : 0;
+}
+
+int plan_take_record(struct plan *p, const struct record *r)
+{
+	static const struct {
+		const char *type;
+		int (*take)(struct plan *p, const struct record *r);
+	} types[] = {
+		{ "plan", take_plan },    { "place", take_place },  { "cpus", take_cpus },
+		{ "why", take_why },      { "vcpu", take_vcpu },    { "pages", take_pages },
+		{ "set", take_setting },  { "skip", take_skipped }, { "iothread", take_iothread },
+		{ "warn", take_warning },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (streq(record_str(r, 0), types[i].type))
+			return types[i].take(p, r) ? -ENOMEM : 1;
+	return 0;
+}
+
+int plan_fill_claim(const struct plan *p, struct claim *c)
+{
+	const struct placement *pl = &p->placement;
+
+	c->cpus = pl->claimed;
+	c->floating = IDSET_EMPTY;
+	c->vcpus = 0;
+	for (unsigned int i = 0; i < pl->n_vcpus && pl->policy == PLACE_SHARED; i++) {
+		/* An offline vCPU has none; a pinned one is on claimed CPUs and floats nowhere. */
+		if (idset_is_empty(&pl->vcpus[i].cpus) || idset_intersects(&pl->vcpus[i].cpus, &pl->claimed))
+			continue;
+		idset_or(&c->floating, &pl->vcpus[i].cpus);
+		c->vcpus++;
+	}
+	for (unsigned int i = 0; i < pl->n_pages; i++)
+		if (claim_add_pages(c, pl->pages[i].node, pl->pages[i].size, pl->pages[i].count))
+			return -ENOMEM;
+	return 0;
+}

@@ -1,0 +1,437 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""
+The apply program below fake roots: killed at every durable action of each phase, answered with errors, run out of
+space, called wrongly. After release the host is byte for byte what it was, and nothing is left in our state.
+"""
+import ctypes
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from hooklib import BUILD, TOP, UUID, Log, Root, Tap, build_with_helpers_in, domain_xml  # noqa: E402
+
+tap = Tap()
+work = tempfile.mkdtemp(prefix="domtune-crash-")
+helpers = os.path.join(work, "domtune")
+decide = os.path.join(helpers, "decide")
+applier = os.path.join(helpers, "apply")
+SYSCTL = "proc/sys/net/core/rmem_max"
+POLICY = ("<policy xmlns='urn:domtune:1'><sysctl name='net.core.rmem_max' at-least='16777216'/>"
+          "<default profile='off'/></policy>\n")
+TUNE = ("  <metadata>\n    <d:tune xmlns:d='urn:domtune:1'%s>\n"
+        "      <d:cpu policy='dedicated' weight='250' quota='150%%'/>\n    </d:tune>\n  </metadata>\n")
+LAYOUTS = [("v1",), ("v2",), ("v2", "--machined", "no"), ("hybrid",)]
+
+
+def make_room_for_bursts():
+    """A socket that nobody reads meanwhile takes ten datagrams; that number belongs to the network namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x40000000) == 0:  # CLONE_NEWNET
+        with open("/proc/sys/net/unix/max_dgram_qlen", "w", encoding="ascii") as limit:
+            limit.write("1000")
+
+
+def can_inject():
+    with open(os.path.join(BUILD, "config.stamp"), encoding="utf-8") as stamp:
+        text = stamp.read()
+    return "-DDT_SAN" in text or "-DDT_TEST" in text
+
+
+def make_root(layout=("v2",)):
+    """A host on which the domain is about to be seen running: its process and groups are there."""
+    root = Root()
+    shutil.rmtree(root.dir)
+    subprocess.check_call([sys.executable, os.path.join(TOP, "tests/mkroot.py"), root.dir, "--domain",
+                           "web1:7:%s:2:1" % UUID, "--set", SYSCTL + "=212992", "--cgroup"] + list(layout))
+    root.put("etc/domtune/policy.xml", POLICY)
+    return root
+
+
+def prepared(layout=("v2",)):
+    """The same after prepare, without what only prepare reads; and what it was before."""
+    root = make_root(layout)
+    before = {n: d for n, d in outside(root).items() if not n.startswith("sys/devices")}
+    run_decide(root)
+    shutil.rmtree(root.path("sys/devices"))
+    return root, before
+
+
+def copy_of(root):
+    copy = Root()
+    shutil.rmtree(copy.dir)
+    shutil.copytree(root.dir, copy.dir, symlinks=True)
+    return copy
+
+
+def run_apply(root, *args, **env):
+    environ = {"DOMTUNE_ROOT": root.dir, "PATH": os.environ["PATH"], **env}
+    return subprocess.run([applier] + list(args), stdin=subprocess.DEVNULL, env=environ, capture_output=True, timeout=60,
+                          check=False)
+
+
+def run_decide(root, attributes="", **env):
+    """decide prepare, as the supervisor runs it: XML on 0, the report pipe on 3. Its exit status and the report."""
+    environ = {"DOMTUNE_ROOT": root.dir, "PATH": os.environ["PATH"], **env}
+    reader, writer = os.pipe()
+
+    def prepare():
+        os.dup2(writer, 3)
+    result = subprocess.run([decide, "prepare", str(os.getpid())], input=domain_xml(body=TUNE % attributes), env=environ,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(3,) if writer != 3 else (writer,),
+                            preexec_fn=prepare, timeout=60, check=False)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        return result.returncode, pipe.read().decode(errors="replace"), result.stderr
+
+
+def outside(root):
+    """Every file but our own state and the log's socket."""
+    found = {}
+    for below in os.listdir(root.dir):
+        if below != "dev":
+            found.update({n: d for n, d in root.listing(below).items() if not n.startswith("run/domtune")})
+    return found
+
+
+def left(root):
+    """What is named after the domain, or held for it, in our state."""
+    found = []
+    for name, data in root.listing("run/domtune").items():
+        if UUID in name and "/.tmp." not in name:
+            found.append(name)
+        if name == "run/domtune/ledger" and (UUID.encode() in data or b"shared\t" in data):
+            found.append(data)
+    return found
+
+
+def changed(root, before):
+    now = outside(root)
+    return sorted(name for name in set(now) | set(before) if now.get(name, 0) != before.get(name, 0))
+
+
+# ---- the straight way ----
+
+def test_there_and_back():
+    for layout in LAYOUTS:
+        name = " ".join(layout)
+        root = make_root(layout)
+        before = outside(root)
+        status = run_decide(root)
+        tap.ok(status[0] == 0 and changed(root, before) == [SYSCTL], name + ": prepare sets what is for the host", status,
+               changed(root, before))
+        log = Log(root)
+        results = [run_apply(root, "started", UUID)]
+        said = log.read()
+        mine = changed(root, before)
+        tap.ok(results[0].returncode == 0 and len(mine) >= 4 and any("cpuset.cpus" in n for n in mine),
+               name + ": started changes the domain's groups", results, mine)
+        notices = [text for level, text in said if level == 5]
+        tap.ok(len(notices) == 1 and notices[0].startswith("web1 started: ") and "settings in force" in notices[0],
+               name + ": and says so in one line", said)
+        tap.ok(not [text for level, text in said if level < 5], name + ": with no warning", said)
+        ledger = root.get("run/domtune/ledger")
+        tap.ok("\tstarted\t" in ledger and "\t20700\t107000\t" in ledger, name + ": the process is in the ledger", ledger)
+        results.append(run_apply(root, "started", UUID))
+        tap.ok(changed(root, before) == mine, name + ": a second started changes nothing more")
+        results.append(run_apply(root, "reconnect", UUID))
+        tap.ok(changed(root, before) == mine and results[-1].returncode == 0, name + ": nor does reconnect", results[-1])
+        results.append(run_apply(root, "stopped", UUID))
+        tap.ok(changed(root, before) == mine, name + ": stopped undoes nothing yet", changed(root, before))
+        log.read()
+        results.append(run_apply(root, "release", UUID))
+        said = log.read()
+        tap.ok(not any(r.returncode or r.stdout or r.stderr for r in results), name + ": no byte on stdout or stderr", results)
+        tap.ok(changed(root, before) == [] and left(root) == [], name + ": release puts all of it back",
+               changed(root, before), left(root))
+        tap.ok(len(said) >= 1 and said[-1][1].startswith("web1 released: ") and "put back" in said[-1][1],
+               name + ": and says so", said)
+        result = run_apply(root, "release", UUID)
+        tap.ok(result.returncode == 0 and log.read() == [], name + ": a second release has nothing to do or to say", result)
+        log.close()
+        root.remove()
+
+
+def test_repair():
+    """Killed in the middle of started; libvirtd comes back and reconnects."""
+    root, before = prepared()
+    whole = copy_of(root)
+    run_apply(whole, "started", UUID)
+    want = outside(whole)
+    bad, n, killed = [], 0, can_inject()
+    while killed:
+        n += 1
+        copy = copy_of(root)
+        killed = run_apply(copy, "started", UUID, DOMTUNE_CRASH_AT="apply:%d" % n).returncode == -9
+        result = run_apply(copy, "reconnect", UUID)
+        if result.returncode or outside(copy) != want:
+            bad.append((n, result, changed(copy, want)))
+        run_apply(copy, "release", UUID)
+        if changed(copy, before) or left(copy):
+            bad.append((n, "not back", changed(copy, before), left(copy)))
+        copy.remove()
+    if can_inject():
+        tap.ok(not bad and n > 10, "reconnect finishes what a kill left undone, at each of %d points" % (n - 1), *bad)
+    else:
+        tap.skip("reconnect after a kill", "needs a build with SAN=1")
+    for tree in root, whole:
+        tree.remove()
+
+
+# ---- kill -9 ----
+
+def test_killed():
+    if not can_inject():
+        tap.skip("kill -9 at every durable action", "needs a build with SAN=1")
+        return
+    for layout in LAYOUTS[:2]:
+        root, before = prepared(layout)
+        bad, n, killed = [], 0, True
+        while killed:
+            n += 1
+            copy = copy_of(root)
+            killed = run_apply(copy, "started", UUID, DOMTUNE_CRASH_AT="apply:%d" % n).returncode == -9
+            if n % 2:
+                run_apply(copy, "stopped", UUID)
+            # Every third time the release is killed too, each time elsewhere.
+            if n % 3 == 0:
+                run_apply(copy, "release", UUID, DOMTUNE_CRASH_AT="apply:%d" % (n // 3))
+            result = run_apply(copy, "release", UUID)
+            if result.returncode or changed(copy, before) or left(copy):
+                bad.append((n, result, changed(copy, before), left(copy)))
+            copy.remove()
+        tap.ok(not bad and n > 10, "%s: killed at each of started's %d durable actions, then released"
+               % (" ".join(layout), n - 1), *bad)
+        run_apply(root, "started", UUID)
+        bad, m, killed = [], 0, True
+        while killed:
+            m += 1
+            copy = copy_of(root)
+            killed = run_apply(copy, "release", UUID, DOMTUNE_CRASH_AT="apply:%d" % m).returncode == -9
+            held = UUID in (copy.get("run/domtune/ledger") or "")
+            if killed and held and copy.get("run/domtune/undo/" + UUID) is None:
+                bad.append((m, "the hook would not know that something is left"))
+            result = run_apply(copy, "release", UUID)
+            if result.returncode or changed(copy, before) or left(copy):
+                bad.append((m, result, changed(copy, before), left(copy)))
+            copy.remove()
+        tap.ok(not bad and m > 8, "%s: killed at each of release's %d durable actions, then released"
+               % (" ".join(layout), m - 1), *bad)
+        root.remove()
+
+
+def test_killed_in_prepare():
+    """decide execs apply: its part is killed, the next prepare begins anew."""
+    if not can_inject():
+        tap.skip("kill -9 in prepare", "needs a build with SAN=1")
+        return
+    bad, n, killed = [], 0, True
+    while killed:
+        n += 1
+        root = make_root()
+        before = outside(root)
+        killed = run_decide(root, DOMTUNE_CRASH_AT="apply:%d" % n)[0] == -9
+        status = run_decide(root)
+        if status[0] or changed(root, before) != [SYSCTL]:
+            bad.append((n, status, changed(root, before)))
+        run_apply(root, "release", UUID)
+        if changed(root, before) or left(root):
+            bad.append((n, changed(root, before), left(root)))
+        root.remove()
+    tap.ok(not bad and n > 3, "apply prepare killed at each of its %d durable actions" % (n - 1), *bad)
+
+
+# ---- what the kernel answers ----
+
+def test_answers():
+    if not can_inject():
+        tap.skip("errors of the kernel", "needs a build with SAN=1")
+        return
+    for code, level, failed in ((errno.EINVAL, 4, True), (errno.EACCES, 5, True), (errno.EBUSY, 4, True),
+                                (errno.ENOSPC, 4, True), (errno.EIO, 4, True), (errno.ENOENT, 7, False)):
+        root, before = prepared()
+        log = Log(root)
+        result = run_apply(root, "started", UUID, DOMTUNE_FAULT="cpuset.cpus:%d" % code)
+        said = log.read()
+        mine = changed(root, before)
+        # After an error that no table knows the back end is not asked again.
+        tap.ok(result.returncode == 0 and (len(mine) > 1 or code == errno.EIO) and
+               not any("cpuset.cpus" in n for n in mine), "%s: the rest is applied" % errno.errorcode[code], result, mine)
+        lines = [(lv, text) for lv, text in said if "cpuset.cpus, wanted" in text and lv <= 5]
+        if failed:
+            tap.ok(lines and lines[0][0] == level and os.strerror(code) in lines[0][1] and "left as it was" in lines[0][1],
+                   "%s: object, wanted value, answer and consequence are in one line" % errno.errorcode[code], said)
+        else:
+            tap.ok(not lines, "%s: what is not there is nobody's worry" % errno.errorcode[code], said)
+        notice = [text for lv, text in said if text.startswith("web1 started: ")]
+        tap.ok(len(notice) == 1 and ("failed" in notice[0]) == failed, "%s: the notice counts it" % errno.errorcode[code], said)
+        run_apply(root, "release", UUID)
+        tap.ok(changed(root, before) == [] and left(root) == [], "%s: and all goes back" % errno.errorcode[code],
+               changed(root, before), left(root))
+        log.close()
+        root.remove()
+    root, before = prepared()
+    result = run_apply(root, "started", UUID, DOMTUNE_FAULT="cpuset.cpus:%d*2" % errno.EBUSY)
+    tap.ok(result.returncode == 0 and "\nleft\t" not in root.get("run/domtune/undo/" + UUID) and
+           any("vcpu0/cpuset.cpus" in n for n in changed(root, before)), "busy for a moment is not busy for good", result,
+           root.get("run/domtune/undo/" + UUID))
+    root.remove()
+
+
+def test_full():
+    if not can_inject():
+        tap.skip("a full /run", "needs a build with SAN=1")
+        return
+    root, before = prepared()
+    log = Log(root)
+    result = run_apply(root, "started", UUID, DOMTUNE_FAULT="undo/%s:%d" % (UUID, errno.ENOSPC))
+    tap.ok(result.returncode == 0 and changed(root, before) == [SYSCTL], "what cannot be recorded is not done", result,
+           changed(root, before))
+    said = [text for level, text in log.read() if "No space left" in text]
+    tap.ok(1 <= len(said) <= 3, "and said once", said)
+    result = run_apply(root, "release", UUID, DOMTUNE_FAULT="domtune/ledger:%d" % errno.ENOSPC)
+    tap.ok(result.returncode == 2 and root.get("run/domtune/undo/" + UUID) is not None,
+           "release keeps what it cannot finish", result, left(root))
+    result = run_apply(root, "release", UUID)
+    tap.ok(result.returncode == 0 and changed(root, before) == [] and left(root) == [], "and finishes it later", result,
+           changed(root, before), left(root))
+    log.close()
+    root.remove()
+
+
+def test_refused():
+    if not can_inject():
+        tap.skip("a refusal at prepare", "needs a build with SAN=1")
+        return
+    for attributes, want in ((" on-error='fail'", True), ("", False)):
+        root = make_root()
+        before = outside(root)
+        status, report, _ = run_decide(root, attributes, DOMTUNE_FAULT="rmem_max:%d" % errno.EINVAL)
+        lines = [line for line in report.splitlines() if line.startswith("refused ")]
+        if want:
+            tap.ok(status == 1 and len(lines) == 1 and "rmem_max" in lines[0] and "Invalid argument" in lines[0],
+                   "on-error=fail: a refusal that says what and why", status, report)
+            tap.ok(changed(root, before) == [] and left(root) == [], "and leaves nothing", changed(root, before), left(root))
+        else:
+            tap.ok(status == 0 and not lines and left(root), "else the guest starts", status, report)
+        root.remove()
+
+
+# ---- others ----
+
+def test_somebody_else():
+    root, before = prepared()
+    run_apply(root, "started", UUID)
+    name = next(n for n in changed(root, before) if n.endswith("/cpu.weight") or "vcpu0/cpuset.cpus" in n)
+    root.put(name, "7\n")
+    root.put(SYSCTL, "99\n")
+    log = Log(root)
+    run_apply(root, "release", UUID)
+    said = [text for level, text in log.read() if level == 4]
+    tap.ok(changed(root, before) == sorted([name, SYSCTL]) and root.get(name) == "7\n", "what somebody else changed is left",
+           changed(root, before))
+    tap.ok(len([t for t in said if "changed by somebody else" in t]) == 2, "and reported", said)
+    tap.ok(left(root) == [], "and forgotten", left(root))
+    log.close()
+    root.remove()
+
+
+def test_gone():
+    """The usual release: libvirt has removed the groups, the process is gone."""
+    root, before = prepared()
+    run_apply(root, "started", UUID)
+    shutil.rmtree(root.path("proc/20700"))
+    for name in sorted(outside(root), reverse=True):
+        if name.startswith("sys/fs/cgroup") and name.count("scope") and os.path.isdir(root.path(name)):
+            shutil.rmtree(root.path(name))
+    log = Log(root)
+    result = run_apply(root, "release", UUID)
+    said = log.read()
+    tap.ok(result.returncode == 0 and not [text for level, text in said if level <= 4], "groups that are gone are no failure", result, said)
+    tap.ok(root.get(SYSCTL) == before[SYSCTL].decode() and left(root) == [], "the rest is put back", left(root))
+    log.close()
+    root.remove()
+
+
+def test_no_process():
+    root, before = prepared()
+    shutil.rmtree(root.path("proc/20700"))
+    log = Log(root)
+    result = run_apply(root, "started", UUID)
+    tap.ok(result.returncode == 2 and changed(root, before)[:1] and len([1 for level, text in log.read() if level == 4]) == 1,
+           "started without a process: a warning, nothing more", result)
+    run_apply(root, "release", UUID)
+    tap.ok(left(root) == [] and root.get(SYSCTL) == before[SYSCTL].decode(), "and released all the same", left(root))
+    log.close()
+    root.remove()
+
+
+def test_usage():
+    root = make_root()
+    before = root.listing()
+    for args in ([], ["release"], ["release", "../../etc"], ["release", UUID, "x"], ["sweep", UUID], ["", UUID],
+                 ["start", UUID], ["release", UUID + "0"], ["--help"]):
+        result = run_apply(root, *args)
+        tap.ok(result.returncode == 2 and result.stdout == b"", "no such call: %s" % args, result)
+    for verb in "prepare", "started", "stopped", "release", "reconnect":
+        result = run_apply(root, verb, UUID)
+        tap.ok(result.returncode == 0, "%s of a domain that is not known" % verb, result)
+    tap.ok(run_apply(root, "sweep").returncode == 0, "sweep where nothing is")
+    tap.ok(root.listing() == before, "none of which leaves a trace", set(root.listing()) ^ set(before))
+    result = subprocess.run([applier, "release", UUID], env={"DOMTUNE_ROOT": root.path("nowhere")}, capture_output=True,
+                            timeout=60, check=False)
+    tap.ok(result.returncode == 2 and result.stderr, "a root that is not there", result)
+    root.remove()
+
+
+def test_garbage():
+    """Whatever is in our state: no crash, no hang, and nothing is done on its word."""
+    root, before = prepared()
+    good = {n: root.listing("run/domtune")[n] for n in ("run/domtune/ledger", "run/domtune/undo/" + UUID)}
+    run_apply(root, "release", UUID)
+    bad = []
+    for name, data in good.items():
+        for junk in (b"", b"\0" * 100, b"\n" * 1000, os.urandom(5000), data[:-20], data.replace(b"\t", b" "),
+                     data + b"intent\t9\t0\town\tk\tt\tfile\tetc/passwd\tx\ty\t00000000\n", b"x" * 200000):
+            copy = copy_of(root)
+            for other, text in good.items():
+                copy.put(other, junk if other == name else text, 0o600)
+            for verb in "prepare", "started", "stopped", "reconnect", "release":
+                result = run_apply(copy, verb, UUID)
+                if result.returncode not in (0, 2) or result.stdout:
+                    bad.append((name, junk[:40], verb, result))
+            if name.endswith("ledger") and junk in (b"", b"x" * 200000):
+                run_apply(copy, "sweep")
+            if copy.get("run/domtune/undo/" + UUID) is not None:
+                bad.append((name, junk[:40], left(copy)))
+            if [n for n in changed(copy, before) if n != SYSCTL]:
+                bad.append((name, junk[:40], changed(copy, before)))
+            copy.remove()
+    tap.ok(not bad, "garbage in the ledger or the undo file", *bad)
+    root.remove()
+
+
+def main():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    make_room_for_bursts()
+    try:
+        os.makedirs(helpers)
+        build_with_helpers_in(work, [(decide, ["hooks/decide.c", "common/foreign.c", "common/qemucaps.c"],
+                                      ["libxml-2.0", "libcgroup"])])
+        shutil.copy(os.path.join(BUILD, "apply"), helpers)
+        for test in [value for name, value in sorted(globals().items()) if name.startswith("test_")]:
+            test()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    tap.end()
+
+
+if __name__ == "__main__":
+    os.chdir(TOP)
+    main()

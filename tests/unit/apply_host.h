@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * For tests of apply: forward and back over files of a root of their own, with back ends that behave as kernels do:
+ * one whose write resets a neighbour, one that rounds, one that fails as told. backend_find() here replaces the
+ * program's table. Include once per program.
+ */
+#pragma once
+
+#include "common/apply.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "common/backend.h"
+#include "common/num.h"
+#include "common/paths.h"
+#include "root_state.h"
+#include "tap.h"
+
+#define UUID_A "aaaaaaaa-2222-3333-4444-555555555555"
+#define UUID_B "bbbbbbbb-2222-3333-4444-555555555555"
+#define UUID_C "cccccccc-2222-3333-4444-555555555555"
+
+/* --- back ends -------------------------------------------------------------------------------------------------- */
+
+static inline int file_probe(const struct hostfs *fs, const char *object)
+{
+	return be_file.probe(fs, object);
+}
+
+static void (*on_read)(const struct hostfs *fs); /* what happens at the worst moment */
+
+static inline int file_read(const struct hostfs *fs, const char *object, char *buf, size_t size)
+{
+	if (on_read)
+		on_read(fs);
+	return be_file.read(fs, object, buf, size);
+}
+
+static inline bool file_same(const char *object, const char *a, const char *b)
+{
+	return be_file.same(object, a, b);
+}
+
+/* Writing DIR/scheduler sets DIR/requests to 64, as a block device's does. */
+static inline int reset_write(const struct hostfs *fs, const char *object, const char *value)
+{
+	const char *slash = strrchr(object, '/');
+	int rc = hostfs_write(fs, value, "%s", object);
+
+	if (rc == 0 && slash && streq(slash, "/scheduler"))
+		rc = hostfs_write(fs, "64", "%.*s/requests", (int)(slash - object), object);
+	return rc;
+}
+
+/* Down to a multiple of 4096, as memory.high. */
+static inline int round_write(const struct hostfs *fs, const char *object, const char *value)
+{
+	uint64_t v;
+	char text[24];
+
+	if (num_parse_u64(value, &v) < 0)
+		return -EINVAL;
+	(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)(v & ~UINT64_C(4095)));
+	return hostfs_write(fs, text, "%s", object);
+}
+
+static int fail_code, fail_times, fail_asked;
+static bool fail_after; /* the value was taken all the same */
+
+static int fail_write(const struct hostfs *fs, const char *object, const char *value)
+{
+	fail_asked++;
+	if (fail_times > 0) {
+		fail_times--;
+		if (fail_after)
+			(void)hostfs_write(fs, value, "%s", object);
+		return fail_code;
+	}
+	return hostfs_write(fs, value, "%s", object);
+}
+
+/* Says yes and does nothing. */
+static inline int deaf_write(const struct hostfs *fs, const char *object, const char *value)
+{
+	(void)fs;
+	(void)object;
+	(void)value;
+	return 0;
+}
+
+#define BACKEND(n, w, ends)                                                                                            \
+	{                                                                                                              \
+		.name = n, .probe = file_probe, .read = file_read, .write = w, .same = file_same,                      \
+		.ends_with_domain = ends,                                                                              \
+	}
+static const struct backend be_reset = BACKEND("reset", reset_write, false);
+static const struct backend be_round = BACKEND("round", round_write, true);
+static const struct backend be_fail = BACKEND("fail", fail_write, false);
+static const struct backend be_deaf = BACKEND("deaf", deaf_write, false);
+
+const struct backend *backend_find(const char *name)
+{
+	static const struct backend *const all[] = {&be_file, &be_reset, &be_round, &be_fail, &be_deaf};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (streq(all[i]->name, name))
+			return all[i];
+	return NULL;
+}
+
+/* --- starts ----------------------------------------------------------------------------------------------------- */
+
+static char knob[] = "test.knob", no_target[] = "", target_b[] = "b", target_c[] = "c";
+static const struct setting one = {.knob = knob, .target = no_target}, two = {.knob = knob, .target = target_b},
+			    three = {.knob = knob, .target = target_c};
+
+static inline int begin(struct root *r, const char *uuid, bool observe)
+{
+	struct ledger l = {0};
+	struct plan p = {.id = -1, .observe = observe};
+	struct claim *c;
+	int lock;
+
+	if (ledger_make_dirs(&r->fs, NULL) < 0)
+		return -1;
+	lock = ledger_lock(&r->fs, NULL);
+	(void)snprintf(p.uuid, sizeof(p.uuid), "%s", uuid);
+	p.name = strdup("guest");
+	p.profile = strdup("latency");
+	IS_INT(ledger_read(&r->fs, &l, NULL), 0);
+	ledger_remove(&l, uuid);
+	c = ledger_add(&l, uuid, "guest");
+	IS_INT(undo_create(&r->fs, &p, c->generation, NULL), 0);
+	root_put(r, uuid[0] == 'a' ? PATH_PLAN "/" UUID_A : PATH_PLAN "/" UUID_B, "x\n");
+	IS_INT(ledger_write(&r->fs, &l, NULL), 0);
+	ledger_fini(&l);
+	plan_fini(&p);
+	close(lock);
+	return 0;
+}
+
+static inline struct step make_step(const struct setting *s, const char *backend, const char *object, const char *value)
+{
+	return (struct step){
+		.setting = s,
+		.backend = backend,
+		.object = strdup(object),
+		.value = value ? strdup(value) : NULL,
+	};
+}
+
+static inline struct apply_count run_steps(struct root *r, const char *uuid, const struct step *s, unsigned int n)
+{
+	struct steps steps = {.s = calloc(n, sizeof(*s)), .n = n};
+	struct apply_count count = {0};
+	struct undo u;
+
+	memcpy(steps.s, s, n * sizeof(*s));
+	IS_INT(undo_open(&r->fs, uuid, true, &u, NULL), 0);
+	IS_INT(apply_steps(&r->fs, &u, &steps, &count), 0);
+	undo_fini(&u);
+	for (unsigned int i = 0; i < n; i++) {
+		free(steps.s[i].object);
+		free(steps.s[i].value);
+	}
+	free(steps.s);
+	return count;
+}
+#define APPLY(r, uuid, ...)                                                                                            \
+	run_steps(r, uuid, (struct step[]){__VA_ARGS__}, sizeof((struct step[]){__VA_ARGS__}) / sizeof(struct step))
+
+static inline struct apply_count release(struct root *r, const char *uuid, int want)
+{
+	struct apply_count count = {0};
+	struct err e = {0};
+
+	IS_INT(undo_all(&r->fs, uuid, &count, &e), want);
+	return count;
+}
+
+static inline bool knows(struct root *r, const char *uuid)
+{
+	_cleanup_free_ char *text = root_dup(r, PATH_LEDGER);
+
+	return strstr(text, uuid) || hostfs_exists(&r->fs, "%s/%s", PATH_UNDO, uuid) ||
+	       hostfs_exists(&r->fs, "%s/%s", PATH_PLAN, uuid);
+}
+
+#define IS_FILE(r, path, want) IS_STR(root_get(r, path), want "\n")
+
+static inline struct step shared_step(enum fold fold, const char *order, const char *object, const char *value)
+{
+	struct step s = make_step(&one, "file", object, value);
+
+	s.fold = fold;
+	s.order = order;
+	return s;
+}
+
+static inline void put_disk(struct root *r)
+{
+	root_put(r, "sys/sda/scheduler", "mq-deadline\n");
+	root_put(r, "sys/sda/requests", "256\n");
+	root_put(r, "sys/other", "1\n");
+}
+
+static inline void is_disk(struct root *r)
+{
+	IS_FILE(r, "sys/sda/scheduler", "mq-deadline");
+	IS_FILE(r, "sys/sda/requests", "256");
+	IS_FILE(r, "sys/other", "1");
+}

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Objects of a domain's own. */
+#include "apply_host.h"
+
+/* --- own objects ------------------------------------------------------------------------------------------------ */
+
+TEST(there_and_back)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/a", "1\n");
+	root_put(&r, "sys/b", "x\n");
+	begin(&r, UUID_A, false);
+	c = APPLY(&r, UUID_A, make_step(&one, "file", "sys/a", "2"), make_step(&two, "file", "sys/b", "y"),
+		  make_step(&three, "file", "sys/absent", "y"));
+	IS_INT(c.in_force, 2);
+	IS_INT(c.skipped, 1);
+	IS_INT(c.failed, 0);
+	IS_FILE(&r, "sys/a", "2");
+	IS_FILE(&r, "sys/b", "y");
+	c = release(&r, UUID_A, 1);
+	IS_INT(c.in_force, 2);
+	IS_FILE(&r, "sys/a", "1");
+	IS_FILE(&r, "sys/b", "x");
+	OK(!knows(&r, UUID_A));
+	c = release(&r, UUID_A, 0);
+	IS_INT(c.in_force, 0);
+}
+
+TEST(equal_and_not_ours_is_not_recorded)
+{
+	ROOT(r);
+	struct apply_count c;
+	_cleanup_free_ char *before = NULL;
+
+	root_put(&r, "sys/a", "0007\n");
+	begin(&r, UUID_A, false);
+	before = root_dup(&r, PATH_UNDO "/" UUID_A);
+	c = APPLY(&r, UUID_A, make_step(&one, "file", "sys/a", "7"));
+	IS_INT(c.in_force, 1);
+	IS_STR(root_get(&r, PATH_UNDO "/" UUID_A), before);
+	root_put(&r, "sys/a", "9\n");
+	release(&r, UUID_A, 1);
+	IS_FILE(&r, "sys/a", "9");
+}
+
+TEST(an_objects_steps_make_one_setting)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/a", "1\n");
+	root_put(&r, "sys/b", "1\n");
+	begin(&r, UUID_A, false);
+	fail_code = -EINVAL;
+	fail_times = 1;
+	c = APPLY(&r, UUID_A, make_step(&one, "file", "sys/a", "2"), make_step(&two, "file", "sys/absent", "2"),
+		  make_step(&one, "fail", "sys/b", "2"), make_step(&two, "file", "sys/b", "3"));
+	IS_INT(c.in_force, 1);
+	IS_INT(c.failed, 1);
+	IS_INT(c.skipped, 0);
+}
+
+TEST(three_ways)
+{
+	static const struct {
+		const char *since; /* what somebody made of it */
+		const char *after;
+		unsigned int restored, left;
+	} cases[] = {
+		{NULL, "1\n", 1, 0}, {"1\n", "1\n", 1, 0},   {"3\n", "3\n", 0, 1},
+		{"", "", 0, 1},      {"+2\n", "+2\n", 0, 1}, {" 02\n", "1\n", 1, 0}, /* ours, spelled otherwise */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ROOT(r);
+		struct apply_count c;
+
+		root_put(&r, "sys/a", "1\n");
+		begin(&r, UUID_A, false);
+		APPLY(&r, UUID_A, make_step(&one, "file", "sys/a", "2"));
+		if (cases[i].since)
+			root_put(&r, "sys/a", cases[i].since);
+		c = release(&r, UUID_A, 1);
+		IS_STR(root_get(&r, "sys/a"), cases[i].after);
+		IS_INT(c.in_force, cases[i].restored);
+		IS_INT(c.skipped, cases[i].left);
+		OK(!knows(&r, UUID_A));
+	}
+}
+
+/* An intent without an end: by what the object says. */
+TEST(unsettled_records)
+{
+	static const struct {
+		const char *now, *after;
+	} cases[] = {{"1\n", "1\n"}, {"2\n", "1\n"}, {"3\n", "3\n"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ROOT(r);
+		struct undo u;
+
+		root_put(&r, "sys/a", "1\n");
+		begin(&r, UUID_A, false);
+		IS_INT(undo_open(&r.fs, UUID_A, true, &u, NULL), 0);
+		OK(undo_intent(&u, "k", "", "file", "sys/a", "1", "2", false) > 0);
+		undo_fini(&u);
+		root_put(&r, "sys/a", cases[i].now);
+		release(&r, UUID_A, 1);
+		IS_STR(root_get(&r, "sys/a"), cases[i].after);
+		OK(!knows(&r, UUID_A));
+	}
+}
+
+TEST(gone_objects)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/a", "1\n");
+	root_put(&r, "sys/b", "4096\n");
+	begin(&r, UUID_A, false);
+	APPLY(&r, UUID_A, make_step(&one, "file", "sys/a", "2"), make_step(&two, "round", "sys/b", "8192"));
+	root_remove(&r, "sys/a");
+	root_remove(&r, "sys/b");
+	c = release(&r, UUID_A, 1);
+	IS_INT(c.in_force, 2);
+	IS_INT(c.failed, 0);
+	OK(!hostfs_exists(&r.fs, "sys/a"));
+	OK(!knows(&r, UUID_A));
+}
+
+TEST(rounded_values_are_ours)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/a", "4096\n");
+	begin(&r, UUID_A, false);
+	c = APPLY(&r, UUID_A, make_step(&one, "round", "sys/a", "10000"));
+	IS_INT(c.in_force, 1);
+	IS_FILE(&r, "sys/a", "8192");
+	release(&r, UUID_A, 1);
+	IS_FILE(&r, "sys/a", "4096");
+}
+
+TEST(answers_of_the_kernel)
+{
+	static const struct {
+		int code, times;
+		bool after;
+		unsigned int in_force, failed, skipped;
+		int asked;
+		const char *value;
+	} cases[] = {
+		{-EINVAL, 99, false, 0, 1, 0, 1, "1\n"},
+		{-EBUSY, 2, false, 1, 0, 0, 3, "2\n"},
+		{-EBUSY, 99, false, 0, 1, 0, 3, "1\n"},
+		{-EAGAIN, 1, false, 1, 0, 0, 2, "2\n"},
+		{-EACCES, 99, false, 0, 1, 0, 1, "1\n"},
+		{-EROFS, 99, false, 0, 1, 0, 1, "1\n"},
+		{-ENOSPC, 99, false, 0, 1, 0, 1, "1\n"},
+		{-ENODEV, 99, false, 0, 0, 1, 1, "1\n"},
+		{-EIO, 99, false, 0, 1, 0, 1, "1\n"},
+		{-EINVAL, 1, true, 1, 0, 0, 1, "2\n"}, /* an error, and yet it took the value */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ROOT(r);
+		struct apply_count c;
+
+		root_put(&r, "sys/a", "1\n");
+		begin(&r, UUID_A, false);
+		fail_code = cases[i].code;
+		fail_times = cases[i].times;
+		fail_after = cases[i].after;
+		fail_asked = 0;
+		c = APPLY(&r, UUID_A, make_step(&one, "fail", "sys/a", "2"));
+		IS_INT(c.in_force, cases[i].in_force);
+		IS_INT(c.failed, cases[i].failed);
+		IS_INT(c.skipped, cases[i].skipped);
+		IS_INT(fail_asked, cases[i].asked);
+		IS_STR(root_get(&r, "sys/a"), cases[i].value);
+		OK((*c.failure != 0) == (cases[i].failed != 0));
+		if (cases[i].failed)
+			OK(strstr(c.failure, "sys/a") && strstr(c.failure, "wanted 2") &&
+			   strstr(c.failure, err_name(-cases[i].code)) && strstr(c.failure, "left as it was"));
+		fail_times = 0;
+		fail_after = false;
+		release(&r, UUID_A, 1);
+		IS_FILE(&r, "sys/a", "1");
+	}
+}
+
+TEST(a_broken_back_end_is_not_asked_again)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/a", "1\n");
+	root_put(&r, "sys/b", "1\n");
+	root_put(&r, "sys/c", "1\n");
+	begin(&r, UUID_A, false);
+	fail_code = -EIO;
+	fail_times = 1;
+	fail_asked = 0;
+	c = APPLY(&r, UUID_A, make_step(&one, "fail", "sys/a", "2"), make_step(&two, "fail", "sys/b", "2"),
+		  make_step(&three, "file", "sys/c", "2"));
+	IS_INT(fail_asked, 1);
+	IS_INT(c.in_force, 1);
+	IS_FILE(&r, "sys/c", "2");
+	release(&r, UUID_A, 1);
+	IS_FILE(&r, "sys/c", "1");
+}
+
+TEST(what_cannot_be_put_back_is_reported_and_dropped)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/a", "1\n");
+	root_put(&r, "sys/b", "1\n");
+	begin(&r, UUID_A, false);
+	fail_times = 0;
+	APPLY(&r, UUID_A, make_step(&one, "fail", "sys/a", "2"), make_step(&two, "fail", "sys/b", "2"));
+	fail_code = -EIO;
+	fail_times = 1;
+	c = release(&r, UUID_A, 1);
+	IS_INT(c.failed, 1);
+	IS_INT(c.in_force, 1); /* the other one all the same */
+	OK(strstr(c.failure, "not put back") != NULL);
+	OK(!knows(&r, UUID_A));
+	fail_times = 0;
+}
+
+TEST(ignored_writes_are_failures)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/a", "1\n");
+	begin(&r, UUID_A, false);
+	c = APPLY(&r, UUID_A, make_step(&one, "deaf", "sys/a", "2"));
+	IS_INT(c.failed, 1);
+	IS_INT(c.in_force, 0);
+	c = release(&r, UUID_A, 1);
+	IS_INT(c.failed, 0);
+}
+
+TEST(no_such_back_end)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	begin(&r, UUID_A, false);
+	c = APPLY(&r, UUID_A, make_step(&one, "nothing", "sys/a", "2"));
+	IS_INT(c.skipped, 1);
+	release(&r, UUID_A, 1);
+}
+
+TEST(observe_writes_nothing)
+{
+	ROOT(r);
+	struct apply_count c;
+	struct step shared = make_step(&two, "file", "sys/b", "9");
+
+	root_put(&r, "sys/a", "1\n");
+	root_put(&r, "sys/b", "1\n");
+	begin(&r, UUID_A, true);
+	shared.fold = FOLD_MAX;
+	c = APPLY(&r, UUID_A, make_step(&one, "file", "sys/a", "2"), shared);
+	IS_INT(c.in_force, 2);
+	IS_FILE(&r, "sys/a", "1");
+	IS_FILE(&r, "sys/b", "1");
+	OK(!strstr(root_get(&r, PATH_UNDO "/" UUID_A), "intent"));
+	OK(!strstr(root_get(&r, PATH_LEDGER), "shared"));
+	release(&r, UUID_A, 1);
+	OK(!knows(&r, UUID_A));
+}
+
+/* A worker of a start that is over writes nothing more. */
+TEST(late_workers_stop)
+{
+	ROOT(r);
+	struct steps steps = {.n = 2};
+	struct step s[2];
+	struct apply_count c = {0};
+	struct undo u, later;
+
+	root_put(&r, "sys/a", "1\n");
+	root_put(&r, "sys/b", "1\n");
+	begin(&r, UUID_A, false);
+	IS_INT(undo_open(&r.fs, UUID_A, true, &u, NULL), 0);
+	s[0] = make_step(&one, "file", "sys/a", "2");
+	s[1] = make_step(&two, "file", "sys/b", "2");
+	s[1].fold = FOLD_MAX;
+	steps.s = s;
+	IS_INT(undo_open(&r.fs, UUID_A, true, &later, NULL), 0);
+	IS_INT(undo_set_phase(&later, CLAIM_STOPPED), 0);
+	undo_fini(&later);
+	IS_INT(apply_steps(&r.fs, &u, &steps, &c), 0);
+	IS_INT(c.late, 2);
+	IS_FILE(&r, "sys/a", "1");
+	undo_fini(&u);
+
+	IS_INT(undo_open(&r.fs, UUID_A, true, &u, NULL), 0);
+	begin(&r, UUID_A, false);
+	memset(&c, 0, sizeof(c));
+	IS_INT(apply_steps(&r.fs, &u, &steps, &c), 0);
+	IS_INT(c.late, 2);
+	IS_FILE(&r, "sys/a", "1");
+	IS_FILE(&r, "sys/b", "1");
+	undo_fini(&u);
+	for (int i = 0; i < 2; i++) {
+		free(s[i].object);
+		free(s[i].value);
+	}
+}
+
+static void stop_it(const struct hostfs *fs)
+{
+	struct undo u;
+
+	IS_INT(undo_open(fs, UUID_A, true, &u, NULL), 0);
+	IS_INT(undo_set_phase(&u, CLAIM_STOPPED), 0);
+	undo_fini(&u);
+}
+
+/* The same when it happens between reading an object and writing it. */
+TEST(late_at_the_last_moment)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/a", "1\n");
+	root_put(&r, "sys/b", "1\n");
+	begin(&r, UUID_A, false);
+	on_read = stop_it;
+	c = APPLY(&r, UUID_A, make_step(&one, "reset", "sys/a", "2"), make_step(&two, "reset", "sys/b", "2"));
+	on_read = NULL;
+	IS_INT(c.late, 2);
+	IS_FILE(&r, "sys/a", "1");
+	IS_FILE(&r, "sys/b", "1");
+	release(&r, UUID_A, 1);
+	IS_FILE(&r, "sys/a", "1");
+}
+
+/* --- causes and dependants -------------------------------------------------------------------------------------- */
+
+static void apply_group(struct root *r, bool restore_only, struct apply_count *ret)
+{
+	struct step cause = make_step(&one, "reset", "sys/sda/scheduler", "none");
+	struct step requests = make_step(&two, "reset", "sys/sda/requests", restore_only ? NULL : "1024");
+
+	cause.group = requests.group = 1;
+	requests.is_dependant = true;
+	requests.restore_only = restore_only;
+	*ret = APPLY(r, UUID_A, make_step(&three, "file", "sys/other", "2"), cause, requests);
+}
+
+TEST(a_dependant_goes_back_to_what_it_was)
+{
+	for (int restore_only = 0; restore_only <= 1; restore_only++) {
+		ROOT(r);
+		struct apply_count c;
+
+		put_disk(&r);
+		begin(&r, UUID_A, false);
+		apply_group(&r, restore_only, &c);
+		IS_INT(c.in_force, 3);
+		IS_FILE(&r, "sys/sda/scheduler", "none");
+		IS_STR(root_get(&r, "sys/sda/requests"), restore_only ? "256\n" : "1024\n");
+		release(&r, UUID_A, 1);
+		is_disk(&r);
+		OK(!knows(&r, UUID_A));
+	}
+}
+
+TEST(a_dependant_that_somebody_changed)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	put_disk(&r);
+	begin(&r, UUID_A, false);
+	apply_group(&r, false, &c);
+	root_put(&r, "sys/sda/requests", "32\n");
+	c = release(&r, UUID_A, 1);
+	IS_INT(c.skipped, 1);
+	IS_FILE(&r, "sys/sda/scheduler", "mq-deadline");
+	/* The cause's way back reset it: what he chose is lost to the kernel, not to us; the original is not forced. */
+	IS_FILE(&r, "sys/sda/requests", "64");
+}
+
+TEST(a_cause_that_somebody_changed)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	put_disk(&r);
+	begin(&r, UUID_A, false);
+	apply_group(&r, false, &c);
+	root_put(&r, "sys/sda/scheduler", "bfq\n");
+	c = release(&r, UUID_A, 1);
+	IS_INT(c.skipped, 1);
+	IS_FILE(&r, "sys/sda/scheduler", "bfq");
+	IS_FILE(&r, "sys/sda/requests", "256");
+}
+
+TEST(a_cause_that_needs_no_write)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	put_disk(&r);
+	root_put(&r, "sys/sda/scheduler", "none\n");
+	begin(&r, UUID_A, false);
+	apply_group(&r, true, &c);
+	IS_INT(c.in_force, 3);
+	IS_FILE(&r, "sys/sda/requests", "256");
+	release(&r, UUID_A, 1);
+	IS_FILE(&r, "sys/sda/scheduler", "none");
+	IS_FILE(&r, "sys/sda/requests", "256");
+}
+
+/* Killed between the cause's write and its own: whatever it says is the cause's doing. */
+TEST(a_dependant_that_was_not_reached)
+{
+	ROOT(r);
+	struct undo u;
+
+	put_disk(&r);
+	begin(&r, UUID_A, false);
+	IS_INT(undo_open(&r.fs, UUID_A, true, &u, NULL), 0);
+	IS_INT(undo_intent(&u, "k", "", "reset", "sys/sda/scheduler", "mq-deadline", "none", false), 1);
+	IS_INT(undo_intent_of(&u, 1, "k", "", "reset", "sys/sda/requests", "256", "1024"), 2);
+	undo_fini(&u);
+	IS_INT(reset_write(&r.fs, "sys/sda/scheduler", "none"), 0);
+	release(&r, UUID_A, 1);
+	is_disk(&r);
+}
+
+TAP_MAIN
