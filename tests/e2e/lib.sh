@@ -38,7 +38,7 @@ is() { # is DESCRIPTION GOT WANTED
 	fi
 }
 like() { # like DESCRIPTION GOT EXTENDED-REGULAR-EXPRESSION
-	if printf '%s\n' "$2" | grep -qE -- "$3"; then tap 0 "$1"; else
+	if grep -qE -- "$3" <<<"$2"; then tap 0 "$1"; else
 		tap 1 "$1"
 		printf '%s\n' "     got: $2" "    like: $3" | comment
 	fi
