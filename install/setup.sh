@@ -112,7 +112,7 @@ apparmor() {
 		fi
 	fi
 	# A profile that is loaded is loaded anew; guests get theirs at their next start.
-	if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
+	if [ "$base" = /etc/apparmor.d ] && [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
 		for profile in usr.sbin.libvirtd usr.sbin.virtqemud; do
 			name=${profile##*.}
 			if [ -f "$base/$profile" ] && grep -q "^\(/usr/sbin/\)\?$name " /sys/kernel/security/apparmor/profiles 2>/dev/null; then
@@ -124,7 +124,7 @@ apparmor() {
 
 # libvirtd looks for hooks when it starts and when it is told to reload.
 reload() {
-	[ -d /run/systemd/system ] || return 0
+	[ "$sysconf" = /etc ] && [ -d /run/systemd/system ] || return 0
 	for unit in libvirtd virtqemud; do
 		if systemctl -q is-active "$unit.service" 2>/dev/null; then
 			systemctl reload "$unit.service" || say "cannot reload $unit: reload it by hand" >&2

@@ -2,6 +2,7 @@
 #include "tool/site.h"
 
 #include "common/backend.h"
+#include "common/foreign.h"
 #include "common/paths.h"
 #include "common/qemucaps.h"
 #include "common/step.h"
@@ -24,6 +25,7 @@ int site_drop_dead(const struct hostfs *fs, struct ledger *l, bool judge_root)
 
 int site_load(struct tool *t, struct site *ret)
 {
+	struct ledger found = { 0 };
 	struct err e = ERR_INIT;
 	int r;
 
@@ -44,6 +46,15 @@ int site_load(struct tool *t, struct site *ret)
 		goto fail;
 	}
 	(void)site_drop_dead(&t->fs, &ret->ledger, false);
+	/* What the next start would find: domains that ran before the first one. Only root can see them. */
+	if (!ret->ledger.foreign_read &&
+	    (foreign_scan(&t->fs, &ret->ledger, &ret->host.online, &found) < 0 ||
+	     foreign_merge(&ret->ledger, &found) < 0)) {
+		ledger_fini(&found);
+		(void)tool_fail_err(tool_path(t, PATH_LIBVIRT_RUN), -ENOMEM, NULL);
+		goto fail;
+	}
+	ledger_fini(&found);
 	place_update_pools(&ret->ledger, &ret->host); /* of our copy */
 	return 0;
 fail:
