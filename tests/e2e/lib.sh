@@ -75,14 +75,18 @@ online=$(cat /sys/devices/system/cpu/online)
 reserved=$(cat /sys/devices/system/cpu/cpu0/topology/thread_siblings_list)
 [ "$(expand "$reserved" | wc -l)" != "$(expand "$online" | wc -l)" ] || reserved=
 
+# libvirt makes these when its first guest starts, and keeps them.
+machine_groups=$(ls -d /sys/fs/cgroup/machine.slice /sys/fs/cgroup/{cpuset,cpu}/machine 2>/dev/null)
+
 # Everything that domtune could have changed and must have put back.
 host_state() {
+	local dir file
 	grep -H . /sys/devices/system/node/node*/hugepages/*/{nr,free}_hugepages
 	grep -H . /proc/sys/net/core/{r,w}mem_max 2>/dev/null
 	find /run/domtune -type f ! -path '*/cache/*' ! -name lock ! -name ledger 2>/dev/null | sort
 	# The ledger may exist, but holds nobody.
 	echo "ledger: $(cat /run/domtune/ledger 2>/dev/null | grep -cE '^(claim|shared)')"
-	for dir in /sys/fs/cgroup/machine.slice /sys/fs/cgroup/cpuset/machine /sys/fs/cgroup/cpu/machine; do
+	for dir in $machine_groups; do
 		for file in "$dir"/cpuset.{cpus,mems} "$dir"/cpu.{shares,weight,max,cfs_quota_us}; do
 			if [ -r "$file" ]; then echo "$file $(cat "$file")"; fi
 		done
@@ -154,7 +158,7 @@ pid_of() { cat "/run/libvirt/qemu/$1.pid"; }
 tids() { # tids NAME COMM-PREFIX
 	local task
 	for task in /proc/"$(pid_of "$1")"/task/*; do
-		case $(cat "$task/comm") in "$2"*) echo "${task##*/}" ;; esac
+		case $(cat "$task/comm" 2>/dev/null) in "$2"*) echo "${task##*/}" ;; esac
 	done
 }
 vcpu_tid() { tids "$1" "CPU $2/"; }
