@@ -4,9 +4,9 @@
  * (qemuDomainObjPrivateXMLFormat, virDomainObjFormat). Most domains pin nothing, so the text is searched before an
  * XML parser sees it: a thousand unpinned domains cost one file read each, and the threads of each are looked at.
  *
- * Threads count as pinned if the vCPUs together may use fewer CPUs than are online, and no more than there are
- * vCPUs. That leaves out what only narrows a domain (<vcpu cpuset=>, placement='auto', a custom partition): it
- * shares those CPUs with others of its kind.
+ * Whoever may use every online CPU is not pinned, whatever the XML says. Threads count as pinned if those that may not
+ * use all may together use no more CPUs than there are vCPUs. That leaves out what only narrows a domain (<vcpu
+ * cpuset=>, placement='auto', a custom partition): it shares those CPUs with others of its kind.
  */
 #include "foreign.h"
 
@@ -22,9 +22,12 @@ struct idset foreign_pins(const struct domain *d, const struct idset *online)
 {
 	struct idset cpus = IDSET_EMPTY;
 
-	for (unsigned int i = 0; i < d->n_vcpupin; i++)
-		if (d->vcpupin[i].id < d->vcpus)
-			idset_or(&cpus, &d->vcpupin[i].cpus);
+	for (unsigned int i = 0; i < d->n_vcpupin; i++) {
+		const struct domain_pin *pin = &d->vcpupin[i];
+
+		if (idset_has(&d->vcpus_online, pin->id) && !idset_is_subset(online, &pin->cpus))
+			idset_or(&cpus, &pin->cpus);
+	}
 	idset_and(&cpus, online);
 	return cpus;
 }
@@ -107,13 +110,12 @@ static struct idset thread_pins(const struct hostfs *fs, int pid, const struct i
 			continue;
 		if (thread_cpus(fs, pid, entry->d_name, &cpus) < 0)
 			continue;
-		idset_or(&all, &cpus);
 		vcpus++;
+		if (!idset_is_subset(online, &cpus))
+			idset_or(&all, &cpus);
 	}
 	idset_and(&all, online);
-	if (idset_equal(&all, online) || idset_count(&all) > vcpus)
-		return IDSET_EMPTY;
-	return all;
+	return idset_count(&all) > vcpus ? IDSET_EMPTY : all;
 }
 
 static int add_found(const struct domain *d, int pid, uint64_t start, const struct idset *cpus, struct ledger *known,

@@ -5,7 +5,10 @@
 #include "domain.h"
 #include "ledger.h"
 
-/* CPUs that a domain's own <vcpupin> of its present vCPUs name, cut to `online`. Empty: it pins nothing. */
+/*
+ * CPUs that a domain's own <vcpupin> of its present vCPUs name, cut to `online`. A vCPU that may use all of those is not
+ * pinned. Empty: it pins nothing.
+ */
 struct idset foreign_pins(const struct domain *d, const struct idset *online);
 
 /*

@@ -2,6 +2,11 @@
 /* Names of our files, all below the root of struct hostfs, therefore without leading "/". */
 #pragma once
 
+/* Set by the makefile from sysconfdir; like all of these without the leading "/". */
+#ifndef DT_SYSCONFDIR
+#define DT_SYSCONFDIR "etc"
+#endif
+
 #define PATH_STATE "run/domtune"
 #define PATH_LEDGER PATH_STATE "/ledger"
 #define PATH_LOCK PATH_STATE "/lock"
@@ -9,7 +14,7 @@
 #define PATH_PLAN PATH_STATE "/plan" /* plan/UUID, 0644 */
 #define PATH_UNDO PATH_STATE "/undo" /* undo/UUID, 0600 */
 #define PATH_KEPT "var/lib/domtune"
-#define PATH_ETC "etc/domtune"
+#define PATH_ETC DT_SYSCONFDIR "/domtune"
 #define PATH_POLICY PATH_ETC "/policy.xml"
 #define PATH_DISABLED PATH_ETC "/disabled"
 #define PATH_LIBVIRT_RUN "run/libvirt/qemu" /* NAME.pid, NAME.xml */

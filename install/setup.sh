@@ -16,6 +16,11 @@ begin='# domtune begin' end='# domtune end'
 marker='domtune libvirt hook, marker 7d1f9c52'
 
 say() { echo "domtune: $*"; }
+# A temporary file, $new, beside the one that it will replace; it does not outlive this (sub)shell.
+temporary() {
+	new=$(mktemp "$1.XXXXXX")
+	trap 'rm -f "$new"' EXIT
+}
 is_ours() { [ -f "$1" ] && grep -qaF "$marker" "$1"; }
 
 # The hook is `qemu` where that is free or ours, else one of the scripts in qemu.d; never over a foreign file.
@@ -36,11 +41,13 @@ install_hook() {
 	fi
 }
 
-# By rename: libvirtd may be running the old one.
+# By rename, since libvirtd may be running the old one; from outside of qemu.d, where libvirt runs every executable file,
+# half copied or not, and a hook that fails costs a guest.
 place() {
-	cp "$program" "$1.domtune-new"
-	chmod 0755 "$1.domtune-new"
-	mv -f "$1.domtune-new" "$1"
+	temporary "$hooks/.domtune"
+	cp "$program" "$new"
+	chmod 0755 "$new"
+	mv -f "$new" "$1"
 }
 
 remove_hook() {
@@ -50,10 +57,19 @@ remove_hook() {
 	rmdir "$hooks/qemu.d" 2>/dev/null || :
 }
 
-# Replace (or with empty standard input remove) our marked lines in an administrator's file.
+# Replace (or with empty standard input remove) our marked lines in an administrator's file. A begin without its end is
+# not ours to judge, nor is what follows it; a last line may lack its newline.
 marked_lines() {
-	new=$(mktemp "$1.XXXXXX")
-	sed "/^$begin\$/,/^$end\$/d" "$1" >"$new"
+	[ -e "$1" ] || [ "$verb" = install ] || return 0
+	mkdir -p "${1%/*}"
+	[ -e "$1" ] || : >"$1"
+	temporary "$1"
+	awk -v begin="$begin" -v end="$end" '
+		$0 == begin { printf "%s", held; held = $0 "\n"; inside = 1; next }
+		inside { held = held $0 "\n" }
+		inside && $0 == end { held = ""; inside = 0; next }
+		!inside { print }
+		END { printf "%s", held }' "$1" >"$new"
 	block=$(cat)
 	if [ -n "$block" ]; then printf '%s\n%s\n%s\n' "$begin" "$block" "$end" >>"$new"; fi
 	chmod --reference="$1" "$new"
@@ -71,8 +87,8 @@ daemon_rules() {
 	RULES
 }
 
-# The guests' profiles: the wrapper becomes QEMU in the same profile, reads its plan, the boot it is of, and the nodes' pools; "/" is
-# what AppArmor calls a hugetlb memfd, which is truncated to its size (seen on Debian 12 and 13).
+# The guests' profiles: the wrapper becomes QEMU in the same profile, reads its plan, the boot it is of, and the nodes'
+# pools; "/" is what AppArmor calls a hugetlb memfd, which is truncated to its size (seen on Debian 12 and 13).
 guest_rules() {
 	cat <<-RULES
 	  $helpers/qemu-system-* rmix,
@@ -89,28 +105,31 @@ guest_rules() {
 	RULES
 }
 
+# Libvirt 10 and later have a directory for additions to the guests' profiles, before it was a file of the
+# administrator's. What an earlier installation left in the one that is not used goes.
+apparmor_guests() {
+	abstraction=$1/abstractions/libvirt-qemu local=$1/local/abstractions/libvirt-qemu use=
+	if [ "$verb" = install ] && [ -f "$abstraction" ]; then
+		if grep -q 'libvirt-qemu\.d' "$abstraction"; then use='directory'
+		elif grep -q 'local/abstractions/libvirt-qemu' "$abstraction"; then use='file'
+		else say "$abstraction includes no local rules: see README, AppArmor" >&2; fi
+	fi
+	if [ "$use" = directory ]; then
+		mkdir -p "$abstraction.d"
+		guest_rules >"$abstraction.d/domtune"
+	else rm -f "$abstraction.d/domtune"; fi
+	if [ "$use" = file ]; then guest_rules | marked_lines "$local"
+	elif [ -e "$local" ]; then marked_lines "$local" </dev/null; fi
+}
+
 apparmor() {
 	base=$sysconf/apparmor.d
 	[ -d "$base" ] || return 0
 	for profile in usr.sbin.libvirtd usr.sbin.virtqemud; do
-		[ -f "$base/$profile" ] || continue
-		mkdir -p "$base/local"
-		[ -e "$base/local/$profile" ] || : >"$base/local/$profile"
+		[ -f "$base/$profile" ] || [ "$verb" = uninstall ] || continue
 		{ [ "$verb" = uninstall ] || daemon_rules; } | marked_lines "$base/local/$profile"
 	done
-	abstraction=$base/abstractions/libvirt-qemu
-	if [ -f "$abstraction" ]; then
-		if grep -q 'libvirt-qemu\.d' "$abstraction"; then
-			mkdir -p "$abstraction.d"
-			if [ "$verb" = install ]; then guest_rules >"$abstraction.d/domtune"; else rm -f "$abstraction.d/domtune"; fi
-		elif grep -q 'local/abstractions/libvirt-qemu' "$abstraction"; then
-			mkdir -p "$base/local/abstractions"
-			[ -e "$base/local/abstractions/libvirt-qemu" ] || : >"$base/local/abstractions/libvirt-qemu"
-			{ [ "$verb" = uninstall ] || guest_rules; } | marked_lines "$base/local/abstractions/libvirt-qemu"
-		else
-			say "$abstraction includes no local rules: see README, AppArmor" >&2
-		fi
-	fi
+	apparmor_guests "$base"
 	# A profile that is loaded is loaded anew; guests get theirs at their next start.
 	if [ "$base" = /etc/apparmor.d ] && [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
 		for profile in usr.sbin.libvirtd usr.sbin.virtqemud; do

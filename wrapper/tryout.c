@@ -157,7 +157,7 @@ static int try_pages(const struct hostfs *fs, uint64_t page, uint64_t bytes, con
 	_cleanup_free_ char *list = NULL;
 	char size[24];
 	uint64_t free_pages;
-	unsigned int how = MFD_CLOEXEC | MFD_HUGETLB;
+	unsigned int how = MFD_CLOEXEC | MFD_HUGETLB | MFD_ALLOW_SEALING; /* as QEMU does; refused before Linux 4.16 */
 	int r;
 
 	tryout_page_text(page, size);

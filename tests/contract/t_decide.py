@@ -230,12 +230,24 @@ def test_pins_of_others():
     tap.ok(got and not got["cpus"] & {2, 3, 5}, "nobody else gets them", got)
     run(root, "release", domain_xml("other", UUID2, pins), "other")
     tap.ok(UUID2 not in claims(root), "until it ends", claims(root))
+
+    sparse = domain_xml("other", UUID2, "  <vcpus>\n" + "".join(
+        "    <vcpu id='%d' enabled='%s' hotpluggable='%s'/>\n" % (i, on, "no" if i == 0 else "yes")
+        for i, on in enumerate(["yes", "no", "no", "yes"])) + "  </vcpus>\n  <cputune>\n" + "".join(
+            "    <vcpupin vcpu='%d' cpuset='%d'/>\n" % (i, i + 2) for i in range(4)) + "  </cputune>\n")
+    sparse = sparse.replace(b"<vcpu placement='static'>2<", b"<vcpu placement='static' current='2'>4<")
+    run(root, "prepare", sparse, "other")
+    tap.ok(claims(root).get(UUID2, {}).get("cpus") == {2, 5}, "of vCPUs with gaps, those that are there", claims(root))
+    run(root, "release", sparse, "other")
+    wide = pins.replace("'2'", "'0-7'").replace("'3,5'", "'0-31'").replace("'7'", "'1'")
+    run(root, "prepare", domain_xml("other", UUID2, wide), "other")
+    tap.ok(not claims(root).get(UUID2, {}).get("cpus"), "who is pinned to every CPU holds none", claims(root))
     root.remove()
 
 
 def test_running_before():
     by_hand = ["--set=proc/20300/task/%d/status=Name:\tCPU\\nCpus_allowed_list:\t%s" % (20303 + i, cpus)
-               for i, cpus in enumerate(["4", "4"])]
+               for i, cpus in enumerate(["4", "0-7"])]
     narrowed = ["--set=proc/20400/task/%d/status=Name:\tCPU\\nCpus_allowed_list:\t0-3" % (20403 + i) for i in range(2)]
     uuids = ["00000000-0000-4000-8000-00000000000%d" % i for i in range(5)]
     root = make_root("--domain", "float:1:%s:2" % uuids[1], "--domain", "pinned:2:%s:2" % uuids[2], "--vcpupin", "pinned:0:6",

@@ -51,7 +51,12 @@ not_ok 'both places are foreign: install fails' run_make install
 is 'and overwrites nothing' "$(cat "$dest/etc/libvirt/hooks/qemu.d/50-domtune")" '#!/bin/sh'
 
 # --- AppArmor: an administrator's files keep their own lines ----------------------------------------------------------
-setup() { install/setup.sh "$1" "$DOMTUNE_BUILD/qemu-hook" /usr/libexec "$work/$2" >"$work/log" 2>&1; }
+# Neither profiles nor daemons of this machine are touched.
+mkdir "$work/bin"
+for program in systemctl apparmor_parser; do
+	printf '#!/bin/sh\n' >"$work/bin/$program" && chmod 0755 "$work/bin/$program"
+done
+setup() { PATH=$work/bin:$PATH install/setup.sh "$1" "$DOMTUNE_BUILD/qemu-hook" /usr/libexec "$work/$2" >"$work/log" 2>&1; }
 for style in local directory; do
 	etc=$work/$style
 	mkdir -p "$etc/apparmor.d/abstractions" "$etc/apparmor.d/local/abstractions"
@@ -72,4 +77,49 @@ for style in local directory; do
 	ok "$style: rules out" setup uninstall "$style"
 	is "$style: all is as it was" "$(cd "$etc" && find . -type f -exec grep -H . {} + | sort)" "$before"
 done
+
+# Odd files: no newline at the end, a mark without its end, rules of another release's place, nothing there at all.
+etc=$work/odd local=$work/odd/apparmor.d/local
+mkdir -p "$local/abstractions" "$etc/apparmor.d/abstractions"
+touch "$etc/apparmor.d/usr.sbin.libvirtd"
+printf '/their/own r,' >"$local/usr.sbin.libvirtd"
+printf '# domtune begin\n/a r,\n/their/own r,\n' >"$local/abstractions/libvirt-qemu"
+echo '#include <local/abstractions/libvirt-qemu>' >"$etc/apparmor.d/abstractions/libvirt-qemu"
+ok 'odd files: install' setup install odd
+is 'a last line without newline is none of ours' "$(head -n 2 "$local/usr.sbin.libvirtd")" "/their/own r,
+# domtune begin"
+once=$(cat "$local/usr.sbin.libvirtd" "$local/abstractions/libvirt-qemu")
+ok 'odd files: again' setup install odd
+is 'no second copy' "$(cat "$local/usr.sbin.libvirtd" "$local/abstractions/libvirt-qemu")" "$once"
+echo 'include if exists <abstractions/libvirt-qemu.d>' >"$etc/apparmor.d/abstractions/libvirt-qemu"
+ok 'after an upgrade of libvirt' setup install odd
+ok 'the rules are in the new place' grep -q domtune "$etc/apparmor.d/abstractions/libvirt-qemu.d/domtune"
+is 'and gone from the old one' "$(cat "$local/abstractions/libvirt-qemu")" "# domtune begin
+/a r,
+/their/own r,"
+ok 'odd files: uninstall' setup uninstall odd
+is 'the administrator has lost nothing' "$(cat "$local/usr.sbin.libvirtd" "$local/abstractions/libvirt-qemu")" "/their/own r,
+# domtune begin
+/a r,
+/their/own r,"
+mkdir -p "$work/bare/apparmor.d"
+ok 'nothing there: uninstall' setup uninstall bare
+is 'makes no files' "$(find "$work/bare/apparmor.d" -mindepth 1)" ''
+
+# --- libvirt runs every executable file in qemu.d at any moment: none but the whole hook is ever there ----------------
+dest=$work/moment
+mkdir -p "$dest/etc/libvirt/hooks"
+printf '#!/bin/sh\n' >"$dest/etc/libvirt/hooks/qemu"
+cat >"$work/bin/mv" <<SH
+#!/bin/sh
+find "$dest/etc/libvirt/hooks/qemu.d" -type f >>"$work/seen"
+exec /bin/mv "\$@"
+SH
+chmod 0755 "$work/bin/mv"
+: >"$work/seen"
+ok 'install, watched' env PATH="$work/bin:$PATH" install/setup.sh install "$DOMTUNE_BUILD/qemu-hook" /usr/libexec /etc "$dest"
+ok 'the hook got there' test -x "$dest/etc/libvirt/hooks/qemu.d/50-domtune"
+is 'nothing half done lay in qemu.d' "$(cat "$work/seen")" ''
+is 'nothing else is left' "$(cd "$dest" && find . -type f | sort)" "./etc/libvirt/hooks/qemu
+./etc/libvirt/hooks/qemu.d/50-domtune"
 echo "1..$(cat "$TAP_STATE")"

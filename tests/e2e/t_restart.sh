@@ -27,9 +27,14 @@ ok 'restart: verify agrees' domtune verify rec1
 
 # a setting that was lost, so that the value before ours is back, is repaired; any other value is somebody's choice
 is 'restart: the cpuset is still ours' "$(cpuset_of "$(vcpu_tid rec1 0)")" "$cpu"
-meddle rec1 "$(if is_v2; then echo; else echo "$online"; fi)"
-restart_libvirtd
-is 'restart: what was lost is repaired' "$(cpuset_of "$(vcpu_tid rec1 0)")" "$cpu"
+before_us=$online
+if is_v2; then before_us=''; fi
+if meddle rec1 "$before_us" 2>/dev/null; then
+	restart_libvirtd
+	is 'restart: what was lost is repaired' "$(cpuset_of "$(vcpu_tid rec1 0)")" "$cpu"
+else
+	skip 'restart: what was lost is repaired' "this kernel does not empty a cpuset with tasks"
+fi
 other=$(expand "$online" | grep -vx "$cpu" | head -n 1)
 meddle rec1 "$other"
 restart_libvirtd

@@ -74,10 +74,13 @@ gone 'apply killed' end1
 mv /usr/libexec/domtune/decide /usr/libexec/domtune/decide.away
 printf '#!/bin/sh\nsleep 1000\n' >/usr/libexec/domtune/decide
 chmod 0755 /usr/libexec/domtune/decide
+cp /etc/domtune/policy.xml /tmp/policy.kept
+echo '<policy xmlns="urn:domtune:1"><host deadline="500ms"/></policy>' >/etc/domtune/policy.xml
 ok 'decide hangs: the guest starts' start end1
 is 'decide hangs: not tuned' "$(affinity "$(vcpu_tid end1 0)")" "$online"
 virsh -q destroy end1
 mv -f /usr/libexec/domtune/decide.away /usr/libexec/domtune/decide
+mv -f /tmp/policy.kept /etc/domtune/policy.xml
 gone 'decide hung' end1
 
 # The hook is not there at the end: the next domain's hook call finds the dead claim.

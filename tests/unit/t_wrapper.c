@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The wrapper's rewriting, argv in and argv out: command lines in libvirt's spelling (tests/data/argv/, one
- * word per line), a plan, and what the tryouts would answer on that host.
+ * word per line; the first line says which were recorded from libvirt, and which written by hand), a plan, and what the tryouts would answer on that host.
  * Run from the top directory, or with DOMTUNE_SOURCE set to it.
  */
 #include "tests/unit/tap.h"
+
+#include <sys/syscall.h>
 
 #include "common/sbuf.h"
 
@@ -260,8 +262,8 @@ TEST(what_the_owner_wrote_stays)
 			  "\"policy\":\"bind\"" HUGE ",\"prealloc\":true}",
 		  .kept = "memory.placement: the memory back end has nodes of its own" },
 		{ "json-immediate", .page = 2 * MIB, .prealloc = 1, .threads = 8, .cpus = "0-7", .qemu = 7002000,
-		  .want = MEMFD ",\"host-nodes\":[0],"
-			  "\"policy\":\"bind\",\"prealloc\":true,\"prealloc-threads\":2,"
+		  .want = "={\"qom-type\":\"memory-backend-memfd\",\"id\":\"pc.ram\",\"prealloc\":true,"
+			  "\"prealloc-threads\":2,\"size\":201326592,\"host-nodes\":[0],\"policy\":\"bind\","
 			  "\"prealloc-context\":\"tc-pc.ram\"" HUGE "}" },
 		{ "json-immediate", .prealloc = 1, .threads = 8, .cpus = "0-7", .qemu = 7002000, .want = "" },
 		{ "words-nodes", .policy = "bind", .nodes = "0", .prealloc = -1, .want = "",
@@ -647,6 +649,27 @@ TEST(mutated_command_lines)
 	/* The mutations must leave enough to be of use, and break enough. */
 	OK(changed > 500 && changed < 5900);
 	OK(guests > 500 && guests < 5900);
+}
+
+/* In libc's place. */
+static unsigned int memfd_flags;
+int memfd_create(const char *name, unsigned int how)
+{
+	memfd_flags = how;
+	return (int)syscall(SYS_memfd_create, name, how);
+}
+
+/* What QEMU's memory-backend-memfd asks the kernel for (util/memfd.c): sealing is on unless switched off. */
+TEST(memfd_is_tried_as_qemu_makes_it)
+{
+	static const struct idset none;
+	_cleanup_(hostfs_fini) struct hostfs fs = HOSTFS_INIT;
+	struct err e = ERR_INIT;
+
+	IS_INT(hostfs_init(&fs, NULL, NULL), 0);
+	(void)tryout_kernel.pages(&fs, 2 * MIB, 2 * MIB, "", &none, &e); /* whether there are pages or not */
+	IS_INT(memfd_flags & (MFD_HUGETLB | MFD_ALLOW_SEALING), MFD_HUGETLB | MFD_ALLOW_SEALING);
+	IS_INT(memfd_flags >> MFD_HUGE_SHIFT, 21);
 }
 
 TAP_MAIN
