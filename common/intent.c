@@ -114,6 +114,15 @@ static int read_annotation(const struct policy *p, const struct domain *d, const
 	return r;
 }
 
+/* An annotation, a rule and the default may name the same missing profile: that is one warning. */
+static bool is_said(const struct msgs *msgs, const char *text)
+{
+	for (size_t i = 0; i < msgs->n; i++)
+		if (streq(msgs->m[i].text, text))
+			return true;
+	return false;
+}
+
 /*
  * 1: loaded; 0: it cannot be had, which is in msgs; -ENOMEM. Profiles' own messages (a shipped file edited badly)
  * count as well.
@@ -127,7 +136,8 @@ static int try_profile(const struct hostfs *fs, const char *name, bool must_be_t
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0) {
-		msgs_warn(msgs, "%s", why.text);
+		if (!is_said(msgs, why.text))
+			msgs_warn(msgs, "%s", why.text);
 		return 0;
 	}
 	if (must_be_tenant && !ret->tenant) {

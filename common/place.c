@@ -201,10 +201,10 @@ static struct idset last_resort(struct place_ctx *c)
 		place_unmet(c, &b);
 		return ret;
 	}
-	sbuf_add(&b, "no shared CPU is left");
+	sbuf_add(&b, "shared CPUs asked, none is left and the vCPUs are on the reserved ones");
 	place_add_holders(&b, c, &c->h->online);
-	sbuf_add(&b, ", the vCPUs are on the reserved ones");
-	place_note(c, &b);
+	sbuf_add(&b, ": fewer dedicated CPUs, a lower max-dedicated-cpus");
+	place_unmet(c, &b);
 	return ret;
 }
 
@@ -343,12 +343,23 @@ static int place_nothing(struct place_ctx *c)
 	return 0;
 }
 
-/* Shared CPUs of the domain's nodes, else any, else reserved ones, else those of its own vCPUs. */
-static struct idset beside(struct place_ctx *c)
+/*
+ * Shared CPUs of the domain's nodes, of the given ones if it may be; else reserved ones, else any shared ones, else
+ * those of its own vCPUs.
+ */
+static struct idset beside(struct place_ctx *c, const char **ret_why)
 {
+	static const char *const whys[] = {
+		"shared CPUs near the vCPUs",
+		"shared CPUs near the vCPUs",
+		"reserved CPUs, no shared one is on its nodes",
+		"shared CPUs of other nodes",
+		"the vCPUs' own CPUs, no other is left",
+	};
 	struct idset claimed = c->held, shared, on = host_node_cpus(c->h, &c->p->nodes), own = IDSET_EMPTY;
-	struct idset reserved = c->q->reserved, choices[6];
+	struct idset reserved = c->q->reserved, choices[5];
 
+	*ret_why = whys[0];
 	if (!idset_is_empty(&c->floating))
 		return c->floating;
 	idset_or(&claimed, &c->p->claimed);
@@ -357,21 +368,22 @@ static struct idset beside(struct place_ctx *c)
 	shared = place_shared(c->h, &c->q->reserved, &claimed);
 	for (unsigned int i = 0; i < c->q->n_vcpus; i++)
 		idset_or(&own, &c->p->vcpus[i].cpus);
-	choices[1] = choices[2] = shared;
+	choices[1] = choices[3] = shared;
 	idset_and(&choices[1], &on);
 	choices[0] = choices[1];
 	idset_and(&choices[0], &c->cpus);
-	choices[4] = choices[3] = reserved;
-	idset_and(&choices[3], &on);
-	choices[5] = own;
-	for (unsigned int i = 0; i < ARRAY_SIZE(choices); i++)
+	choices[2] = reserved;
+	choices[4] = own;
+	for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
+		*ret_why = whys[i];
 		if (!idset_is_empty(&choices[i]))
 			return choices[i];
+	}
 	return own;
 }
 
 /* The owner's list, less what others hold and what is the vCPUs' own. */
-static struct idset listed(struct place_ctx *c, const struct idset *list, const char *whose)
+static struct idset listed(struct place_ctx *c, const struct idset *list, const char *whose, const char **ret_why)
 {
 	_cleanup_sbuf_ struct sbuf b = { 0 };
 	struct idset ret = *list, gone = *list, rest;
@@ -383,6 +395,7 @@ static struct idset listed(struct place_ctx *c, const struct idset *list, const 
 	if (!idset_is_empty(&rest))
 		ret = rest;
 	idset_andnot(&gone, &ret);
+	*ret_why = "as asked";
 	if (idset_is_empty(&gone))
 		return ret;
 	sbuf_add(&b, "CPUs ");
@@ -392,24 +405,26 @@ static struct idset listed(struct place_ctx *c, const struct idset *list, const 
 	if (idset_is_empty(&ret)) {
 		sbuf_add(&b, ": a list with other CPUs, or share");
 		place_unmet(c, &b);
-		return beside(c);
+		return beside(c, ret_why);
 	}
 	sbuf_add(&b, ", left out");
 	place_note(c, &b);
 	return ret;
 }
 
-static struct idset resolve(struct place_ctx *c, enum place_where where, const struct idset *list, const char *whose)
+static struct idset resolve(struct place_ctx *c, enum place_where where, const struct idset *list, const char *whose,
+			    const char **ret_why)
 {
 	struct idset ret = IDSET_EMPTY;
 
 	if (where == PLACE_WHERE_LIST)
-		return listed(c, list, whose);
+		return listed(c, list, whose, ret_why);
 	if (where == PLACE_WHERE_ISOLATE && c->extra_cpu >= 0) {
 		idset_add(&ret, (unsigned int)c->extra_cpu);
+		*ret_why = "a CPU of their own";
 		return ret;
 	}
-	return beside(c);
+	return beside(c, ret_why);
 }
 
 static int by_id(const void *pa, const void *pb)
@@ -421,13 +436,9 @@ static int by_id(const void *pa, const void *pb)
 
 static void place_others(struct place_ctx *c)
 {
-	static const char *const whys[] = {
-		[PLACE_WHERE_SHARE] = "shared CPUs near the vCPUs",
-		[PLACE_WHERE_ISOLATE] = "a CPU of their own",
-		[PLACE_WHERE_LIST] = "as asked",
-	};
 	const struct place_request *q = c->q;
 	struct placement *p = c->p;
+	const char *why = "pinned by the definition";
 	struct idset cpus;
 
 	for (unsigned int i = 0; i < q->n_iothreads; i++)
@@ -436,14 +447,12 @@ static void place_others(struct place_ctx *c)
 	if (p->policy == PLACE_NONE)
 		return;
 	if (idset_is_empty(&q->emulatorpin))
-		p->emulator = resolve(c, q->emulator_where, &q->emulator_list, "emulator");
-	place_say(p->why_emulator, sizeof(p->why_emulator), "%s",
-		  !idset_is_empty(&q->emulatorpin)                               ? "pinned by the definition"
-		  : q->emulator_where == PLACE_WHERE_ISOLATE && c->extra_cpu < 0 ? whys[PLACE_WHERE_SHARE]
-										 : whys[q->emulator_where]);
+		p->emulator = resolve(c, q->emulator_where, &q->emulator_list, "emulator", &why);
+	place_say(p->why_emulator, sizeof(p->why_emulator), "%s", why);
 	if (q->n_iothreads == 0)
 		return;
-	cpus = resolve(c, q->iothreads_where, &q->iothreads_list, "I/O threads");
+	cpus = resolve(c, q->iothreads_where, &q->iothreads_list, "I/O threads", &why);
+	place_say(p->why_iothreads, sizeof(p->why_iothreads), "%s", why);
 	for (unsigned int i = 0; i < p->n_iothreads; i++)
 		p->iothreads[i].cpus = cpus;
 	for (unsigned int i = 0; i < q->n_iothreadpins; i++)

@@ -76,7 +76,8 @@ struct placement {
 	uint64_t page_size;            /* huge pages of this size; 0: ordinary pages */
 	struct claim_pages *pages; unsigned int n_pages; /* claims: huge pages, or bytes of ordinary memory */
 	bool thp;                      /* THP is what backs it (asked for, or auto stepped down) */
-	char why_cpus[256], why_nodes[256], why_pages[256], why_emulator[256]; /* one clause each, in words */
+	/* One clause each, in words. */
+	char why_cpus[256], why_nodes[256], why_pages[256], why_emulator[256], why_iothreads[256];
 	/*
 	 * What was asked and is not met, each one sentence: what was asked, what was there, what would help.
 	 * With on-error=fail the first one refuses the start.
@@ -93,7 +94,10 @@ int place(const struct host *h, const struct place_request *q, const struct ledg
 	  struct placement *ret);
 void placement_fini(struct placement *p);
 
-/* Reserved CPUs: the policy's (cut to online), or the core of the lowest online CPU; none on a one-core host. */
+/*
+ * Reserved CPUs: the policy's (cut to online), or, if that is nothing, the core of the lowest online CPU; none on a
+ * one-core host.
+ */
 struct idset place_reserved(const struct host *h, const struct policy *p);
 /* CPUs claimed by living domains (CLAIM_OURS and CLAIM_FOREIGN), `self` left out. */
 struct idset place_claimed(const struct ledger *l, const char *self);

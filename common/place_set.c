@@ -9,9 +9,10 @@ struct idset place_reserved(const struct host *h, const struct policy *p)
 	if (p->reserved_given) {
 		ret = p->reserved;
 		idset_and(&ret, &h->online);
-	} else if (h->n_cores > 1) {
-		ret = host_siblings(h, idset_first(&h->online));
 	}
+	/* A list of which nothing is online was written for another host: that is no wish to reserve nothing. */
+	if ((!p->reserved_given || (idset_is_empty(&ret) && !idset_is_empty(&p->reserved))) && h->n_cores > 1)
+		ret = host_siblings(h, idset_first(&h->online));
 	return ret;
 }
 

@@ -26,6 +26,7 @@ struct maker {
 	struct plan *p;
 	struct place_request q;
 	bool suppressed[KNOB_ID_MAX]; /* skipped already, or not asked for */
+	const char *not_bound;        /* the part of the definition for which strict became preferred; NULL: none */
 	struct msgs impossible;       /* demands that are not met whatever the placement says */
 	bool failed;                  /* out of memory */
 };
@@ -95,8 +96,7 @@ static const struct {
 	{ DOMAIN_HAS_MEMSOURCE, KNOB_MEM_PAGES, "a memory <source> or <access>" },
 	{ DOMAIN_HAS_NUMATUNE, KNOB_MEM_PLACEMENT, "<numatune>" },
 	{ DOMAIN_HAS_NUMATUNE, KNOB_MEM_NODES, "<numatune>" },
-	/* libvirt adds <numatune> with mode strict and numad's nodes to it (formatdomain, "numatune"). */
-	{ DOMAIN_HAS_PLACEMENT_AUTO, KNOB_MEM_PLACEMENT, "placement='auto'" },
+	/* The policy gives way too as soon as libvirt has read it: it adds <numatune> with numad's nodes. */
 	{ DOMAIN_HAS_PLACEMENT_AUTO, KNOB_MEM_NODES, "placement='auto'" },
 	{ DOMAIN_HAS_ALLOCATION, KNOB_MEM_PREALLOC, "<allocation>" },
 	{ DOMAIN_HAS_LOCKED, KNOB_MEM_LOCK, "<locked>" },
@@ -157,8 +157,19 @@ static void skip_targets(struct maker *m)
 				skip(m, id, in->targets[i].target, not_yet(id));
 }
 
-/* Why the wrapper cannot change the guest's memory. NULL: it can. For pages, placement, prealloc. */
-static const char *why_no_memory(const struct maker *m, char *buf, size_t size)
+/* What in the definition has chosen the memory's back end, which then stays as it is. NULL: nothing. */
+static const char *own_back_end(const struct domain *d)
+{
+	if (d->has & DOMAIN_HAS_HUGEPAGES)
+		return "<hugepages>";
+	return d->has & DOMAIN_HAS_MEMSOURCE ? "a memory <source> or <access>" : NULL;
+}
+
+/*
+ * Why the wrapper cannot bring this into force. NULL: it can. For pages, placement, prealloc. The owner's back end
+ * is not rewritten, but takes its pages by the policy of the process, which is the wrapper's.
+ */
+static const char *why_no_memory(const struct maker *m, enum knob_id id, char *buf, size_t size)
 {
 	const struct domain *d = m->in->domain;
 
@@ -166,10 +177,10 @@ static const char *why_no_memory(const struct maker *m, char *buf, size_t size)
 		return "confidential guest";
 	if (d->n_cells > 0)
 		return "guest cells: not in this version";
-	if (d->has & DOMAIN_HAS_HUGEPAGES)
-		return "the definition has <hugepages>";
-	if (d->has & DOMAIN_HAS_MEMSOURCE)
-		return "the definition has a memory <source> or <access>";
+	if (id != KNOB_MEM_PLACEMENT && own_back_end(d)) {
+		(void)snprintf(buf, size, "the definition has %s", own_back_end(d)); /* fits */
+		return buf;
+	}
 	if (!m->in->wrapper.present) {
 		(void)snprintf(buf, size, "the emulator is not the wrapper: domtune wrap %s",
 			       m->p->name); /* cut is fine */
@@ -208,21 +219,30 @@ static void skip_memory(struct maker *m)
 		{ KNOB_MEM_PLACEMENT, "none" },
 		{ KNOB_MEM_PREALLOC, "no" },
 	};
-	char buf[384];
-	const char *why = why_no_memory(m, buf, sizeof(buf));
+	const char *own = own_back_end(m->in->domain);
 	bool one_node = m->in->host->n_nodes < 2;
+	char buf[384];
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		const struct value *v = wanted(m, parts[i].id);
 		bool placement = parts[i].id == KNOB_MEM_PLACEMENT;
+		const char *why = why_no_memory(m, parts[i].id, buf, sizeof(buf));
 
 		if (!v || streq(v->text, parts[i].nothing))
 			continue;
 		/* QEMU advises THP for its RAM by itself, with or without cells. */
 		if (streq(v->text, "thp") && !m->in->running && !(m->in->domain->has & DOMAIN_HAS_LAUNCH_SECURITY))
 			continue;
-		if (!why && !(placement && one_node))
+		if (!why && !(placement && one_node)) {
+			if (!placement || !own || !streq(v->text, "strict"))
+				continue;
+			msgs_warn(&m->impossible,
+				  "memory.placement strict asked, but the definition has %s, which is not bound: "
+				  "<numatune>, or memory.placement preferred",
+				  own);
+			m->not_bound = own;
 			continue;
+		}
 		skip(m, parts[i].id, "", placement && one_node ? "the host has one node" : why);
 		if (is_demand(parts[i].id, v->text) && !(placement && one_node))
 			msgs_warn(&m->impossible, "%s %s asked, but %s", knob_table[parts[i].id].name, v->text, why);
@@ -250,6 +270,25 @@ static enum place_where where_of(const struct maker *m, enum knob_id id, struct 
 		return PLACE_WHERE_ISOLATE;
 	*ret_list = v->set;
 	return PLACE_WHERE_LIST;
+}
+
+/* A list of the policy is cut to what is online, as any list of CPUs; what is said of it is said here. */
+static void warn_reserved(struct maker *m)
+{
+	const struct policy *policy = m->in->policy;
+	struct idset gone = policy->reserved;
+	_cleanup_free_ char *list = NULL;
+
+	idset_andnot(&gone, &m->in->host->online);
+	if (!policy->reserved_given || idset_is_empty(&gone))
+		return;
+	list = idset_text(&gone);
+	if (!list)
+		m->failed = true;
+	else if (idset_intersects(&policy->reserved, &m->in->host->online))
+		msgs_warn(&m->p->warnings, "reserved-cpus: CPUs %s are not online, left out", list);
+	else
+		msgs_warn(&m->p->warnings, "reserved-cpus: none of %s is online, the default is used", list);
 }
 
 static void ask_cpus(struct maker *m)
@@ -281,6 +320,7 @@ static void ask_cpus(struct maker *m)
 	q->iothreads = d->iothreads;
 	q->n_iothreads = d->n_iothreads;
 	q->reserved = place_reserved(m->in->host, m->in->policy);
+	warn_reserved(m);
 	q->max_dedicated = place_limit(m->in->policy->max_dedicated, m->in->host->n_cpus);
 	q->max_vcpus_per_cpu = m->in->policy->max_vcpus_per_cpu;
 }
@@ -349,6 +389,8 @@ static void ask_memory(struct maker *m)
 
 	q->memory = d->memory;
 	q->memory_policy = word_index(word(m, KNOB_MEM_PLACEMENT), policies, ARRAY_SIZE(policies), PLACE_MEMORY_NONE);
+	if (m->not_bound)
+		q->memory_policy = PLACE_MEMORY_PREFERRED;
 	q->memory_given = d->has & DOMAIN_HAS_NUMATUNE;
 	if (q->memory_given)
 		q->nodes = d->numatune_nodes;
@@ -461,7 +503,7 @@ static void settle_others(struct maker *m)
 		(void)snprintf(target, sizeof(target), "iothread%u", pl->iothreads[i].id); /* fits */
 		if (!idset_is_empty(&pl->iothreads[i].cpus) && !floats_along(m, &pl->iothreads[i].cpus))
 			set_cpus(m, KNOB_CPU_IOTHREADS, target, STAGE_STARTED, &pl->iothreads[i].cpus,
-				 "where I/O threads were asked for");
+				 pl->why_iothreads);
 	}
 	for (unsigned int i = 0; i < d->n_iothreadpin; i++) {
 		(void)snprintf(target, sizeof(target), "iothread%u", d->iothreadpin[i].id); /* fits */
@@ -483,12 +525,20 @@ static void settle_placement(struct maker *m)
 	_cleanup_free_ char *nodes = idset_text(&pl->memory_nodes);
 	_cleanup_sbuf_ struct sbuf value = { 0 };
 	const char *why = *pl->why_nodes ? pl->why_nodes : "memory of its nodes";
+	char bent[WHY_SIZE];
 
 	if (m->q.memory_policy == PLACE_MEMORY_NONE)
 		return;
 	if (pl->memory_policy == PLACE_MEMORY_NONE) {
 		skip(m, KNOB_MEM_PLACEMENT, "", why);
+		if (is_demand(KNOB_MEM_PLACEMENT, word(m, KNOB_MEM_PLACEMENT)))
+			msgs_warn(&m->impossible, "memory.placement strict asked, but %s: memory.nodes, or a cpu policy", why);
 		return;
+	}
+	if (m->not_bound) {
+		(void)snprintf(bent, sizeof(bent), "%s; not strict, since the definition has %s, which is not bound",
+			       why, m->not_bound); /* fits */
+		why = bent;
 	}
 	sbuf_addf(&value, "%s:%s", place_memory_name(pl->memory_policy), nodes ? nodes : "");
 	if (!nodes || value.failed)
@@ -525,8 +575,8 @@ static void settle_sysctls(struct maker *m)
 		return;
 	for (size_t i = 0; i < policy->n_sysctls; i++) {
 		(void)snprintf(value, sizeof(value), "%" PRIu64, policy->sysctls[i].at_least); /* 20 digits fit */
-		m->failed |= plan_add_setting(m->p, "sysctl", policy->sysctls[i].name, STAGE_PREPARE, value, "policy",
-					      "at least this while a tuned domain runs") < 0;
+		m->failed |= plan_add_setting(m->p, "sysctl", policy->sysctls[i].name, STAGE_PREPARE, value, "default",
+					      "the policy: at least this while a tuned domain runs") < 0;
 	}
 }
 
@@ -565,8 +615,8 @@ static void say_messages(struct maker *m)
 
 	copy_msgs(&p->warnings, &m->in->intent->msgs);
 	copy_msgs(&p->warnings, &p->placement.notes);
-	/* A running guest is not refused any more. */
-	if (p->fail && !m->in->running)
+	/* A running guest is not refused any more, and one that is only observed never was. */
+	if (p->fail && !m->in->running && !p->observe)
 		refuse(m);
 	if (!p->refused)
 		copy_msgs(&p->warnings, &p->placement.unmet);

@@ -200,6 +200,7 @@ static void put_placement(struct sbuf *b, const struct placement *pl)
 	put_why(b, "nodes", pl->why_nodes);
 	put_why(b, "pages", pl->why_pages);
 	put_why(b, "emulator", pl->why_emulator);
+	put_why(b, "iothreads", pl->why_iothreads);
 	put_vcpus(b, pl);
 	for (unsigned int i = 0; i < pl->n_iothreads; i++) {
 		_cleanup_free_ char *list = idset_text(&pl->iothreads[i].cpus);
@@ -345,6 +346,7 @@ static int take_why(struct plan *p, const struct record *r)
 		{ "nodes", p->placement.why_nodes },
 		{ "pages", p->placement.why_pages },
 		{ "emulator", p->placement.why_emulator },
+		{ "iothreads", p->placement.why_iothreads },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(whys); i++)

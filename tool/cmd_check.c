@@ -50,6 +50,7 @@ static void check_named_by(struct file *f, const xmlNode *node, const char *attr
 
 static int check_tune(struct file *f)
 {
+	char shown[KNOB_SHOW_SIZE];
 	struct tune tune = { 0 };
 	int r;
 
@@ -64,8 +65,26 @@ static int check_tune(struct file *f)
 		check_named_by(f, f->root, "profile", tune.name);
 	if (r == 0)
 		check_named_by(f, f->root, "inherits", tune.inherits);
+	if (r == 0 && xml_is(f->root, TUNE_NS, "profile") && tune.name && !profile_is_name(tune.name)) {
+		const xmlNode *at = xml_attr_node(xmlHasProp(f->root, XS("name")));
+
+		xml_warn(&f->msgs, f->name, at, "name: '%s' is not a profile's name", knob_show(tune.name, shown));
+	}
 	tune_fini(&tune);
 	return r;
+}
+
+/* A name that can be none was told by the parser. */
+static int check_names_profile(struct file *f, const xmlNode *n)
+{
+	const xmlAttr *a = xmlHasProp(n, XS("profile"));
+	_cleanup_free_ char *name = a ? xml_attr_value(a) : NULL;
+
+	if (a && !name)
+		return -ENOMEM;
+	if (name && profile_is_name(name))
+		check_named_by(f, n, "profile", name);
+	return 0;
 }
 
 static int check_policy(struct file *f)
@@ -80,13 +99,11 @@ static int check_policy(struct file *f)
 
 		msgs_add(&f->msgs, m->level, m->file, m->line, m->column, "%s", m->text);
 	}
-	for (size_t i = 0; i < p.n_rules && !p.builtin; i++)
-		if (p.rules[i].profile && *p.rules[i].profile)
-			check_profile_name(f, p.rules[i].profile, p.rules[i].line, 0, "rule with profile");
-	if (!p.builtin && !streq(p.default_profile, "balanced")) /* which may be nobody's choice but ours */
-		check_profile_name(f, p.default_profile, 0, 0, "default profile");
+	for (const xmlNode *n = p.builtin ? NULL : xml_first_element(f->root); n && r == 0; n = xml_next_element(n))
+		if (xml_is(n, TUNE_NS, "rule") || xml_is(n, TUNE_NS, "default"))
+			r = check_names_profile(f, n);
 	policy_fini(&p);
-	return 0;
+	return r;
 }
 
 static int check_domain(struct file *f)

@@ -108,6 +108,10 @@ static char *vcpus_text(const struct placement *p)
 		_cleanup_free_ char *cpus = site_set_text(&p->vcpus[i].cpus);
 		unsigned int to = i;
 
+		if (idset_is_empty(&p->vcpus[i].cpus)) { /* offline */
+			i++;
+			continue;
+		}
 		while (to + 1 < p->n_vcpus && idset_equal(&p->vcpus[to + 1].cpus, &p->vcpus[i].cpus))
 			to++;
 		sbuf_addf(&b, "%s%u", b.len ? ", " : "", i);
@@ -152,7 +156,7 @@ static void show_placement(const struct plan *plan)
 
 		(void)snprintf(what, sizeof(what), "I/O thread %u", p->iothreads[i].id);
 		if (!idset_is_empty(&p->iothreads[i].cpus))
-			add_place_row(&t, what, cpus, "");
+			add_place_row(&t, what, cpus, p->why_iothreads);
 	}
 	if (!idset_is_empty(&p->memory_nodes)) {
 		(void)snprintf(text, sizeof(text), "%s, %s node ", out_size(plan->memory, ram, sizeof(ram)),

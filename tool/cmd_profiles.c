@@ -3,6 +3,7 @@
 #include "common/paths.h"
 #include "common/policy.h"
 #include "tool/out.h"
+#include "tool/site.h"
 #include "tool/tool.h"
 
 static size_t count_values(const struct tune *p)
@@ -61,18 +62,18 @@ static int list_profiles(struct tool *t)
 static void add_value(struct out_table *table, enum knob_id id, const char *target, const struct value *v)
 {
 	static const char *const since[] = {
-		[KNOB_SINCE_NOW] = "",
-		[KNOB_SINCE_LATER] = "not in this version",
-		[KNOB_SINCE_DEFINITION] = "definition-level",
+		[KNOB_SINCE_NOW] = "now",
+		[KNOB_SINCE_LATER] = "later",
+		[KNOB_SINCE_DEFINITION] = "later",
 	};
+	_cleanup_free_ char *knob = site_knob_text(knob_table[id].name, target);
 	const char *doc = knob_table[id].doc;
 	int clause = (int)strcspn(doc, ":;");
 
 	/* What single words mean follows a colon: the first clause will do here, unless it is such a word itself. */
 	if (!memchr(doc, ' ', (size_t)clause))
 		clause = (int)strlen(doc);
-	out_cell(table, OUT_PLAIN, "%s", knob_table[id].name);
-	out_cell_str(table, target);
+	out_cell_str(table, knob);
 	out_cell_str(table, v->text);
 	out_cell_str(table,
 		     v->source && str_starts(v->source, "profile ") ? v->source + strlen("profile ") : v->source);
@@ -83,24 +84,30 @@ static void add_value(struct out_table *table, enum knob_id id, const char *targ
 static void show_profile(const char *name, const struct tune *p)
 {
 	static const struct out_column columns[] = {
-		{ "KNOB", false, false },    { "TARGET", false, false }, { "VALUE", true, false },
-		{ "PROFILE", false, false }, { "", true, false },        { "MEANING", true, false },
+		{ "KNOB", false, false },    { "VALUE", true, false },   { "PROFILE", false, false },
+		{ "IN FORCE", true, false }, { "MEANING", true, false },
 	};
 	struct out_table table;
+	bool later = false;
 
 	out_line(OUT_HEAD, 0, "%s%s%s%s", name, p->inherits ? ", inherits " : "", p->inherits ? p->inherits : "",
 		 p->tenant ? ", open to tenants" : "");
 	out_table_init(&table, columns, ARRAY_SIZE(columns), 2);
 	for (unsigned int id = 0; id < KNOB_ID_MAX; id++) {
+		size_t before = table.n_cells;
+
 		if (p->v[id].text)
 			add_value(&table, (enum knob_id)id, "", &p->v[id]);
 		for (size_t i = 0; i < p->n_targets; i++)
 			if (p->targets[i].v[id].text)
 				add_value(&table, (enum knob_id)id, p->targets[i].target, &p->targets[i].v[id]);
+		later |= table.n_cells > before && knob_table[id].since != KNOB_SINCE_NOW;
 	}
 	if (!table.n_cells)
 		out_line(OUT_PLAIN, 2, "sets nothing");
 	out_table_print(&table);
+	if (later)
+		out_line(OUT_DIM, 2, "later: read and checked, but this version does nothing about it");
 }
 
 int cmd_profiles(struct tool *t)

@@ -97,7 +97,7 @@ static void json_settings(struct json *j, const struct view *v)
 		json_str(j, "knob", s->setting->knob);
 		json_str(j, "target", s->setting->target);
 		json_str(j, "value", s->setting->value);
-		json_str(j, "effective", s->effective);
+		json_str(j, "effective", view_effective(s));
 		json_str(j, "original", s->original);
 		json_list(j, "claims");
 		for (unsigned int k = 0; s->shared && k < s->shared->n_claims; k++)
@@ -306,6 +306,8 @@ static void add_effective(struct out_table *table, const struct view_setting *s)
 
 	if (!s->effective)
 		out_cell(table, style, "%s", s->pending ? "not yet" : "-");
+	else if (!streq(s->effective, view_effective(s)))
+		out_cell(table, style, "%s (%s %s)", view_effective(s), s->where, s->effective);
 	else if (s->ok && s->where && !streq(s->effective, s->setting->value))
 		out_cell(table, style, "%s (%s)", s->effective, s->where);
 	else

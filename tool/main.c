@@ -332,9 +332,6 @@ static int dispatch(struct tool *t, char **words, int n)
 	const struct tool_command *c = find_command(n ? words[0] : "");
 	int r;
 
-	for (size_t i = 0; i < ARRAY_SIZE(later); i++)
-		if (n && streq(words[0], later[i]))
-			return tool_fail(TOOL_USAGE, later[i], "not in this version");
 	if (!c || (n && !*words[0]))
 		return tool_fail(TOOL_USAGE, words[0], "no such command, see domtune --help");
 	t->args = words + (n ? 1 : 0);
@@ -349,6 +346,24 @@ static int dispatch(struct tool *t, char **words, int n)
 	}
 	r = check_usage(t, c);
 	return r ? r : run(t, c);
+}
+
+/* The command, if it is one of a later version: asked before options are read, since its own are not known yet. */
+static const char *find_later(int argc, char **argv)
+{
+	for (int a = 1; a < argc && !streq(argv[a], "--"); a++) {
+		if (streq(argv[a], "--root") || streq(argv[a], "--connect")) {
+			a++;
+			continue;
+		}
+		if (argv[a][0] == '-')
+			continue;
+		for (size_t i = 0; i < ARRAY_SIZE(later); i++)
+			if (streq(argv[a], later[i]))
+				return later[i];
+		break;
+	}
+	return NULL;
 }
 
 /* libxml2 would print its errors as they come, libvirt's too, which uses the same copy of it. */
@@ -367,6 +382,8 @@ int main(int argc, char **argv)
 
 	if (!words || !sets)
 		return tool_fail(TOOL_CANNOT, "domtune", "%s", err_name(ENOMEM));
+	if (find_later(argc, argv))
+		return tool_fail(TOOL_CANNOT, find_later(argc, argv), "not in this version");
 	out_init();
 	xmlSetGenericErrorFunc(NULL, print_nothing);
 	t.sets = sets;

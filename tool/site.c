@@ -220,6 +220,8 @@ void site_json_placement(struct json *j, const struct placement *p)
 	json_str(j, "memory_policy", place_memory_name(p->memory_policy));
 	json_list(j, "vcpus");
 	for (unsigned int i = 0; i < p->n_vcpus; i++) {
+		if (idset_is_empty(&p->vcpus[i].cpus)) /* offline */
+			continue;
 		json_object_line(j, NULL);
 		json_u64(j, "vcpu", i);
 		json_set(j, "cpus", &p->vcpus[i].cpus);

@@ -18,6 +18,7 @@ struct now {
 struct object {
 	const char *backend, *name;
 	const char *due;                /* what it should say */
+	const char *wanted;             /* the setting's value as it is spelled there; due may be what became of it */
 	const struct undo_step *record; /* NULL: it was not touched */
 };
 
@@ -84,6 +85,8 @@ static int join_object(const struct hostfs *fs, const struct object *o, struct v
 		return r;
 	if (!now.not_here && !now.gone && !(be && now.text && be->same(o->name, o->due, now.text)))
 		r = note_drift(v, o, &now);
+	if (now.text && !(o->record && o->record->cause) && !(be && be->same(o->name, o->wanted, now.text)))
+		v->exact = false;
 	/* A thread's affinity that a group's write resets is checked, but does not stand for the setting. */
 	if (r == 0 && now.text && (!o->record || !o->record->cause || !v->effective)) {
 		const char *slash = strrchr(o->name, '/');
@@ -98,7 +101,8 @@ static int join_object(const struct hostfs *fs, const struct object *o, struct v
 
 static int join_step(const struct hostfs *fs, struct ledger *l, const struct undo_step *s, struct view_setting *v)
 {
-	struct object o = { .backend = s->backend, .name = s->object, .due = s->wanted, .record = s };
+	struct object o = { .backend = s->backend, .name = s->object, .due = s->wanted,
+			    .wanted = s->wanted, .record = s };
 	const struct shared *shared = s->shared ? ledger_find_shared(l, s->backend, s->object) : NULL;
 	const char *original = shared && shared->original ? shared->original : s->original;
 	int r = 0;
@@ -152,6 +156,7 @@ static int join(const struct hostfs *fs, struct ledger *l, const struct undo *u,
 	int r = 0;
 
 	v->ok = true;
+	v->exact = !exec; /* what QEMU made of it is in the setting's words anyway */
 	for (unsigned int i = 0; i < u->n_steps && r == 0 && !exec; i++) {
 		const struct undo_step *s = &u->steps[i];
 
@@ -214,7 +219,8 @@ static int join_unrecorded(const struct hostfs *fs, struct view *v, const struct
 			continue;
 		for (unsigned int i = 0; i < steps->n && r == 0; i++) {
 			const struct step *step = &steps->s[i];
-			const struct object o = { .backend = step->backend, .name = step->object, .due = step->value };
+			const struct object o = { .backend = step->backend, .name = step->object, .due = step->value,
+						  .wanted = step->value };
 
 			if (step->setting == s->setting && !step->is_dependant)
 				r = join_object(fs, &o, s);
@@ -260,6 +266,11 @@ static int look_up_unrecorded(const struct hostfs *fs, struct view *v)
 	if (runs)
 		run_fini(&run);
 	return r;
+}
+
+const char *view_effective(const struct view_setting *s)
+{
+	return s->effective && s->where && s->exact ? s->setting->value : s->effective;
 }
 
 const char *view_state(const struct hostfs *fs, const struct claim *c)

@@ -19,6 +19,7 @@ struct view_setting {
 	char *original;                /* before our first change; NULL: nothing was changed */
 	char *note;                    /* why it is not as wanted; NULL */
 	bool ok;                       /* effective is what was written */
+	bool exact;                    /* the objects say just what the value means there */
 	bool pending;                  /* its time has not come, or (observe) never will */
 	bool recorded;                 /* something was written, or tried */
 };
@@ -35,6 +36,12 @@ struct view {
 /* -EACCES: only root can read it; -ENOMEM; other errors: e has the object. A damaged record is no error. */
 int view_make(const struct hostfs *fs, struct ledger *l, const struct claim *c, struct view *ret, struct err *e);
 void view_fini(struct view *v);
+
+/*
+ * The value in force in the setting's own words where the objects say just that ("150%", though cpu.max says
+ * "150000 100000"), so that it compares with the value; else the object's. NULL: not known, gone.
+ */
+const char *view_effective(const struct view_setting *s);
 
 const char *view_state(const struct hostfs *fs, const struct claim *c);
 

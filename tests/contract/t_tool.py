@@ -127,10 +127,14 @@ def keys(value):
 
 
 def usage(root):
+    for args in [["retune", "--off", "web1"], ["rewrite", "--pin", "-"], ["apply", "--diff", "web1"], ["doctor", "--install"],
+                 ["resize", "web1", "--vcpus", "2"], ["--root", root, "revert", "x"]]:
+        done = run(*args)
+        word = [a for a in args if a in ("retune", "rewrite", "apply", "doctor", "resize", "revert")][0]
+        tap.ok(done.returncode == 3 and done.stderr.decode() == "domtune: %s: not in this version\n" % word,
+               "%s comes later, whatever its options" % word, done)
     for args, pattern in [
-        (["retune", "web1"], "retune: not in this version"), (["rewrite", "-"], "rewrite: not in this version"),
-        (["apply", "--diff", "web1"], "."), (["doctor", "--install"], "."), (["resize"], "not in this version"),
-        (["revert", "x"], "not in this version"), (["frobnicate"], "no such command"), ([""], "no such command"),
+        (["frobnicate"], "no such command"), ([""], "no such command"),
         (["--frobnicate"], "--frobnicate: no such option"), (["-x"], "-x: no such option"),
         (["plan"], "needs FILE"), (["plan", "a", "b"], "one operand too many"), (["plan", "--all", "a"], "not both"),
         (["--root"], "--root: needs a value"), (["plan", "--set"], "--set: needs a value"),
@@ -148,6 +152,30 @@ def usage(root):
                     "recover", "check", "capture"):
         done = says(r"--root DIR", *([command] if command else []), "--help")
         tap.ok(not re.search(b"retune|rewrite|revert|resize|doctor", done.stdout), "help %s: nothing of later versions" % command)
+
+
+def planning_lists(root):
+    """CPUs that are not there: in the policy's list, in the domain's."""
+    path = write(os.path.join(work, "holes.xml"), domain_xml().replace(
+        b"<vcpu placement='static'>2</vcpu>", b"<vcpu current='2'>4</vcpu><vcpus><vcpu id='0' enabled='yes'/><vcpu id='1' enabled='no'/>"
+        b"<vcpu id='2' enabled='no'/><vcpu id='3' enabled='yes'/></vcpus>"))
+    plan = json.loads(run("plan", "--json", "--root", root, "--set", "cpu.policy=dedicated", path).stdout)
+    tap.ok([v["vcpu"] for v in plan["placement"]["vcpus"]] == [0, 3] and plan["placement"]["vcpus"][0]["cpus"],
+           "vCPUs that are offline are not placed", plan["placement"])
+    done = says("vCPUs +0 on [0-9]+, 3 on [0-9]+ *$", "plan", "--root", root, "--set", "cpu.policy=dedicated", path)
+    policy = os.path.join(root, "etc/domtune/policy.xml")
+    for reserved, want, said in [("2-3,200", "2-3", "reserved-cpus: CPUs 200 are not online, left out"),
+                                 ("200-201", "0,8", "reserved-cpus: none of 200-201 is online, the default is used"),
+                                 ("2-3", "2-3", None)]:
+        write(policy, "<policy xmlns='urn:domtune:1'><host reserved-cpus='%s'/></policy>" % reserved)
+        done = json.loads(run("plan", "--json", "--root", root, path).stdout)
+        host = json.loads(run("status", "--json", "--root", root).stdout)["host"]
+        tap.ok(host["reserved"] == want and [w for w in done["warnings"] if "reserved" in w] == ([said] if said else []),
+               "reserved-cpus %s" % reserved, (host, done["warnings"]))
+    write(policy, "<policy xmlns='urn:domtune:1'><default profile='nosuch'/></policy>")
+    done = json.loads(run("plan", "--json", "--root", root, "--profile", "nosuch", path).stdout)
+    tap.ok(done["warnings"] == ["no profile 'nosuch'"] and done["profile_source"] == "none", "one name, one warning", done)
+    os.unlink(policy)
 
 
 def planning(root):
@@ -224,7 +252,7 @@ def showing(root):
     tap.ok(b"\033" not in run("plan", "--root", root, os.path.join(work, "web1.xml"), env={"TERM": "xterm"}).stdout,
            "no colour off a terminal")
     says("reserved +2 +0,8.*NODE +CPUS.*none is tuned", "--root", root)
-    says("^realtime, inherits latency.*cpu.policy +- +isolated +realtime.*memory.prealloc +- +yes +latency.*disk.scheduler +\\*",
+    says("^realtime, inherits latency.*cpu.policy +isolated +realtime +now.*memory.prealloc +yes +latency.*disk\\[\\*\\].scheduler",
          "--root", root, "profiles", "realtime")
     says("^PROFILE.*^balanced.*^gaming +latency", "--root", root, "profiles")
     full = subprocess.run("exec %s --root '%s' plan '%s/web1.xml' >/dev/full" % (tool, root, work), shell=True,
@@ -241,8 +269,11 @@ def checking(root):
         ("value", "<tune><cpu\n policy='sharde'/></tune>", [(2, 2, "warning")]),
         ("no-profile", "<tune profile='nosuch'/>", [(1, 7, "warning")]),
         ("profile", "<profile %s name='x' inherits='nosuch'/>" % ns, [(1, 41, "warning")]),
+        ("profile-name", "<profile %s name='a b'/>" % ns, [(1, 32, "warning")]),
         ("no-namespace", "<profile name='x'/>", [(1, 1, "error")]),
-        ("policy", "<policy %s>\n<default profile='nosuch'/></policy>" % ns, [(0, 0, "warning")]),
+        ("policy", "<policy %s>\n<default profile='nosuch'/></policy>" % ns, [(2, 10, "warning")]),
+        ("rules-profile", "<policy %s>\n<rule match='name' take='nova'/>\n<rule match='name'\n profile='nosuch'/></policy>" % ns,
+         [(4, 2, "warning")]),
         ("rule", "<policy %s>\n<rule match='a:b' profile='off'/></policy>" % ns, [(2, 7, "warning")]),
         ("broken-policy", "<policy %s>\n<default></policy>" % ns, [(2, None, "error")]),
         ("what", "<what/>", [(1, 1, "error")]), ("nothing", "", [(0, 0, "error")]),
@@ -389,7 +420,7 @@ def in_force():
     policy = "<policy xmlns='urn:domtune:1'><sysctl name='net.core.rmem_max' at-least='16777216'/></policy>"
     write(os.path.join(root, "etc/domtune/policy.xml"), policy)
     before = tree(root)
-    xml = domain_xml(body=TUNE % ("latency", "", "<d:cpu weight='300'/>"))
+    xml = domain_xml(body=TUNE % ("latency", "", "<d:cpu weight='300' quota='150%'/>"))
 
     def call(phase):
         done = subprocess.run([hook, "web1", phase, "begin", "-"], input=xml, capture_output=True, check=False,
@@ -415,9 +446,18 @@ def in_force():
     tap.ok(domain["state"] == "started" and domain["profile"] == "latency", "status: the domain", domain)
     sysctl, weight = settings.get(("sysctl", "net.core.rmem_max")), settings.get(("cpu.weight", ""))
     tap.ok(sysctl and sysctl["effective"] == "16777216" and sysctl["original"] == "212992" and sysctl["claims"] == [UUID] and
-           sysctl["source"] == "policy", "status: a shared object has its claims", sysctl)
+           sysctl["source"] == "default", "status: a shared object has its claims", sysctl)
     tap.ok(weight and weight["effective"] == "300" and weight["original"] == "100" and not weight["claims"],
            "status: effective and original", weight)
+    quota = settings.get(("cpu.quota", ""))
+    tap.ok(quota and quota["value"] == quota["effective"] == "150%" and quota["original"] == "max 100000",
+           "status: effective compares with the value, whatever the kernel's unit", quota)
+    says(r"cpu.quota +- +150% +150% \(cpu.max 150000 100000\) +max 100000", "status", "--root", root)
+    limit = [path for path in tree(root) if path.endswith("/cpu.max") and b"150000" in tree(root)[path][1]]
+    write(os.path.join(root, limit[0]), "250000 100000\n")
+    drift = json.loads(run("status", "--json", "--root", root, "web1").stdout)["domains"][0]["settings"]
+    tap.ok([s["effective"] for s in drift if s["knob"] == "cpu.quota"] == ["250000 100000"], "status: what else it is, as it is")
+    write(os.path.join(root, limit[0]), "150000 100000\n")
     verify = json.loads(run("verify", "--json", "--root", root).stdout)
     tap.ok(list(verify) == ["version", "domains", "leftovers"] and verify["leftovers"] == [] and
            list(verify["domains"][0]) == ["name", "uuid", "settings"] and
@@ -488,6 +528,7 @@ try:
     host = make_root("root", "--cpus", "16", "--smt", "2", "--nodes", "2", "--memory-per-node", "32G", "--hugepages", "0:2048:1024")
     usage(host)
     planning(host)
+    planning_lists(host)
     showing(host)
     checking(host)
     switching(host)

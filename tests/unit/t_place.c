@@ -151,8 +151,8 @@ static const struct tcase cpu_cases[] = {
 	{ .name = "shared, none left", .host = SMT2, .policy = PLACE_SHARED, .n = 1,
 	  .held = { { .name = "db1", .cpus = "1-7" }, { .name = "db2", .cpus = "9-15" } },
 	  .want = "shared nodes=0 vcpus=0,8 emu=0,8\n"
-		  "note: no shared CPU is left (7 held by db1, 7 held by db2, 2 reserved), the vCPUs are "
-		  "on the reserved ones" },
+		  "unmet: shared CPUs asked, none is left and the vCPUs are on the reserved ones (7 held by "
+		  "db1, 7 held by db2, 2 reserved): fewer dedicated CPUs, a lower max-dedicated-cpus" },
 	{ .name = "shared, none left at all", .host = SMT2, .policy = PLACE_SHARED, .n = 1, .reserved = "",
 	  .held = { { .name = "db1", .cpus = "0-15" } },
 	  .want = "none\n"
@@ -166,7 +166,7 @@ static const struct tcase cpu_cases[] = {
 	{ .name = "dedicated, tightest node", .host = SMT2, .policy = PLACE_DEDICATED, .n = 4,
 	  .want = "dedicated nodes=0 vcpus=1 9 2 10 emu=3,11 claim=1-2,9-10" },
 	{ .name = "dedicated, the one node that holds it", .host = SMT2, .policy = PLACE_DEDICATED, .n = 8,
-	  .want = "dedicated nodes=1 vcpus=4 12 5 13 6 14 7 15 emu=1-3,9-11 claim=4-7,12-15" },
+	  .want = "dedicated nodes=1 vcpus=4 12 5 13 6 14 7 15 emu=0,8 claim=4-7,12-15" },
 	{ .name = "dedicated, two nodes", .host = SMT2, .policy = PLACE_DEDICATED, .n = 10,
 	  .want = "dedicated nodes=0-1 vcpus=1 9 2 10 3 11 4 12 5 13 emu=6-7,14-15 claim=1-5,9-13" },
 	{ .name = "dedicated, odd", .host = SMT2, .policy = PLACE_DEDICATED, .n = 3,
@@ -192,7 +192,8 @@ static const struct tcase cpu_cases[] = {
 	  .want = "shared nodes=0-1 vcpus=0-15*2 emu=0-15\n"
 		  "unmet: 2 dedicated CPUs asked, none free (16 reserved): fewer vCPUs or cpu policy "
 		  "shared\n"
-		  "note: no shared CPU is left (16 reserved), the vCPUs are on the reserved ones" },
+		  "unmet: shared CPUs asked, none is left and the vCPUs are on the reserved ones (16 "
+		  "reserved): fewer dedicated CPUs, a lower max-dedicated-cpus" },
 	{ .name = "dedicated, limit", .host = SMT2, .policy = PLACE_DEDICATED, .n = 4, .max = 6,
 	  .held = { { .name = "db1", .cpus = "4-7" } },
 	  .want = "shared nodes=0 vcpus=1-3,9-11*4 emu=1-3,9-11\n"
@@ -218,7 +219,7 @@ static const struct tcase cpu_cases[] = {
 	  .want = "dedicated nodes=0 vcpus=0 emu=0 claim=0" },
 
 	{ .name = "isolate", .host = SMT2, .policy = PLACE_DEDICATED, .threads = PLACE_THREADS_ISOLATE, .n = 3,
-	  .want = "dedicated nodes=0 vcpus=1 2 3 emu=4-7,12-15 claim=1-3,9-11" },
+	  .want = "dedicated nodes=0 vcpus=1 2 3 emu=0,8 claim=1-3,9-11" },
 	{ .name = "isolate, no half cores", .host = SMT2, .policy = PLACE_DEDICATED, .threads = PLACE_THREADS_ISOLATE,
 	  .n = 3,
 	  .held = { { .name = "a", .cpus = "9" } },
@@ -614,7 +615,7 @@ TEST(reserved)
 		const char *given, *want;
 	} cases[] = {
 		{ SMT2, NULL, "0,8" }, { SMT2, "", "" },	    { SMT2, "2-3", "2-3" },
-		{ SMT2, "14-20", "14-15" }, { { .cores = 1 }, NULL, "" }, { { .cores = 1, .threads = 2 }, NULL, "" },
+		{ SMT2, "14-20", "14-15" }, { SMT2, "16-20", "0,8" }, { { .cores = 1 }, NULL, "" }, { { .cores = 1, .threads = 2 }, NULL, "" },
 		{ { .cores = 2 }, NULL, "0" },
 	};
 

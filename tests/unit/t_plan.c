@@ -318,7 +318,7 @@ static const struct pcase cases[] = {
 	  .has = DOMAIN_HAS_PLACEMENT_AUTO, .wrapper = true,
 	  .want = "cpu.policy[] started 1-3,9-11\n"
 		  "cpu.emulator[] exec 1-3,9-11\n"
-		  "skip memory.placement[]: the definition has placement='auto'\n"
+		  "memory.placement[] exec strict:0\n"
 		  "skip memory.nodes[]: the definition has placement='auto'\n" },
 	{ .name = "hugepages in the definition", .host = SMT2_2M,
 	  .intent = "cpu.policy=dedicated memory.pages=1G memory.placement=strict memory.prealloc=yes", .wrapper = true,
@@ -327,15 +327,33 @@ static const struct pcase cases[] = {
 		  "cpu.policy[vcpu1] started 9\n"
 		  "cpu.emulator[] exec 2-3,10-11\n"
 		  "cpu.emulator[] started 2-3,10-11\n"
+		  "memory.placement[] exec preferred:0\n"
 		  "skip memory.pages[]: the definition has <hugepages>\n"
-		  "skip memory.placement[]: the definition has <hugepages>\n"
 		  "skip memory.prealloc[]: the definition has <hugepages>\n" },
 	{ .name = "memory source", .host = SMT2_2M,
 	  .intent = "memory.pages=2M memory.placement=strict memory.prealloc=yes",
 	  .wrapper = true, .has = DOMAIN_HAS_MEMSOURCE,
 	  .want = "skip memory.pages[]: the definition has a memory <source> or <access>\n"
-		  "skip memory.placement[]: the definition has a memory <source> or <access>\n"
-		  "skip memory.prealloc[]: the definition has a memory <source> or <access>\n" },
+		  "skip memory.prealloc[]: the definition has a memory <source> or <access>\n"
+		  "skip memory.placement[]: its vCPUs are not placed\n" },
+	{ .name = "memory source, strict, fail", .host = SMT2, .intent = "cpu.policy=shared memory.placement=strict",
+	  .wrapper = true, .has = DOMAIN_HAS_MEMSOURCE, .fail = true,
+	  .want = "cpu.policy[] started 1-3,9-11\n"
+		  "cpu.emulator[] exec 1-3,9-11\n"
+		  "memory.placement[] exec preferred:0\n"
+		  "refused memory.placement strict asked, but the definition has a memory <source> or "
+		  "<access>, which is not bound: <numatune>, or memory.placement preferred\n" },
+	{ .name = "hugepages, interleave", .host = SMT2_2M, .intent = "cpu.policy=shared memory.placement=interleave "
+								      "memory.nodes=0-1",
+	  .wrapper = true, .has = DOMAIN_HAS_HUGEPAGES, .fail = true,
+	  .want = "cpu.policy[] started 1-3,9-11\n"
+		  "cpu.emulator[] exec 1-3,9-11\n"
+		  "memory.placement[] exec interleave:0-1\n" },
+	{ .name = "strict for vCPUs that are not placed, fail", .host = SMT2, .intent = "memory.placement=strict",
+	  .wrapper = true, .fail = true,
+	  .want = "skip memory.placement[]: its vCPUs are not placed\n"
+		  "refused memory.placement strict asked, but its vCPUs are not placed: memory.nodes, or a "
+		  "cpu policy\n" },
 	{ .name = "cells", .host = SMT2_2M, .intent = "cpu.policy=shared memory.pages=thp memory.placement=preferred",
 	  .wrapper = true, .n_cells = 1,
 	  .want = "cpu.policy[] started 1-3,9-11\n"
@@ -375,7 +393,7 @@ static const struct pcase cases[] = {
 	  .fail = true,
 	  .observe = true,
 	  .want = "cpu.policy[] started 1-7,9-15\n"
-		  "refused 15 dedicated CPUs asked, 6 free on node 0, 8 on node 1 (2 reserved): "
+		  "warn 15 dedicated CPUs asked, 6 free on node 0, 8 on node 1 (2 reserved): "
 		  "fewer vCPUs or cpu policy shared\n" },
 	{ .name = "policy none with emulator", .host = SMT2, .intent = "cpu.policy=none cpu.emulator=isolate",
 	  .want = "skip cpu.emulator[]: nothing is placed with cpu policy none\n" },
