@@ -8,6 +8,7 @@
  * reads: profile off with attributes beside it would not be off.
  */
 #include "common/gate.h"
+#include "common/ledger.h"
 #include "common/paths.h"
 #include "common/record.h"
 #include "tool/annot.h"
@@ -331,12 +332,27 @@ int cmd_disable(struct tool *t)
 	return TOOL_OK;
 }
 
+/* Guests that started while the switch was off are unknown: the next start looks at the running ones again. */
+static void forget_foreign(const struct hostfs *fs)
+{
+	_cleanup_close_ int lock = ledger_lock(fs, NULL);
+	struct ledger l;
+
+	if (lock < 0 || ledger_read(fs, &l, NULL) < 0)
+		return; /* no state yet: then they are looked for anyway */
+	l.foreign_read = false;
+	(void)ledger_write(fs, &l, NULL); /* best effort: a start does not depend on it */
+	ledger_fini(&l);
+}
+
 int cmd_enable(struct tool *t)
 {
 	int r;
 
 	if (t->n_args)
 		return switch_domains(t, enable_one);
+	if (gate_is_disabled(&t->fs))
+		forget_foreign(&t->fs);
 	r = hostfs_unlink(&t->fs, PATH_DISABLED);
 	if (r < 0)
 		return tool_fail_err(tool_path(t, PATH_DISABLED), r, NULL);

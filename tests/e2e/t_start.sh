@@ -134,6 +134,22 @@ for name in 'a b' '-dash' '...' 'x;rm' 'é' '$(reboot)'; do
 	rm -f "$images/$name.img"
 done
 
+# --- pinned guests that started while the switch was off are seen afterwards -------------------------------------------------
+define pin2 wrap=no top="<cputune><vcpupin vcpu='0' cpuset='$last'/></cputune>" tune="<tune profile='off'/>"
+domtune disable >/dev/null
+start pin2
+is 'disabled: a pinned guest is not known' "$(state_files pin2)" ''
+domtune enable >/dev/null
+define ded3 tune="<tune profile='latency'/>"
+start ded3
+like 'enabled: it is found, and its CPU is occupied' "$(domtune status --json | json 'd["host"]["claimed"]')" "(^|[,-])$last(\$|[,-])"
+not_ok 'enabled: its CPU is nobody else'"'"'s' test "$(affinity "$(vcpu_tid ded3 0)")" = "$last"
+virsh -q destroy ded3
+virsh -q destroy pin2
+undefine ded3
+undefine pin2
+ok 'enabled: nothing is left' domtune recover
+
 # --- the switches ----------------------------------------------------------------------------------------------------------
 define sw1 tune="<tune profile='latency'/>"
 domtune disable
