@@ -519,13 +519,25 @@ static void settle_cgroup(struct maker *m)
 		set(m, KNOB_CPU_QUOTA, "", STAGE_STARTED, word(m, KNOB_CPU_QUOTA), "limit for the whole domain");
 }
 
-static void settle_placement(struct maker *m)
+/*
+ * Strict memory of several nodes is bound, and the kernel then takes the pages of the nearest node first. Huge pages are
+ * claimed on each node, and a claim is only true if that node gives them: so page by page.
+ */
+static bool must_interleave(const struct maker *m)
 {
 	const struct placement *pl = &m->p->placement;
+
+	return !m->not_bound && pl->memory_policy == PLACE_MEMORY_STRICT && pl->page_size > 0 &&
+	       idset_count(&pl->memory_nodes) > 1;
+}
+
+static void settle_placement(struct maker *m)
+{
+	struct placement *pl = &m->p->placement;
 	_cleanup_free_ char *nodes = idset_text(&pl->memory_nodes);
 	_cleanup_sbuf_ struct sbuf value = { 0 };
+	_cleanup_sbuf_ struct sbuf because = { 0 };
 	const char *why = *pl->why_nodes ? pl->why_nodes : "memory of its nodes";
-	char bent[WHY_SIZE];
 
 	if (m->q.memory_policy == PLACE_MEMORY_NONE)
 		return;
@@ -535,16 +547,18 @@ static void settle_placement(struct maker *m)
 			msgs_warn(&m->impossible, "memory.placement strict asked, but %s: memory.nodes, or a cpu policy", why);
 		return;
 	}
-	if (m->not_bound) {
-		(void)snprintf(bent, sizeof(bent), "%s; not strict, since the definition has %s, which is not bound",
-			       why, m->not_bound); /* fits */
-		why = bent;
+	sbuf_add(&because, why);
+	if (m->not_bound)
+		sbuf_addf(&because, "; not strict, since the definition has %s, which is not bound", m->not_bound);
+	if (must_interleave(m)) {
+		pl->memory_policy = PLACE_MEMORY_INTERLEAVE;
+		sbuf_add(&because, "; interleaved, so that each node gives the huge pages that were claimed there");
 	}
 	sbuf_addf(&value, "%s:%s", place_memory_name(pl->memory_policy), nodes ? nodes : "");
-	if (!nodes || value.failed)
+	if (!nodes || value.failed || because.failed)
 		m->failed = true;
 	else
-		set(m, KNOB_MEM_PLACEMENT, "", STAGE_EXEC, value.s, why);
+		set(m, KNOB_MEM_PLACEMENT, "", STAGE_EXEC, value.s, because.s);
 }
 
 static void settle_pages(struct maker *m)
