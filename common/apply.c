@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Forward: a run over steps, one at a time, except that steps which share a fate go together: a cause with its
- * dependants (the originals of all are on record before the cause is written), and shared objects in a row (one hold
- * of the lock). The order is the one of the steps, so that undo in reverse meets the host as it was.
+ * Forward: a run over steps in their order, so that undo in reverse meets the host as it was. Steps in a row go
+ * together: those that stand alone (their originals are read and recorded in one write, then each is written), a cause
+ * with its dependants (the originals of all are on record before the cause is written), and shared objects (one hold
+ * of the lock).
  *
  * Guarantee: an object is written only after its intent record was, and only while the start is the current one. A
  * failed write leaves a "left" record, a kill at any point a record that reading the object settles.
@@ -31,11 +32,11 @@ static struct undo_step *recorded(struct undo *u, unsigned int n_before, const s
 /* A write that was made but cannot be recorded is kept only if undo would recognise it by the intent alone. */
 static void record_done(struct apply_run *a, const struct backend *be, unsigned int number, const char *now)
 {
-	struct undo_step *r = undo_find(a->undo, number);
 	_cleanup_free_ char *again = NULL;
 	int rc = undo_done(a->undo, number, now);
+	struct undo_step *r = undo_find(a->undo, number);
 
-	if (rc == 0)
+	if (rc == 0 || !r)
 		return;
 	log_warning("%s: %s: what %s %s says now cannot be recorded: %s", a->name, r->knob, r->backend, r->object,
 		    err_name(-rc));
@@ -43,15 +44,31 @@ static void record_done(struct apply_run *a, const struct backend *be, unsigned 
 		(void)apply_write(a, be, r->object, r->original, &again); /* as far as it goes */
 }
 
-/* The write itself, its intent being on record under `number`. */
+static enum apply_outcome not_recorded(struct apply_run *a, const struct apply_object *o, int rc)
+{
+	struct err e = {0};
+
+	(void)err_set(&e, -rc, "%s: %s: cannot be recorded: %s, left as it was", a->name, o->knob, err_name(-rc));
+	if (!*a->failure) {
+		(void)snprintf(a->failure, sizeof(a->failure), "%s", e.text);
+		log_warning("%s", e.text);
+	}
+	return APPLY_FAILED;
+}
+
+/* The write itself, its intent having been made under `number`. */
 static enum apply_outcome write_recorded(struct apply_run *a, const struct step *s, const struct backend *be,
 					 unsigned int number)
 {
 	const struct apply_object o = object_of(s);
-	struct undo_step *r = undo_find(a->undo, number);
 	_cleanup_free_ char *now = NULL;
-	int rc;
+	int rc = undo_commit(a->undo);
+	const struct undo_step *r = undo_find(a->undo, number);
 
+	if (rc < 0)
+		return not_recorded(a, &o, rc);
+	if (!r)
+		return APPLY_FAILED; /* forgotten when the intents before it could not be recorded, which was told */
 	if (!undo_still_current(a->undo))
 		return APPLY_LATE;
 	rc = apply_write(a, be, s->object, s->value, &now);
@@ -63,14 +80,13 @@ static enum apply_outcome write_recorded(struct apply_run *a, const struct step 
 	}
 	/* Failed, and yet not what it was: what it says now is what has to be undone. */
 	record_done(a, be, number, now ? now : s->value);
-	if (rc < 0)
-		return apply_failure(a, &o, s->value, rc, "it took something else");
-	log_debug("%s: %s %s: %s %s: %.64s -> %.64s", a->name, o.knob, o.target, o.backend, o.object, r->original,
-		  s->value);
-	return APPLY_IN_FORCE;
+	return rc < 0 ? apply_failure(a, &o, s->value, rc, "it took something else") : APPLY_IN_FORCE;
 }
 
-/* Record an intent, then write. original: what it was before us. */
+/*
+ * Record an intent, then write. original: what it was before us. ret_number: the caller writes later, by
+ * write_recorded() with that number; may be NULL.
+ */
 static enum apply_outcome set_object(struct apply_run *a, const struct step *s, const struct backend *be,
 				     unsigned int cause, const char *original, unsigned int *ret_number)
 {
@@ -78,16 +94,8 @@ static enum apply_outcome set_object(struct apply_run *a, const struct step *s, 
 	int n = cause ? undo_intent_of(a->undo, cause, o.knob, o.target, s->backend, s->object, original, s->value)
 		      : undo_intent(a->undo, o.knob, o.target, s->backend, s->object, original, s->value, false);
 
-	if (n < 0) {
-		struct err e = {0};
-
-		(void)err_set(&e, -n, "%s: %s: cannot be recorded: %s, left as it was", a->name, o.knob, err_name(-n));
-		if (!*a->failure) {
-			(void)snprintf(a->failure, sizeof(a->failure), "%s", e.text);
-			log_warning("%s", e.text);
-		}
-		return APPLY_FAILED;
-	}
+	if (n < 0)
+		return not_recorded(a, &o, n);
 	if (ret_number) {
 		*ret_number = (unsigned int)n;
 		return APPLY_IN_FORCE;
@@ -127,15 +135,9 @@ static enum apply_outcome set_again(struct apply_run *a, const struct step *s, c
 	return out;
 }
 
-static enum apply_outcome would(const struct apply_run *a, const struct step *s, const char *now)
-{
-	log_debug("%s: %s %s: %s %s: would set %.64s to %.64s", a->name, s->setting->knob, s->setting->target,
-		  s->backend, s->object, now, s->value);
-	return APPLY_IN_FORCE;
-}
-
+/* ret_number: as in set_object(); stays as it is where nothing is left to be written. */
 static enum apply_outcome apply_one(struct apply_run *a, const struct step *given, unsigned int n_before,
-				    bool was_reset)
+				    bool was_reset, unsigned int *ret_number)
 {
 	struct undo_step *r = recorded(a->undo, n_before, given);
 	struct step copy = *given, *s = &copy;
@@ -154,12 +156,37 @@ static enum apply_outcome apply_one(struct apply_run *a, const struct step *give
 	if (rc < 0 || !be)
 		return apply_failure(a, &o, s->value, rc, "left as it was");
 	if (a->undo->plan.observe)
-		return would(a, s, now);
+		return APPLY_IN_FORCE;
 	if (r)
 		return set_again(a, s, be, r, now, was_reset);
 	if (be->same(s->object, now, s->value))
 		return APPLY_IN_FORCE;
-	return set_object(a, s, be, 0, now, NULL);
+	return set_object(a, s, be, 0, now, ret_number);
+}
+
+/* Steps that stand alone. */
+static void apply_singles(struct apply_run *a, const struct step *s, unsigned int n, unsigned int n_before,
+			  enum apply_outcome *outcome)
+{
+	_cleanup_free_ unsigned int *numbers = calloc(n, sizeof(*numbers));
+
+	for (unsigned int i = 0; i < n; i++)
+		outcome[i] = numbers ? apply_one(a, &s[i], n_before, false, &numbers[i]) : APPLY_FAILED;
+	for (unsigned int i = 0; i < n && numbers; i++) {
+		const struct apply_object o = object_of(&s[i]);
+		const struct backend *be;
+		int rc = 0;
+
+		if (!numbers[i])
+			continue;
+		be = apply_backend(a, s[i].backend, s[i].object, &rc); /* it may have broken since */
+		if (be) {
+			outcome[i] = write_recorded(a, &s[i], be, numbers[i]);
+			continue;
+		}
+		(void)undo_left(a->undo, numbers[i], -rc, err_name(-rc)); /* without it the object settles the record */
+		outcome[i] = apply_failure(a, &o, s[i].value, rc, "left as it was");
+	}
 }
 
 /* Give a dependant its value back. Where its cause leaves nothing of it (-EINVAL) what is there now is right. */
@@ -179,16 +206,18 @@ static enum apply_outcome keep_value(struct apply_run *a, const struct apply_obj
 	return apply_failure(a, o, r->wanted, rc, "its cause has changed it");
 }
 
-/* One dependant after its cause was written. number 0: it could not be read before, so it is none of ours. */
+/* One dependant after its cause was written. */
 static enum apply_outcome settle_dependant(struct apply_run *a, const struct step *s, unsigned int number)
 {
 	_cleanup_free_ char *now = NULL;
 	int rc = 0;
-	const struct backend *be = number ? apply_backend(a, s->backend, s->object, &rc) : NULL;
+	const struct backend *be = apply_backend(a, s->backend, s->object, &rc);
 	struct undo_step *r = undo_find(a->undo, number);
 	const struct apply_object o = object_of(s);
 
-	if (!be || !r)
+	if (!r)
+		return APPLY_FAILED; /* as in write_recorded() */
+	if (!be)
 		return APPLY_ABSENT;
 	rc = apply_read(a, be, s->object, &now);
 	if (rc < 0) {
@@ -242,7 +271,7 @@ static void apply_group(struct apply_run *a, const struct step *s, unsigned int 
 	/* Nothing resets the dependants of a cause that is not written; those of a recorded one are on record, too. */
 	if (a->undo->plan.observe || is_set || is_recorded || !numbers) {
 		for (unsigned int i = 0; i < n; i++)
-			outcome[i] = apply_one(a, &s[i], n_before, i > 0 && is_recorded && !is_set);
+			outcome[i] = apply_one(a, &s[i], n_before, i > 0 && is_recorded && !is_set, NULL);
 		return;
 	}
 	outcome[0] = set_object(a, s, be, 0, now, &cause);
@@ -258,54 +287,81 @@ static void apply_group(struct apply_run *a, const struct step *s, unsigned int 
 			outcome[i] = outcome[0] == APPLY_LATE ? APPLY_LATE : settle_dependant(a, &s[i], numbers[i]);
 }
 
+static bool has_dependant(const struct steps *s, unsigned int at)
+{
+	return at + 1 < s->n && s->s[at + 1].is_dependant && s->s[at + 1].group == s->s[at].group &&
+	       s->s[at + 1].fold == FOLD_NONE;
+}
+
 /* How many steps from here on are handled together. */
 static unsigned int run_length(const struct steps *s, unsigned int at)
 {
+	bool is_shared = s->s[at].fold != FOLD_NONE, is_group = has_dependant(s, at);
 	unsigned int n = 1;
 
-	if (s->s[at].fold != FOLD_NONE) {
-		while (at + n < s->n && s->s[at + n].fold != FOLD_NONE)
-			n++;
-		return n;
-	}
-	while (at + n < s->n && s->s[at + n].is_dependant && s->s[at + n].group == s->s[at].group &&
-	       s->s[at + n].fold == FOLD_NONE)
+	while (at + n < s->n && (s->s[at + n].fold != FOLD_NONE) == is_shared &&
+	       (is_shared || (is_group ? has_dependant(s, at + n - 1) : !has_dependant(s, at + n))))
 		n++;
 	return n;
 }
 
-/* A setting is worth its worst step; objects that are not there count only where there is no other. */
-static enum apply_outcome outcome_of(const struct steps *s, const enum apply_outcome *outcome, unsigned int first)
+/* Nearly always the steps of a setting follow each other. */
+static bool is_first(const struct steps *s, unsigned int at)
 {
-	enum apply_outcome worst = APPLY_IN_FORCE;
-	bool any = false;
+	const struct setting *setting = s->s[at].setting;
 
-	for (unsigned int i = first; i < s->n; i++) {
-		if (s->s[i].setting != s->s[first].setting || outcome[i] == APPLY_ABSENT)
-			continue;
-		any = true;
-		if (outcome[i] > worst)
-			worst = outcome[i];
-	}
-	return any ? worst : APPLY_ABSENT;
+	if (at > 0 && s->s[at - 1].setting == setting)
+		return false;
+	for (unsigned int i = 0; i < at; i++)
+		if (s->s[i].setting == setting)
+			return false;
+	return true;
 }
 
-static void count_outcomes(const struct steps *s, enum apply_outcome *outcome, struct apply_count *ret)
+/* A setting is worth its worst step; objects that are not there count only where there is no other. */
+static enum apply_outcome outcome_of(const struct steps *s, const enum apply_outcome *outcome, unsigned int first,
+				     unsigned int *ret_n)
 {
-	unsigned int *const counters[] = {
-		[APPLY_IN_FORCE] = &ret->in_force,
-		[APPLY_ABSENT] = &ret->skipped,
-		[APPLY_FAILED] = &ret->failed,
-		[APPLY_LATE] = &ret->late,
+	enum apply_outcome worst = APPLY_IN_FORCE;
+	unsigned int n = 0, absent = 0;
+
+	for (unsigned int i = first; i < s->n; i++) {
+		if (s->s[i].setting != s->s[first].setting)
+			continue;
+		n++;
+		absent += outcome[i] == APPLY_ABSENT;
+		if (outcome[i] != APPLY_ABSENT && outcome[i] > worst)
+			worst = outcome[i];
+	}
+	*ret_n = n;
+	return absent == n ? APPLY_ABSENT : worst;
+}
+
+static void count_outcomes(const struct apply_run *a, const struct steps *s, const enum apply_outcome *outcome,
+			   struct apply_count *ret)
+{
+	const struct {
+		unsigned int *counter;
+		const char *word;
+	} rows[] = {
+		[APPLY_IN_FORCE] = {&ret->in_force, a->undo->plan.observe ? "would be in force" : "in force"},
+		[APPLY_ABSENT] = {&ret->skipped, "not there"},
+		[APPLY_FAILED] = {&ret->failed, "failed"},
+		[APPLY_LATE] = {&ret->late, "too late"},
 	};
 
 	for (unsigned int i = 0; i < s->n; i++) {
-		bool is_first = true;
+		const struct setting *setting = s->s[i].setting;
+		enum apply_outcome worst;
+		unsigned int n;
 
-		for (unsigned int j = i; j-- > 0 && is_first;)
-			is_first = s->s[j].setting != s->s[i].setting;
-		if (is_first)
-			(*counters[outcome_of(s, outcome, i)])++;
+		if (!is_first(s, i))
+			continue;
+		worst = outcome_of(s, outcome, i, &n);
+		(*rows[worst].counter)++;
+		log_debug("%s: %s%s%s %.64s: %s (%u object%s, the first is %s %s)", a->name, setting->knob,
+			  *setting->target ? " " : "", setting->target, setting->value, rows[worst].word, n,
+			  n == 1 ? "" : "s", s->s[i].backend, s->s[i].object);
 	}
 }
 
@@ -314,24 +370,29 @@ int apply_steps(const struct hostfs *fs, struct undo *u, const struct steps *s, 
 	struct apply_run a = {.fs = fs, .name = u->plan.name, .undo = u};
 	_cleanup_free_ enum apply_outcome *outcome = calloc(s->n ? s->n : 1, sizeof(*outcome));
 	unsigned int n_before = u->n_steps, n;
+	bool late;
 
 	if (!outcome)
 		return -ENOMEM;
+	late = !u->plan.observe && !undo_still_current(u);
+	undo_batch(u);
 	for (unsigned int i = 0; i < s->n; i += n) {
 		const struct step *first = &s->s[i];
 
 		n = run_length(s, i);
-		if (!u->plan.observe && !undo_still_current(u))
+		if (late)
 			for (unsigned int j = i; j < i + n; j++)
 				outcome[j] = APPLY_LATE;
 		else if (first->fold != FOLD_NONE && !u->plan.observe)
 			apply_shared(&a, first, n, outcome + i);
-		else if (n > 1)
+		else if (has_dependant(s, i))
 			apply_group(&a, first, n, n_before, outcome + i);
 		else
-			outcome[i] = apply_one(&a, first, n_before, false);
+			apply_singles(&a, first, n, n_before, outcome + i);
+		late = late || outcome[i + n - 1] == APPLY_LATE;
 	}
-	count_outcomes(s, outcome, ret);
+	(void)undo_flush(u); /* what is lost says no more than the objects */
+	count_outcomes(&a, s, outcome, ret);
 	if (!*ret->failure)
 		(void)snprintf(ret->failure, sizeof(ret->failure), "%s", a.failure);
 	return 0;

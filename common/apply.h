@@ -35,13 +35,17 @@ int apply_steps(const struct hostfs *fs, struct undo *u, const struct steps *s, 
  * Returns 1 if there was something, 0 if the UUID is not known, or -errno.
  */
 int undo_all(const struct hostfs *fs, const char *uuid, struct apply_count *ret, struct err *e);
+/* The same for one start: where undo file or claim are another one's, nothing is touched and 0 is returned. */
+int undo_start(const struct hostfs *fs, const char *uuid, uint64_t generation, struct apply_count *ret, struct err *e);
 
 /* "12 settings put back, 1 left as somebody else has set it, 1 failed": what the log says of it. Returns snprintf's. */
+/* Whether there is anything to say. */
+bool apply_undone_any(const struct apply_count *c);
 int apply_format_undone(const struct apply_count *c, char *buf, size_t size);
 
 /*
- * Undo every dead claim (claim_is_dead), at most `max` of them; leftovers without a claim (a crash between
- * the two) too if thorough. Returns how many were undone, or -errno.
+ * Undo every dead claim (claim_is_dead), at most `max` of them (UINT32_MAX: all); if thorough also leftovers without
+ * a claim (a crash between the two) and temporary files of killed writers. Returns how many were undone, or -errno.
  */
 int apply_sweep(const struct hostfs *fs, bool thorough, bool judge_root, unsigned int max, struct err *e);
 

@@ -11,8 +11,9 @@
 
 int apply_read(const struct apply_run *a, const struct backend *be, const char *object, char **ret)
 {
-	char buf[BACKEND_VALUE_MAX];
-	int len = be->read(a->fs, object, buf, sizeof(buf));
+	/* Not on the stack: there the compiler would clear 32 KiB for each of a thousand objects. */
+	_cleanup_free_ char *buf = malloc(BACKEND_VALUE_MAX);
+	int len = buf ? be->read(a->fs, object, buf, BACKEND_VALUE_MAX) : -ENOMEM;
 
 	if (len < 0)
 		return len;

@@ -266,7 +266,7 @@ static int record_intents(struct batch *b, unsigned int *numbers)
 			return n;
 		numbers[i] = (unsigned int)n;
 	}
-	return 0;
+	return undo_commit(b->a->undo);
 }
 
 static enum apply_outcome conclude(struct batch *b, struct work *w, unsigned int number)
@@ -278,8 +278,6 @@ static enum apply_outcome conclude(struct batch *b, struct work *w, unsigned int
 		return apply_failure(b->a, &o, w->target, w->rc, "left as it was");
 	}
 	(void)undo_done(b->a->undo, number, w->now); /* the ledger has what counts */
-	log_debug("%s: %s %s: %s %s: %.64s -> %.64s", b->a->name, o.knob, o.target, o.backend, o.object, w->s->before,
-		  w->target);
 	return APPLY_IN_FORCE;
 }
 

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "apply_priv.h"
+#include "lines.h"
 #include "log.h"
 #include "num.h"
 #include "paths.h"
@@ -69,7 +70,6 @@ static struct judged judge(struct apply_run *a, struct undo_step *s)
 static void conclude(struct apply_run *a, struct undo_step *s, const char *result)
 {
 	(void)undo_undone(a->undo, s->number, result); /* unrecorded it is found as it is now, and done again */
-	log_debug("%s: %s %s: %s %s: %s", a->name, s->knob, s->target, s->backend, s->object, result);
 }
 
 /* Write the original and say how that went. */
@@ -197,30 +197,44 @@ static bool has_open_cause(struct undo *u, const struct undo_step *s)
 	return c && is_open(c);
 }
 
-/* Settings, not steps, are counted: by the worst of their steps. */
-static void count_steps(const struct undo *u, const enum apply_outcome *outcome, const bool *handled,
-			struct apply_count *count)
+/* A step that was to be undone, and how that went. */
+struct ended {
+	const struct undo_step *step;
+	enum apply_outcome outcome;
+};
+
+static int compare_settings(const void *a, const void *b)
 {
-	unsigned int *const counters[] = {
-		[APPLY_IN_FORCE] = &count->in_force,
-		[APPLY_ABSENT] = &count->skipped,
-		[APPLY_FAILED] = &count->failed,
-		[APPLY_LATE] = &count->late,
+	const struct undo_step *x = ((const struct ended *)a)->step, *y = ((const struct ended *)b)->step;
+	int order = strcmp(x->knob, y->knob);
+
+	return order ? order : strcmp(x->target, y->target);
+}
+
+/* Settings, not steps, are counted: by the worst of their steps. Those of one need not follow each other (repair). */
+static void count_ended(const struct apply_run *a, struct ended *e, unsigned int n, struct apply_count *count)
+{
+	const struct {
+		unsigned int *counter;
+		const char *word;
+	} rows[] = {
+		[APPLY_IN_FORCE] = {&count->in_force, "put back"},
+		[APPLY_ABSENT] = {&count->skipped, "left"},
+		[APPLY_FAILED] = {&count->failed, "not put back"},
+		[APPLY_LATE] = {&count->late, "too late"},
 	};
 
-	for (unsigned int i = 0; i < u->n_steps; i++) {
+	qsort(e, n, sizeof(*e), compare_settings);
+	for (unsigned int i = 0, end; i < n; i = end) {
+		const struct undo_step *s = e[i].step;
 		enum apply_outcome worst = APPLY_IN_FORCE;
-		bool is_first = handled[i];
 
-		for (unsigned int j = i; j-- > 0 && is_first;)
-			is_first = !handled[j] || !streq(u->steps[j].knob, u->steps[i].knob) ||
-				   !streq(u->steps[j].target, u->steps[i].target);
-		for (unsigned int j = i; j < u->n_steps && is_first; j++)
-			if (handled[j] && outcome[j] > worst && streq(u->steps[j].knob, u->steps[i].knob) &&
-			    streq(u->steps[j].target, u->steps[i].target))
-				worst = outcome[j];
-		if (is_first)
-			(*counters[worst])++;
+		for (end = i; end < n && compare_settings(&e[end], &e[i]) == 0; end++)
+			if (e[end].outcome > worst)
+				worst = e[end].outcome;
+		(*rows[worst].counter)++;
+		log_debug("%s: %s%s%s: %s (%u object%s, one is %s %s)", a->name, s->knob, *s->target ? " " : "",
+			  s->target, rows[worst].word, end - i, end - i == 1 ? "" : "s", s->backend, s->object);
 	}
 }
 
@@ -228,12 +242,15 @@ static int undo_own(struct apply_run *a, struct apply_count *count)
 {
 	struct undo *u = a->undo;
 	_cleanup_free_ enum apply_outcome *outcome = calloc(u->n_steps + 1, sizeof(*outcome));
-	_cleanup_free_ bool *handled = calloc(u->n_steps + 1, sizeof(*handled));
+	_cleanup_free_ struct ended *ended = calloc(u->n_steps + 1, sizeof(*ended));
+	unsigned int n = 0;
 
-	if (!outcome || !handled)
+	if (!outcome || !ended)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < u->n_steps; i++)
-		handled[i] = is_open(&u->steps[i]);
+		if (is_open(&u->steps[i]))
+			ended[n++].step = &u->steps[i];
+	undo_batch(u);
 	for (unsigned int i = u->n_steps; i-- > 0;) {
 		struct undo_step *s = &u->steps[i];
 
@@ -247,7 +264,10 @@ static int undo_own(struct apply_run *a, struct apply_count *count)
 		else
 			outcome[i] = undo_one(a, s);
 	}
-	count_steps(u, outcome, handled, count);
+	(void)undo_flush(u); /* what is lost is found as it is now, and done again */
+	for (unsigned int i = 0; i < n; i++)
+		ended[i].outcome = outcome[ended[i].step - u->steps];
+	count_ended(a, ended, n, count);
 	return 0;
 }
 
@@ -357,6 +377,16 @@ int undo_all(const struct hostfs *fs, const char *uuid, struct apply_count *ret,
 	return undo_domain(fs, uuid, NULL, ret, e);
 }
 
+int undo_start(const struct hostfs *fs, const char *uuid, uint64_t generation, struct apply_count *ret, struct err *e)
+{
+	return undo_domain(fs, uuid, &generation, ret, e);
+}
+
+bool apply_undone_any(const struct apply_count *c)
+{
+	return c->in_force || c->skipped || c->failed;
+}
+
 int apply_format_undone(const struct apply_count *c, char *buf, size_t size)
 {
 	char left[64] = "", failed[32] = "";
@@ -384,49 +414,66 @@ struct sweep {
 	unsigned int n, max;
 };
 
-static void add_remains(struct sweep *w, const char *uuid, const char *name, uint64_t generation, bool has_claim)
+/* 0, also where it is known or there are enough; -ENOMEM. */
+static int add_remains(struct sweep *w, const char *uuid, const char *name, uint64_t generation, bool has_claim)
 {
+	struct remains *r;
+
 	for (unsigned int i = 0; i < w->n; i++)
 		if (streq(w->r[i].uuid, uuid))
-			return;
+			return 0;
 	if (w->n == w->max)
-		return;
-	w->r[w->n].generation = generation;
-	w->r[w->n].has_claim = has_claim;
-	(void)snprintf(w->r[w->n].uuid, sizeof(w->r[w->n].uuid), "%s", uuid);
-	(void)snprintf(w->r[w->n].name, sizeof(w->r[w->n].name), "%s", name);
+		return 0;
+	r = GROW(w->r, w->n);
+	if (!r)
+		return -ENOMEM;
+	r->generation = generation;
+	r->has_claim = has_claim;
+	(void)snprintf(r->uuid, sizeof(r->uuid), "%s", uuid);
+	(void)snprintf(r->name, sizeof(r->name), "%s", name);
 	w->n++;
+	return 0;
 }
 
 /* A file without a claim. It may be a running domain's whose ledger was lost: then it is left alone. */
-static void add_leftover(struct sweep *w, struct ledger *l, const char *uuid, bool judge_root)
+static int add_leftover(struct sweep *w, struct ledger *l, const char *uuid, bool judge_root)
 {
 	_cleanup_(undo_fini) struct undo u = {.fd = -1};
 	struct claim c = {0};
 
 	if (!uuid_is_valid(uuid) || ledger_find(l, uuid))
-		return;
+		return 0;
 	if (undo_open(w->fs, uuid, false, &u, NULL) == 0 && u.pid > 0) {
 		c.pid = u.pid;
 		c.pid_start = u.pid_start;
 		if (!claim_is_dead(w->fs, &c, true, judge_root))
-			return;
+			return 0;
 	}
-	add_remains(w, uuid, u.plan.name ? u.plan.name : uuid, u.generation, false);
+	return add_remains(w, uuid, u.plan.name ? u.plan.name : uuid, u.generation, false);
 }
 
-static void add_leftovers(struct sweep *w, struct ledger *l, bool judge_root)
+static int add_leftovers(struct sweep *w, struct ledger *l, bool judge_root)
 {
 	static const char *const dirs[] = {PATH_UNDO, PATH_PLAN};
+	int rc = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(dirs) && rc == 0; i++) {
 		_cleanup_closedir_ DIR *d = hostfs_opendir(w->fs, "%s", dirs[i]);
 		struct dirent *entry;
 
-		while (d && (entry = readdir(d)))
-			add_leftover(w, l, entry->d_name, judge_root);
-		(void)hostfs_clean_temps(w->fs, "%s", dirs[i]); /* of killed writers; what stays is never read */
+		while (d && rc == 0 && (entry = readdir(d)))
+			rc = add_leftover(w, l, entry->d_name, judge_root);
 	}
+	return rc;
+}
+
+/* Of killed writers. What stays is never read. */
+static void clean_temps(const struct hostfs *fs)
+{
+	static const char *const dirs[] = {PATH_STATE, PATH_CACHE, PATH_PLAN, PATH_UNDO};
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		(void)hostfs_clean_temps(fs, "%s", dirs[i]);
 }
 
 /* Under the lock: who is dead, and what nobody claims. */
@@ -438,15 +485,19 @@ static int find_remains(struct sweep *w, bool thorough, bool judge_root, struct 
 
 	if (rc < 0)
 		return rc;
-	for (unsigned int i = 0; i < l.n_claims; i++)
+	for (unsigned int i = 0; i < l.n_claims && rc == 0; i++)
 		if (claim_is_dead(w->fs, &l.claims[i], true, judge_root))
-			add_remains(w, l.claims[i].uuid, l.claims[i].name, l.claims[i].generation, true);
+			rc = add_remains(w, l.claims[i].uuid, l.claims[i].name, l.claims[i].generation, true);
+	if (rc < 0)
+		return err_set(e, -rc, "%s", err_name(-rc));
 	/* Removes what is of another boot, too. */
 	if (l.other_boot)
 		rc = ledger_write(w->fs, &l, e);
-	if (thorough && rc == 0)
-		add_leftovers(w, &l, judge_root);
-	return rc;
+	if (!thorough || rc < 0)
+		return rc;
+	clean_temps(w->fs);
+	rc = add_leftovers(w, &l, judge_root);
+	return rc < 0 ? err_set(e, -rc, "%s", err_name(-rc)) : 0;
 }
 
 static void log_swept(const struct remains *r, const struct apply_count *c)
@@ -454,33 +505,32 @@ static void log_swept(const struct remains *r, const struct apply_count *c)
 	char undone[128];
 
 	(void)apply_format_undone(c, undone, sizeof(undone));
-	log_notice("%s %s: %s", r->name, r->has_claim ? "has ended unnoticed" : "left over from a crash", undone);
+	log_msg(apply_undone_any(c) ? LOG_LVL_NOTICE : LOG_LVL_DEBUG, "%s %s: %s", r->name,
+		r->has_claim ? "has ended unnoticed" : "left over from a crash", undone);
 }
 
 int apply_sweep(const struct hostfs *fs, bool thorough, bool judge_root, unsigned int max, struct err *e)
 {
-	_cleanup_free_ struct remains *r = calloc(max ? max : 1, sizeof(*r));
-	struct sweep w = {.fs = fs, .r = r, .max = max};
-	int rc, done = 0, failed = 0;
+	struct sweep w = {.fs = fs, .max = max};
+	int rc = find_remains(&w, thorough, judge_root, e), done = 0, failed = 0;
 
-	if (!r)
-		return err_set(e, ENOMEM, "%s", err_name(ENOMEM));
-	rc = find_remains(&w, thorough, judge_root, e);
-	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
-	for (unsigned int i = 0; i < w.n; i++) {
+	for (unsigned int i = 0; i < w.n && rc >= 0; i++) {
+		const struct remains *r = &w.r[i];
 		struct apply_count count = {0};
 		struct err why = {0};
-		bool any_generation = !r[i].has_claim && r[i].generation == 0; /* an unreadable file, a plan/ alone */
+		bool any_generation = !r->has_claim && r->generation == 0; /* an unreadable file, a plan/ alone */
+		int undone = undo_domain(fs, r->uuid, any_generation ? NULL : &r->generation, &count, &why);
 
-		rc = undo_domain(fs, r[i].uuid, any_generation ? NULL : &r[i].generation, &count, &why);
-		if (rc < 0) {
-			log_warning("%s: not undone: %s", r[i].name, why.text);
-			failed = rc;
+		if (undone < 0) {
+			log_warning("%s: not undone: %s", r->name, why.text);
+			failed = undone;
 			continue;
 		}
-		log_swept(&r[i], &count);
+		log_swept(r, &count);
 		done++;
 	}
+	free(w.r);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
 	return failed < 0 && done == 0 ? err_set(e, -failed, "%s", err_name(-failed)) : done;
 }

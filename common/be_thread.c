@@ -167,7 +167,13 @@ static int thread_write(const struct hostfs *fs, const char *object, const char 
 	struct thread t;
 	int r = find_thread(fs, object, &t);
 
-	return r < 0 ? r : gone(t.attribute->write(t.tid, value));
+	if (r < 0)
+		return r;
+	r = hostfs_fault(object);
+	if (r)
+		return -r;
+	hostfs_durable();
+	return gone(t.attribute->write(t.tid, value));
 }
 
 static bool thread_same(const char *object, const char *a, const char *b)

@@ -12,6 +12,8 @@
 #include <systemd/sd-bus.h>
 #include <time.h>
 
+#include "hostfs.h"
+
 #define CONNECT_TIMEOUT_US 500000
 #define CALL_TIMEOUT_US    500000
 
@@ -176,6 +178,7 @@ static int system_set(const char *unit, const char *property, uint64_t value)
 
 	if (r < 0)
 		return r;
+	hostfs_durable();
 	/* name, runtime: kept below /run and gone with the unit or the boot, one property */
 	r = lib.sd_bus_call_method(connection.bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "SetUnitProperties",
 				   &error, NULL, "sba(sv)", unit, 1, 1, property, "t", value);

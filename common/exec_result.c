@@ -5,7 +5,8 @@
  * scanned, not parsed: the objects in question are written by libvirt or by our wrapper, as JSON or as key=value.
  *
  * Where a setting is not in force, the wrapper's own reason is used: it leaves them in its environment, as
- * DOMTUNE_KEPT="KNOB: REASON; KNOB: REASON". QEMU could write anything there; it is text for people, nothing else.
+ * DOMTUNE_KEPT="KNOB: REASON; KNOB: REASON", where "wrapper" in a knob's place speaks for all of them. QEMU could
+ * write anything there; it is text for people, nothing else.
  */
 #include "apply.h"
 
@@ -367,11 +368,22 @@ static bool kept_reason(const char *list, const char *knob, char *buf, size_t si
 	return false;
 }
 
+/* A knob that the wrapper has no reason of its own for. */
+static const struct {
+	const char *knob, *told_as;
+} told_together[] = {
+	{"memory.nodes", "memory.placement"},
+};
+
 static void explain(const struct qemu *q, const struct setting *s, struct answer *a)
 {
-	const char *list = kept_list(q), *text;
+	const char *list = kept_list(q), *knob = s->knob, *text;
 
-	if (kept_reason(list, s->knob, a->why, sizeof(a->why)) || a->why[0])
+	for (size_t i = 0; i < ARRAY_SIZE(told_together); i++)
+		if (streq(told_together[i].knob, knob))
+			knob = told_together[i].told_as;
+	if (kept_reason(list, knob, a->why, sizeof(a->why)) || a->why[0] ||
+	    kept_reason(list, "wrapper", a->why, sizeof(a->why)))
 		return;
 	if (list)
 		text = "the wrapper left it as it was"; /* its line had no room for the reason */

@@ -482,30 +482,13 @@ bool ledger_take_head(char **pos, const char *boot_id, struct ledger *l)
 	return true;
 }
 
-/* The line that a record was read from, in the copy that the reader has not cut up. */
-static void keep_line(struct ledger *l, const char *start, const char *line)
-{
-	struct claim *c = &l->claims[l->n_claims - 1];
-	const char *raw = l->text + (line - start), *end = strchr(raw, '\n');
-
-	if (!end)
-		return;
-	c->line = raw;
-	c->line_len = (size_t)(end - raw) + 1;
-}
-
 int ledger_parse(char *text, struct ledger *l)
 {
-	const char *start = text;
-	unsigned int n_claims;
 	struct record r;
 	int rc;
 
 	while (record_next(&text, &r, &l->bad_lines) == 1) {
-		n_claims = l->n_claims;
 		rc = take_line(l, &r);
-		if (l->text && l->n_claims > n_claims)
-			keep_line(l, start, r.f[0]);
 		if (rc == -ENOMEM)
 			return rc;
 		if (rc < 0)

@@ -79,7 +79,7 @@ struct ledger {
 	struct ledger_pool *pools; unsigned int n_pools;
 	unsigned int bad_lines; /* ignored when reading */
 	bool other_boot;        /* what was read was of another boot: ledger_write() empties plan/ and undo/ of it */
-	char *text;             /* what the claims' lines point into */
+	char *text;             /* as read: what the claims' lines point into */
 	unsigned int n_fresh;   /* so many of the allocated claims were never used: still zero */
 	char *rest; size_t rest_len; /* lines that ledger_read_one() did not look into; written back as they were */
 };
@@ -133,11 +133,11 @@ bool claim_is_dead(const struct hostfs *fs, const struct claim *c, bool thorough
 
 /*
  * Whether any claim looks dead: for the hook, at every phase. A scan of the text that parses nothing else: kill(pid, 0)
- * for every claim with a pid, and a thorough look at LEDGER_LOOK of the others' and their own start times per call,
- * another window each time. Also true for a ledger of another boot (there is something to remove). False without a
- * ledger and below another root than "/".
+ * for LEDGER_LOOK_PIDS claims, and of these a thorough look at LEDGER_LOOK; other ones at each call. Also true for a
+ * ledger of another boot (there is something to remove). False without a ledger and below another root than "/".
  */
 #define LEDGER_LOOK 8
+#define LEDGER_LOOK_PIDS 64
 bool ledger_has_dead(const struct hostfs *fs);
 
 const char *claim_kind_name(enum claim_kind k);   /* "ours", "foreign", "observe" */

@@ -173,13 +173,28 @@ static unsigned int count_claims(const char *text)
 	return n;
 }
 
-static int parse_all(char *text, struct ledger *l)
+/* Line by line, in a copy of each: claims point to the lines they were read from. */
+static int parse_all(const char *text, struct ledger *l)
 {
-	int rc = ledger_reserve(l, count_claims(text) + 1);
+	_cleanup_free_ char *copy = malloc(RECORD_MAX + 1);
+	int rc = copy ? ledger_reserve(l, count_claims(text) + 1) : -ENOMEM;
 
-	/* Without the copy the lines would be made anew when written, no more. */
-	l->text = strdup(text);
-	return rc < 0 ? rc : ledger_parse(text, l);
+	while (*text && rc == 0) {
+		const char *end = strchrnul(text, '\n');
+		size_t len = (size_t)(end - text);
+		size_t taken = len < RECORD_MAX ? len : RECORD_MAX; /* one that is longer is a bad one all the same */
+		unsigned int n = l->n_claims;
+
+		memcpy(copy, text, taken);
+		copy[taken] = '\0';
+		rc = ledger_parse(copy, l);
+		if (l->n_claims > n && *end) {
+			l->claims[n].line = text;
+			l->claims[n].line_len = len + 1;
+		}
+		text = *end ? end + 1 : end;
+	}
+	return rc;
 }
 
 /* Claims of others go to l->rest as they are, in runs; everything else is parsed. */
@@ -227,6 +242,8 @@ static int read_ledger(const struct hostfs *fs, const char *uuid, struct ledger 
 		l.other_boot = true;
 	else if (rc == 0)
 		rc = uuid ? parse_one(pos, uuid, &l) : parse_all(pos, &l);
+	if (!uuid)
+		l.text = steal_ptr(&text);
 	if (rc < 0 && rc != -ENOENT) {
 		ledger_fini(&l);
 		return err_set(e, -rc, "/%s: %s", PATH_LEDGER, err_name(-rc));
@@ -317,12 +334,18 @@ bool claim_is_dead(const struct hostfs *fs, const struct claim *c, bool thorough
 	return judge_root && !has_pid_file(fs, c->name);
 }
 
-/* A claim's line as far as death is concerned. */
-struct look {
+/* The claim line at *p or the first one after it; *p is moved behind it. NULL: there is none. */
+static const char *next_claim(const char **p)
+{
 	const char *line;
-	int pid, daemon;
-	uint64_t pid_start, daemon_start;
-};
+
+	do {
+		line = *p;
+		*p = strchrnul(line, '\n');
+		*p += **p ? 1 : 0;
+	} while (*line && !str_starts(line, "claim\t"));
+	return *line ? line : NULL;
+}
 
 /* Decimal at the start of *p, which is moved behind the next tab. */
 static uint64_t take_number(const char **p)
@@ -331,71 +354,54 @@ static uint64_t take_number(const char **p)
 
 	while (**p >= '0' && **p <= '9')
 		v = v * 10 + (uint64_t)(*(*p)++ - '0');
-	while (**p && **p != '\n' && *(*p)++ != '\t')
-		;
+	*p += strcspn(*p, "\t\n");
+	*p += **p == '\t';
 	return v;
 }
 
-/* The next claim line at or after *p. */
-static bool next_look(const char **p, struct look *ret)
+/* The process that a claim's life hangs on, from its line. False: its domain does not run yet. */
+static bool line_process(const char *line, int *ret_pid, uint64_t *ret_start)
 {
-	const char *at = *p, *end;
-
-	while (*at && !str_starts(at, "claim\t")) {
-		at = strchrnul(at, '\n');
-		at += *at ? 1 : 0;
-	}
-	if (!*at)
-		return false;
-	end = strchrnul(at, '\n');
-	*p = *end ? end + 1 : end;
-	ret->line = at;
-	for (int tabs = 0; tabs < 5 && at < end; at++)
-		tabs += *at == '\t';
-	ret->pid = (int)take_number(&at);
-	ret->pid_start = take_number(&at);
-	ret->daemon = (int)take_number(&at);
-	ret->daemon_start = take_number(&at);
-	return true;
+	for (int fields = 0; fields < 5; fields++)
+		(void)take_number(&line); /* they are words: skipped */
+	*ret_pid = (int)take_number(&line);
+	*ret_start = take_number(&line);
+	return *ret_pid > 0;
 }
 
-/* One claim in full; its line is checked as any other. */
-static bool look_is_dead(const struct hostfs *fs, const struct look *k)
+static bool line_is_dead(const struct hostfs *fs, const char *line, bool thorough)
 {
-	_cleanup_free_ char *line = NULL;
-	struct claim *c;
+	_cleanup_free_ char *copy = NULL;
 	struct ledger l = {0};
-	bool dead = false;
+	uint64_t start;
+	bool dead;
+	int pid;
 
-	if (k->pid > 0)
-		return process_is_gone(fs, k->pid, k->pid_start, true);
-	line = strndup(k->line, (size_t)(strchrnul(k->line, '\n') - k->line));
-	if (line && ledger_parse(line, &l) == 0 && l.n_claims == 1) {
-		c = &l.claims[0];
-		dead = claim_is_dead(fs, c, true, false);
-	}
+	if (line_process(line, &pid, &start))
+		return process_is_gone(fs, pid, start, thorough);
+	if (!thorough)
+		return false;
+	/* In full: it needs the name, and is checked as any other line. */
+	copy = strndup(line, (size_t)(strchrnul(line, '\n') - line));
+	dead = copy && ledger_parse(copy, &l) == 0 && l.n_claims == 1 && claim_is_dead(fs, &l.claims[0], true, false);
 	ledger_fini(&l);
 	return dead;
 }
 
-static bool has_dead(const struct hostfs *fs, const char *text)
+/*
+ * LEDGER_LOOK_PIDS claims from `first` on, in a ring: the first LEDGER_LOOK of them thoroughly, of the others with a
+ * pid only whether that is in use.
+ */
+static bool has_dead(const struct hostfs *fs, const char *text, unsigned int n, unsigned int first)
 {
-	unsigned int n = 0, first, i = 0;
-	const char *p = text;
-	struct look k;
+	const char *line;
 
-	while (next_look(&p, &k)) {
-		if (k.pid > 0 && kill(k.pid, 0) < 0 && errno == ESRCH)
+	for (unsigned int i = 0; (line = next_claim(&text)); i++) {
+		unsigned int at = (i + n - first) % n;
+
+		if (at < LEDGER_LOOK_PIDS && line_is_dead(fs, line, at < LEDGER_LOOK))
 			return true;
-		n++;
 	}
-	if (n == 0)
-		return false;
-	/* Pids of hook calls go up by a few at a time: every window has its turn. */
-	first = n > LEDGER_LOOK ? (unsigned int)getpid() * LEDGER_LOOK % n : 0;
-	for (p = text; next_look(&p, &k); i++)
-		if ((i + n - first) % n < LEDGER_LOOK && look_is_dead(fs, &k))
-			return true;
 	return false;
 }
 
@@ -403,10 +409,15 @@ bool ledger_has_dead(const struct hostfs *fs)
 {
 	_cleanup_free_ char *text = NULL;
 	char boot_id[BOOT_ID_SIZE], head[128];
+	unsigned int n;
 
 	if (!fs->real || read_text(fs, &text) < 0 || !*text)
 		return false;
 	hostfs_boot_id(fs, boot_id);
 	(void)snprintf(head, sizeof(head), "ledger\t%s\t%s\t", LEDGER_FORMAT, boot_id);
-	return !str_starts(text, head) || has_dead(fs, text);
+	if (!str_starts(text, head))
+		return true;
+	n = count_claims(text);
+	/* Pids of hook calls go up by a few at a time: every window has its turn. */
+	return n && has_dead(fs, text, n, (unsigned int)getpid() * LEDGER_LOOK % n);
 }

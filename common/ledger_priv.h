@@ -16,7 +16,7 @@ int ledger_print(const struct ledger *l, struct sbuf *b);
 /* The first line: whether it is a ledger of this format and boot; advances *pos. */
 bool ledger_take_head(char **pos, const char *boot_id, struct ledger *l);
 
-/* The lines after it; text is modified, l->text is NULL or a copy of it. Bad ones are counted. Returns 0 or -ENOMEM. */
+/* The lines after it; text is modified. Bad ones are counted. Returns 0 or -ENOMEM. */
 int ledger_parse(char *text, struct ledger *l);
 
 /* Room for so many claims in an empty ledger. Returns 0 or -ENOMEM. */

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The socket is opened at the first message and kept. Messages are made in a buffer on the stack: the log works
- * without memory. A message that cannot be sent at once is lost; libvirt waits for us, nobody waits for the log.
+ * without memory. A debug line that cannot be sent at once is lost; what a person is to read waits a little for room
+ * (net.unix.max_dgram_qlen is 10 by default), within what one process may wait in all: libvirt waits for us.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -12,11 +14,15 @@
 
 #define LOG_FACILITY_DAEMON (3 << 3) /* RFC 3164, 4.1.1 */
 #define LOG_TEXT_SIZE 2000           /* rsyslog cuts at 8 KiB, older syslogds at 2048 bytes */
+#define LOG_WAIT_MS 20
+#define LOG_WAITS_MAX 5
 
 static const struct hostfs *log_fs;
 static bool log_to_stderr;
 static int log_fd = -1;
 static bool log_absent; /* at the last try: a line per setting is then not worth another one */
+static int log_waits;   /* how often this process has waited in vain */
+static int log_pid;
 
 void log_init(const struct hostfs *fs, bool to_stderr)
 {
@@ -25,6 +31,8 @@ void log_init(const struct hostfs *fs, bool to_stderr)
 	log_fs = fs;
 	log_to_stderr = to_stderr;
 	log_absent = false;
+	log_waits = 0;
+	log_pid = (int)getpid();
 }
 
 /*
@@ -57,7 +65,20 @@ static void log_connect(void)
 		log_fd = steal_fd(&fd);
 }
 
-static void log_send(const char *line, size_t len)
+/* Whether there is room in the reader's queue now. */
+static bool log_wait(void)
+{
+	struct pollfd p = { .fd = log_fd, .events = POLLOUT };
+
+	if (log_waits >= LOG_WAITS_MAX)
+		return false;
+	if (poll(&p, 1, LOG_WAIT_MS) == 1)
+		return true;
+	log_waits++;
+	return false;
+}
+
+static void log_send(enum log_level level, const char *line, size_t len)
 {
 	for (int i = 0; i < 2; i++) {
 		if (log_fd < 0) {
@@ -65,6 +86,9 @@ static void log_send(const char *line, size_t len)
 			log_absent = log_fd < 0;
 		}
 		if (log_fd < 0 || send(log_fd, line, len, MSG_NOSIGNAL) >= 0)
+			return;
+		if (errno == EAGAIN && level <= LOG_LVL_NOTICE && log_wait() &&
+		    send(log_fd, line, len, MSG_NOSIGNAL) >= 0)
 			return;
 		if (errno != ECONNREFUSED && errno != ENOTCONN && errno != ECONNRESET)
 			return;
@@ -129,7 +153,7 @@ void log_msg(enum log_level level, const char *fmt, ...)
 
 	if (log_absent && level == LOG_LVL_DEBUG)
 		return;
-	head = snprintf(line, sizeof(line), "<%d>domtune[%d]: ", LOG_FACILITY_DAEMON | (int)level, (int)getpid());
+	head = snprintf(line, sizeof(line), "<%d>domtune[%d]: ", LOG_FACILITY_DAEMON | (int)level, log_pid);
 	text = line + head;
 	room = sizeof(line) - (size_t)head - 1; /* a newline for stderr */
 	va_start(ap, fmt);
@@ -141,7 +165,7 @@ void log_msg(enum log_level level, const char *fmt, ...)
 	if (n >= 0 && (size_t)n >= room)
 		memcpy(text + room - 4, "...", 4);
 	n = (int)strlen(text);
-	log_send(line, (size_t)head + (size_t)n);
+	log_send(level, line, (size_t)head + (size_t)n);
 	if (log_to_stderr && level <= LOG_LVL_WARNING) {
 		static const char name[] = "domtune: ";
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The log: one datagram per line to /dev/log below the root, which journald and every syslogd serve
- * (RFC 3164 framing, "<PRI>domtune[PID]: text", facility daemon). Never blocks (O_NONBLOCK, a full
- * socket drops the line), never writes to stdout or stderr unless told to, never fails.
+ * (RFC 3164 framing, "<PRI>domtune[PID]: text", facility daemon). A full socket drops a line below notice at
+ * once and others after 20 ms, 100 ms per process at most; nothing else blocks. Never writes to stdout or
+ * stderr unless told to, never fails.
  * Control characters and invalid UTF-8 of the text are shown as "?": names come from outside.
  */
 #pragma once

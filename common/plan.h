@@ -18,7 +18,7 @@ struct setting {
 	enum stage stage;
 	char *value;   /* "2", "0-3,8", "1024", "2M" */
 	char *current; /* what the host says now, "" not known at planning time */
-	char *source;  /* "domain", "annotation", "profile NAME", "rule N", "default", "limit", "policy" */
+	char *source;  /* "domain", "annotation", "profile NAME", "rule N", "default" (also of the policy), "limit" */
 	char *why;     /* one clause, no full stop */
 };
 

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Looking up a running domain: pid file, threads, groups. Threads are told apart by the names that QEMU gives
- * them with debug-threads=on, which libvirt always asks for ("CPU 3/KVM", "IO iothread1", everything else is
- * the emulator's), and then by the group they are in: a worker that an I/O thread started shares that thread's
- * group, not the emulator's.
+ * Looking up a running domain: pid file, threads, groups. Threads are told apart by the group that libvirt put them
+ * in (a worker that an I/O thread started shares that thread's), and where that says nothing by the names that QEMU
+ * gives them with debug-threads=on, which libvirt always asks for ("CPU 3/KVM", "IO iothread1"; everything else is
+ * the emulator's). A thread whose group says it needs one file read less; its start time is read when it is wanted.
  *
  * A pid file may be stale and its pid in use again: a process whose command line names another guest is not
  * taken. Threads come and go while we read; one that vanishes in between is left out.
  */
 #include "step.h"
 
+#include <fcntl.h>
 #include <limits.h>
 
 #include "num.h"
@@ -18,6 +19,7 @@
 #define COMM_MAX          15         /* TASK_COMM_LEN - 1, include/linux/sched.h */
 #define NUMBER_UNKNOWN    UINT_MAX   /* a thread whose number was cut off its name */
 #define CMDLINE_MAX       (4u << 20) /* a domain with hundreds of devices has some 100 kB */
+#define CGROUP_FILE_MAX   65536      /* a dozen hierarchies, each path up to PATH_MAX */
 #define PERIOD_DEFAULT_US 100000     /* Documentation/scheduler/sched-bwc.rst */
 
 /* One thread's stat file, see proc(5): "TID (comm) S ...", the start time is field 22. */
@@ -41,10 +43,27 @@ static int parse_stat(char *text, struct thread_stat *ret)
 	return -EBADMSG;
 }
 
+/* A file of proc/PID/task/TID as text; one read: the kernel makes these in one piece (fs/proc/base.c, ONE()). */
+static int read_task_file(const struct hostfs *fs, int pid, int tid, const char *name, char *buf, size_t size)
+{
+	_cleanup_close_ int fd = hostfs_open(fs, O_RDONLY | O_NONBLOCK, "proc/%d/task/%d/%s", pid, tid, name);
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	n = read(fd, buf, size);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n == size)
+		return -EFBIG;
+	buf[n] = '\0';
+	return 0;
+}
+
 static int read_stat(const struct hostfs *fs, int pid, int tid, struct thread_stat *ret)
 {
 	char text[1024];
-	int r = hostfs_read(fs, text, sizeof(text), "proc/%d/task/%d/stat", pid, tid);
+	int r = read_task_file(fs, pid, tid, "stat", text, sizeof(text));
 
 	return r < 0 ? r : parse_stat(text, ret);
 }
@@ -80,8 +99,8 @@ static void classify_name(const char *comm, struct run_thread *t)
 	}
 }
 
-/* By group: libvirt's "vcpuN" and "iothreadN" below the domain's. */
-static void classify_group(const struct cgroup_paths *g, struct run_thread *t)
+/* By group: libvirt's "vcpuN" and "iothreadN" below the domain's. False: neither, t is as it was. */
+static bool classify_group(const struct cgroup_paths *g, struct run_thread *t)
 {
 	static const struct {
 		const char *prefix;
@@ -90,8 +109,6 @@ static void classify_group(const struct cgroup_paths *g, struct run_thread *t)
 	const char *path = g->at[CGROUP_CPUSET][0] ? g->at[CGROUP_CPUSET] : g->at[CGROUP_CPU];
 	const char *name = strrchr(path, '/');
 
-	if (t->kind != RUN_EMULATOR && t->number != NUMBER_UNKNOWN)
-		return;
 	for (size_t i = 0; name && i < ARRAY_SIZE(kinds); i++) {
 		unsigned int number;
 
@@ -100,7 +117,9 @@ static void classify_group(const struct cgroup_paths *g, struct run_thread *t)
 			continue;
 		t->kind = kinds[i].kind;
 		t->number = number;
+		return true;
 	}
+	return false;
 }
 
 /* The groups of a kind and number, kept once; NULL without memory. */
@@ -123,22 +142,25 @@ static struct cgroup_paths *keep_groups(struct run *r, const struct run_thread *
 	return copy;
 }
 
-/* 0, also for a thread that has gone meanwhile; -ENOMEM. */
-static int add_thread(const struct hostfs *fs, struct run *r, int tid, unsigned int *named_cpus)
+/* buf: CGROUP_FILE_MAX bytes. 0, also for a thread that has gone meanwhile; -ENOMEM. */
+static int add_thread(const struct hostfs *fs, struct run *r, int tid, char *buf, unsigned int *told_cpus)
 {
 	struct run_thread t = {.tid = tid};
 	struct cgroup_paths g;
 	struct thread_stat s;
 
-	if (read_stat(fs, r->pid, tid, &s) < 0)
-		return 0;
-	*named_cpus += str_starts(s.comm, "CPU ") || str_starts(s.comm, "ALL CPUs/");
-	t.start = s.start;
-	classify_name(s.comm, &t);
-	if (cgroup_paths_of_thread(fs, &r->layout, r->pid, tid, &g) < 0)
+	if (read_task_file(fs, r->pid, tid, "cgroup", buf, CGROUP_FILE_MAX) < 0 ||
+	    cgroup_paths_parse(buf, &r->layout, &g) < 0)
 		memset(&g, 0, sizeof(g));
-	if (tid != r->pid)
-		classify_group(&g, &t);
+	if (tid != r->pid && classify_group(&g, &t)) {
+		*told_cpus += t.kind == RUN_VCPU;
+	} else {
+		if (read_stat(fs, r->pid, tid, &s) < 0)
+			return 0;
+		*told_cpus += str_starts(s.comm, "CPU ") || str_starts(s.comm, "ALL CPUs/");
+		t.start = s.start;
+		classify_name(s.comm, &t);
+	}
 	t.groups = keep_groups(r, &t, &g);
 	if (!t.groups)
 		return -ENOMEM;
@@ -191,20 +213,21 @@ static int list_threads(const struct hostfs *fs, int pid, int **ret)
 static int find_threads(const struct hostfs *fs, struct run *r, struct err *e)
 {
 	_cleanup_free_ int *tids = NULL;
-	unsigned int named_cpus = 0;
+	_cleanup_free_ char *buf = malloc(CGROUP_FILE_MAX);
+	unsigned int told_cpus = 0;
 	int n = list_threads(fs, r->pid, &tids);
 
 	if (n < 0)
 		return err_set(e, -n, "process %d: %s", r->pid, err_name(-n));
 	r->threads = calloc((size_t)n, sizeof(*r->threads));
-	if (!r->threads)
+	if (!r->threads || !buf)
 		return err_set(e, ENOMEM, "no memory");
 	for (int i = 0; i < n; i++)
-		if (add_thread(fs, r, tids[i], &named_cpus) < 0)
+		if (add_thread(fs, r, tids[i], buf, &told_cpus) < 0)
 			return err_set(e, ENOMEM, "no memory");
 	if (r->n_threads == 0)
 		return err_set(e, ESRCH, "process %d has ended", r->pid);
-	if (!named_cpus)
+	if (!told_cpus)
 		return err_set(e, EINVAL, "threads of process %d have no names (QEMU without debug-threads)", r->pid);
 	return 0;
 }
@@ -320,7 +343,34 @@ static unsigned int kernel_version(const struct hostfs *fs)
 	return leading_number(dot + 1, "", &minor) && minor < 100 ? major * 100 + minor : 0;
 }
 
+void run_read_starts(const struct hostfs *fs, struct run *r)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < r->n_threads; i++) {
+		struct run_thread t = r->threads[i];
+		struct thread_stat s;
+
+		if (t.start == 0) {
+			if (read_stat(fs, r->pid, t.tid, &s) < 0)
+				continue;
+			t.start = s.start;
+		}
+		r->threads[n++] = t;
+	}
+	r->n_threads = n;
+}
+
 int run_find(const struct hostfs *fs, const char *name, struct run *ret, struct err *e)
+{
+	int rc = run_find_groups(fs, name, ret, e);
+
+	if (rc == 0)
+		run_read_starts(fs, ret);
+	return rc;
+}
+
+int run_find_groups(const struct hostfs *fs, const char *name, struct run *ret, struct err *e)
 {
 	struct run r = {0};
 	int n = find_process(fs, name, &r, e);

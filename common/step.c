@@ -541,6 +541,22 @@ static int expand(struct expansion *x)
 	return r;
 }
 
+bool steps_need_starts(const struct plan *p, const struct run *run)
+{
+	for (size_t i = 0; i < p->n_settings; i++)
+		for (size_t j = 0; j < ARRAY_SIZE(rows); j++) {
+			const struct row *row = &rows[j];
+			/* The emulator's threads are told by their names, so theirs were read. */
+			bool sets = row->affinity == AFFINITY_SET && *row->target;
+			bool keeps = row->affinity == AFFINITY_KEEP && run->kernel < KERNEL_KEEPS_AFFINITY;
+
+			if ((sets || keeps) && p->settings[i].stage == row->stage &&
+			    streq(row->knob, p->settings[i].knob) && target_matches(row, p->settings[i].target))
+				return true;
+		}
+	return false;
+}
+
 int steps_make(struct plan *p, enum stage stage, const struct run *run, struct steps *ret)
 {
 	struct steps steps = {0};

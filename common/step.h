@@ -16,7 +16,7 @@ enum run_thread_kind { RUN_VCPU, RUN_IOTHREAD, RUN_EMULATOR };
 
 struct run_thread {
 	int tid;
-	uint64_t start;
+	uint64_t start;              /* 0: not read, see run_find_groups() */
 	enum run_thread_kind kind;
 	unsigned int number; /* of the vCPU or I/O thread */
 	struct cgroup_paths *groups; /* of this kind and number; shared between threads, owned by struct run */
@@ -39,6 +39,10 @@ struct run {
 
 /* -ESRCH: no pid file or no such process; -EINVAL: its threads cannot be told apart (no debug-threads). */
 int run_find(const struct hostfs *fs, const char *name, struct run *ret, struct err *e);
+/* The same without the start times of threads that can be told apart by their group: half of the files to be read. */
+int run_find_groups(const struct hostfs *fs, const char *name, struct run *ret, struct err *e);
+/* Read those that are missing; threads that have gone are left out. steps_need_starts() says if it is necessary. */
+void run_read_starts(const struct hostfs *fs, struct run *r);
 void run_fini(struct run *r);
 
 struct step {
@@ -61,6 +65,8 @@ struct steps {
 	struct msgs warnings;
 };
 
+/* Whether a step of this plan may name a vCPU's or I/O thread: then their start times are needed. */
+bool steps_need_starts(const struct plan *p, const struct run *run);
 /*
  * Expand the settings of one stage. run may be NULL (STAGE_PREPARE). Settings that find no object (no such
  * controller, thread gone) are added to p->skipped with the reason. Returns 0 or -ENOMEM.

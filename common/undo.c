@@ -58,6 +58,7 @@ void undo_fini(struct undo *u)
 		exec_fini(&u->execs[i]);
 	free(u->steps);
 	free(u->execs);
+	sbuf_fini(&u->waiting);
 	plan_fini(&u->plan);
 	memset(u, 0, sizeof(*u));
 	u->fd = -1;
@@ -104,6 +105,12 @@ static int take_intent(struct undo *u, const struct record *r)
 	}
 	u->n_steps++;
 	return 0;
+}
+
+static void forget_unrecorded(struct undo *u)
+{
+	while (u->n_steps > u->n_recorded)
+		step_fini(&u->steps[--u->n_steps]);
 }
 
 static struct undo_step *step_of(struct undo *u, const struct record *r)
@@ -252,6 +259,7 @@ static int replay(const struct hostfs *fs, char *text, const char *uuid, struct 
 	if (!u->plan.profile && !(u->plan.profile = strdup("")))
 		return -ENOMEM;
 	(void)snprintf(u->plan.uuid, sizeof(u->plan.uuid), "%s", uuid);
+	u->n_recorded = u->n_steps;
 	return 0;
 }
 
@@ -308,28 +316,54 @@ int undo_create(const struct hostfs *fs, const struct plan *p, uint64_t generati
 	return rc < 0 ? err_set(e, -rc, "/%s/%s: %s", PATH_UNDO, p->uuid, err_name(-rc)) : 0;
 }
 
-/* One record, one write. */
-static int append(struct undo *u, struct sbuf *b)
+/* All that waits, in one write. Failed, it is as if it had never been said. */
+static int write_waiting(struct undo *u)
 {
-	_cleanup_sbuf_ struct sbuf closed = {0};
-	int rc;
+	_cleanup_sbuf_ struct sbuf b = u->waiting;
+	int rc = 0;
 
+	u->waiting = (struct sbuf){0};
 	if (u->fd < 0)
-		return -EBADF;
-	if (u->torn) {
-		sbuf_add(&closed, "\n");
-		sbuf_addn(&closed, b->s ? b->s : "", b->len);
-	}
-	if (b->failed || closed.failed)
-		return -ENOMEM;
-	if (u->torn)
-		b = &closed;
-	rc = hostfs_append(u->fd, b->s, b->len);
-	if (rc < 0)
+		rc = -EBADF;
+	else if (b.failed)
+		rc = -ENOMEM;
+	else if (b.len)
+		rc = hostfs_append(u->fd, b.s, b.len);
+	if (rc < 0) {
+		forget_unrecorded(u);
 		return rc;
-	u->torn = false;
-	u->size += b->len;
+	}
+	u->n_recorded = u->n_steps;
+	u->torn = u->torn && !b.len;
+	u->size += b.len;
 	return 0;
+}
+
+/* One record behind those that wait. may_wait: if the caller lets records wait at all. */
+static int append(struct undo *u, const struct sbuf *b, bool may_wait)
+{
+	if (b->failed)
+		return -ENOMEM;
+	if (u->torn && !u->waiting.len)
+		sbuf_add(&u->waiting, "\n");
+	sbuf_addn(&u->waiting, b->s, b->len);
+	return may_wait && u->batching ? 0 : write_waiting(u);
+}
+
+void undo_batch(struct undo *u)
+{
+	u->batching = true;
+}
+
+int undo_commit(struct undo *u)
+{
+	return u->n_recorded < u->n_steps ? write_waiting(u) : 0;
+}
+
+int undo_flush(struct undo *u)
+{
+	u->batching = false;
+	return u->waiting.len ? write_waiting(u) : 0;
 }
 
 /* Whether the lines that others appended hold a phase after ours. */
@@ -380,7 +414,7 @@ int undo_set_phase(struct undo *u, enum claim_phase phase)
 		u->since = now();
 	record_add(&b, "phase", claim_phase_name(phase), number(&since, now()), number(&pid, (uint64_t)u->pid),
 		   number(&start, u->pid_start), NULL);
-	rc = append(u, &b);
+	rc = append(u, &b, false);
 	if (rc == 0)
 		u->phase = phase;
 	return rc;
@@ -407,14 +441,11 @@ static int add_intent(struct undo *u, unsigned int cause, bool shared, const cha
 	r.n = ARRAY_SIZE(f);
 	memcpy(r.f, f, sizeof(f));
 	rc = take_intent(u, &r);
+	if (rc == 0)
+		rc = append(u, &b, true);
 	if (rc < 0)
-		return rc;
-	rc = append(u, &b);
-	if (rc < 0) {
-		step_fini(&u->steps[--u->n_steps]);
-		return rc;
-	}
-	return (int)n;
+		forget_unrecorded(u);
+	return rc < 0 ? rc : (int)n;
 }
 
 int undo_intent(struct undo *u, const char *knob, const char *target, const char *backend, const char *object,
@@ -430,44 +461,44 @@ int undo_intent_of(struct undo *u, unsigned int cause, const char *knob, const c
 }
 
 /* Append a record about one step and take over what it says. */
-static int append_about(struct undo *u, const char *type, unsigned int id, const char *a, const char *b_)
+static int append_about(struct undo *u, bool may_wait, const char *type, unsigned int id, const char *a, const char *b_)
 {
 	_cleanup_sbuf_ struct sbuf b = {0};
-	_cleanup_free_ char *copy = NULL;
+	const char *texts[4] = {type, NULL, a, b_};
+	struct record r = {.n = 0};
 	struct number n;
-	struct record r;
-	char *pos;
 	int rc;
 
-	record_add(&b, type, number(&n, id), a, b_, NULL);
-	rc = append(u, &b);
-	if (rc < 0)
-		return rc;
-	copy = strndup(b.s, b.len);
-	pos = copy;
-	return copy && record_next(&pos, &r, NULL) == 1 ? take_line(u, &r) : -ENOMEM;
+	texts[1] = number(&n, id);
+	record_add(&b, type, n.text, a, b_, NULL);
+	rc = append(u, &b, may_wait);
+	for (; r.n < ARRAY_SIZE(texts) && texts[r.n]; r.n++)
+		r.f[r.n] = (char *)(uintptr_t)texts[r.n]; /* take_line() copies */
+	return rc < 0 ? rc : take_line(u, &r);
 }
 
 int undo_done(struct undo *u, unsigned int id, const char *readback)
 {
-	return append_about(u, "done", id, readback, NULL);
+	const struct undo_step *s = undo_find(u, id);
+
+	return append_about(u, s && streq(s->wanted, readback), "done", id, readback, NULL);
 }
 
 int undo_left(struct undo *u, unsigned int id, int code, const char *why)
 {
 	struct number n;
 
-	return append_about(u, "left", id, number(&n, (uint64_t)(code < 0 ? -code : code)), why);
+	return append_about(u, false, "left", id, number(&n, (uint64_t)(code < 0 ? -code : code)), why);
 }
 
 int undo_undoing(struct undo *u, unsigned int id)
 {
-	return append_about(u, "undoing", id, NULL, NULL);
+	return append_about(u, false, "undoing", id, NULL, NULL);
 }
 
 int undo_undone(struct undo *u, unsigned int id, const char *result)
 {
-	return append_about(u, "undone", id, result, NULL);
+	return append_about(u, true, "undone", id, result, NULL);
 }
 
 int undo_exec_result(struct undo *u, const char *knob, const char *target, bool ok, const char *effective,
@@ -480,7 +511,7 @@ int undo_exec_result(struct undo *u, const char *knob, const char *target, bool 
 	int rc;
 
 	record_add(&b, "exec", ok ? "ok" : "kept", knob, target, effective, why, NULL);
-	rc = append(u, &b);
+	rc = append(u, &b, false);
 	if (rc < 0)
 		return rc;
 	copy = strndup(b.s, b.len);
@@ -493,7 +524,7 @@ int undo_skipped(struct undo *u, const struct skipped *s)
 	_cleanup_sbuf_ struct sbuf b = {0};
 
 	record_add(&b, "skip", s->knob, s->target, s->why, NULL);
-	return append(u, &b);
+	return append(u, &b, false);
 }
 
 int undo_remove(const struct hostfs *fs, const char *uuid)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The domain's ledger, /run/domtune/undo/UUID (0600): the plan of this start and, appended line by line, what
- * was done of it. Written whole by `decide` (rename), then only appended to, with one write(2) per record, by
- * the process that acts; removed after release.
+ * was done of it. Written whole by `decide` (rename), then only appended to, whole lines per write(2), by the
+ * process that acts; removed after release.
  *
  *   head    format version, boot id, generation, uuid, name, profile, mode, ...
  *   place, vcpu, iothread, set, skip, warn     the plan (plan.h), for apply and `status`
@@ -15,9 +15,11 @@
  *   undoing step number                        the cause that may reset it is about to be put back
  *   undone  step number, result                "restored", "gone", "changed by somebody else (VALUE), left"
  *
- * A record without done or left is settled by reading the object. Generation: `decide` replaces the file for a
- * new start, so a worker that outlived its start finds its open descriptor unlinked (st_nlink 0) or a later
- * phase record behind its own: undo_still_current().
+ * A record without done or left is settled by reading the object. So those of them that say no more than reading
+ * does may wait (undo_batch()), as may intents until their objects are touched.
+ *
+ * Generation: `decide` replaces the file for a new start, so a worker that outlived its start finds its open
+ * descriptor unlinked (st_nlink 0) or a later phase record behind its own: undo_still_current().
  */
 #pragma once
 
@@ -59,6 +61,9 @@ struct undo {
 	uint64_t size;           /* the file's, if nobody else has appended to it */
 	uint64_t seen;           /* so much of it was read, or is known to be ours */
 	bool torn;               /* its last line has no end: the next record begins with one */
+	bool batching;           /* see undo_batch() */
+	struct sbuf waiting;     /* records that are not in the file yet */
+	unsigned int n_recorded; /* steps whose intent is in the file */
 };
 
 /* Write the file anew for a start. generation from the ledger. */
@@ -70,6 +75,20 @@ void undo_fini(struct undo *u);
 
 /* Whether this start is still the current one; to be asked before each write to the host. */
 bool undo_still_current(struct undo *u);
+
+/*
+ * From here to undo_flush() records may wait in memory: intents until undo_commit(), which the caller calls before it
+ * touches an object; a done that says what the intent wanted, and undone, until any later write. A kill in between
+ * loses only what reading the objects tells as well.
+ */
+void undo_batch(struct undo *u);
+/*
+ * Write the intents that wait, if any, in one write(2). On failure none of them is on record, and their steps are
+ * forgotten.
+ */
+int undo_commit(struct undo *u);
+/* Write all that waits, and let nothing wait any more. */
+int undo_flush(struct undo *u);
 
 int undo_set_phase(struct undo *u, enum claim_phase phase);
 /* Write-ahead; returns the step's number (> 0). The step is added to u->steps. */

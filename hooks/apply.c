@@ -84,13 +84,16 @@ static void log_warnings(const struct undo *u, const struct steps *s)
 }
 
 /* Expand and apply one stage. What found no object is recorded for `status`. */
-static int apply_stage(const struct call *c, struct undo *u, enum stage stage, const struct run *run,
+static int apply_stage(const struct call *c, struct undo *u, enum stage stage, struct run *run,
 		       struct apply_count *count)
 {
 	_cleanup_(steps_fini) struct steps s = {0};
 	size_t n_before = u->plan.n_skipped;
-	int rc = steps_make(&u->plan, stage, run, &s);
+	int rc;
 
+	if (run && steps_need_starts(&u->plan, run))
+		run_read_starts(&c->fs, run);
+	rc = steps_make(&u->plan, stage, run, &s);
 	if (rc == 0)
 		rc = apply_steps(&c->fs, u, &s, count);
 	if (rc < 0) {
@@ -146,7 +149,7 @@ static int record_process(const struct call *c, const struct undo *u, struct err
 	return ledger_write(&c->fs, &l, e);
 }
 
-/* Phase and process in both files. A failure leaves the domain tuned, but death is found out later. */
+/* Phase and process in both files. -ESTALE: no claim. Other failures: it stays tuned, death is found out later. */
 static int record_phase(const struct call *c, struct undo *u, enum claim_phase phase)
 {
 	struct err e = {0};
@@ -156,9 +159,32 @@ static int record_phase(const struct call *c, struct undo *u, enum claim_phase p
 		(void)err_set(&e, -rc, "%s", err_name(-rc));
 	else
 		rc = record_process(c, u, &e);
-	if (rc < 0)
+	if (rc < 0 && rc != -ESTALE)
 		log_warning("%s: cannot record that it is %s: %s", u->plan.name, claim_phase_name(phase), e.text);
 	return rc;
+}
+
+/*
+ * Without a claim nothing is placed: `decide` was killed before it was made (hooks/decide.c), or the ledger is lost,
+ * and the CPUs may be others'. What the start did before is put back; a newer start's, if there is one, is not touched.
+ */
+static int give_up(const struct call *c, const struct undo *u, const char *phase)
+{
+	struct apply_count count = {0};
+	struct err e = {0};
+	char undone[128];
+	int rc = undo_start(&c->fs, c->uuid, u->generation, &count, &e);
+
+	if (rc < 0) {
+		log_warning("%s %s: it has no claim, and not all is undone: %s", u->plan.name, phase, e.text);
+		return FAILED;
+	}
+	if (rc == 0)
+		return DONE;
+	(void)apply_format_undone(&count, undone, sizeof(undone));
+	log_warning("%s %s: it has no claim (a crash, or the ledger was lost): untuned, %s", u->plan.name, phase,
+		    undone);
+	return DONE;
 }
 
 /* Settings of a stage that are in force: `prepare` has logged its failures, the wrapper's results are on record. */
@@ -194,6 +220,8 @@ static void log_started(const struct undo *u, const struct apply_count *count)
 	_cleanup_free_ char *cpu_text = NULL, *node_text = NULL;
 	unsigned int skipped = count->skipped + (unsigned int)u->plan.n_skipped;
 
+	if (u->plan.n_settings == 0)
+		return; /* it occupies what its own definition says, no more */
 	for (unsigned int i = 0; i < p->n_vcpus; i++)
 		idset_or(&cpus, &p->vcpus[i].cpus);
 	cpu_text = idset_text(&cpus);
@@ -225,7 +253,7 @@ static int do_started(struct call *c)
 
 	if (rc <= 0)
 		return rc < 0 ? FAILED : DONE;
-	rc = run_find(&c->fs, u.plan.name, &run, &e);
+	rc = run_find_groups(&c->fs, u.plan.name, &run, &e);
 	if (rc < 0) {
 		log_warning("%s started: %s; its threads are left as they are", u.plan.name, e.text);
 		(void)record_phase(c, &u, CLAIM_STARTED); /* logged */
@@ -234,7 +262,8 @@ static int do_started(struct call *c)
 	u.pid = run.pid;
 	u.pid_start = run.start;
 	/* The phase first: a worker of `prepare` that is still about sees it and stops. */
-	(void)record_phase(c, &u, CLAIM_STARTED); /* logged; the threads are there all the same */
+	if (record_phase(c, &u, CLAIM_STARTED) == -ESTALE) /* else logged; the threads are there all the same */
+		return give_up(c, &u, "started");
 	rc = apply_stage(c, &u, STAGE_STARTED, &run, &count);
 	if (apply_read_exec(&c->fs, &u, &run) < 0)
 		log_debug("%s: what the wrapper made of it cannot be read", u.plan.name);
@@ -250,7 +279,8 @@ static int do_stopped(struct call *c)
 
 	if (rc <= 0)
 		return rc < 0 ? FAILED : DONE;
-	return record_phase(c, &u, CLAIM_STOPPED) < 0 ? FAILED : DONE;
+	rc = record_phase(c, &u, CLAIM_STOPPED);
+	return rc < 0 && rc != -ESTALE ? FAILED : DONE; /* without a claim release still has all there is to do */
 }
 
 static int do_release(struct call *c)
@@ -268,7 +298,8 @@ static int do_release(struct call *c)
 	if (rc == 0)
 		return DONE;
 	(void)apply_format_undone(&count, undone, sizeof(undone));
-	log_notice("%s released: %s", *count.name ? count.name : c->uuid, undone);
+	log_msg(apply_undone_any(&count) ? LOG_LVL_NOTICE : LOG_LVL_DEBUG, "%s released: %s",
+		*count.name ? count.name : c->uuid, undone);
 	return DONE;
 }
 
@@ -282,14 +313,15 @@ static int do_reconnect(struct call *c)
 
 	if (rc <= 0)
 		return rc < 0 ? FAILED : DONE;
-	rc = run_find(&c->fs, u.plan.name, &run, &e);
+	rc = run_find_groups(&c->fs, u.plan.name, &run, &e);
 	if (rc < 0) {
 		log_warning("%s reconnect: %s; left as it is", u.plan.name, e.text);
 		return FAILED;
 	}
 	u.pid = run.pid;
 	u.pid_start = run.start;
-	(void)record_phase(c, &u, CLAIM_STARTED); /* logged */
+	if (record_phase(c, &u, CLAIM_STARTED) == -ESTALE) /* else logged */
+		return give_up(c, &u, "reconnect");
 	rc = apply_repair(&c->fs, &u, &count);
 	if (rc < 0)
 		log_warning("%s reconnect: %s", u.plan.name, err_name(-rc));

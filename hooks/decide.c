@@ -213,29 +213,39 @@ static int learn(struct decision *d, struct err *e)
 
 /* ---- deciding ---- */
 
+/* Once per boot: domains that run without us. */
+static int find_foreign(struct decision *d, struct err *e)
+{
+	struct ledger l;
+	int r = ledger_read(&d->fs, &l, e);
+
+	if (r < 0)
+		return r;
+	r = foreign_scan(&d->fs, &l, &d->host.online, &d->found);
+	ledger_fini(&l);
+	return r < 0 ? err_set(e, -r, "running domains: %s", err_name(-r)) : 0;
+}
+
 /* Undo what earlier starts left: of this domain, and of dead ones. Takes the lock itself, more than once. */
 static int clear_way(struct decision *d, struct err *e)
 {
 	struct ledger l;
 	struct apply_count count = { 0 };
-	bool mine, dead = false;
-	int r = ledger_read(&d->fs, &l, e);
+	bool mine, foreign_read;
+	int r = ledger_read_one(&d->fs, d->domain.uuid, &l, e);
 
 	if (r < 0)
 		return r;
 	mine = ledger_find(&l, d->domain.uuid) || hostfs_exists(&d->fs, PATH_UNDO "/%s", d->domain.uuid) ||
 	       hostfs_exists(&d->fs, PATH_PLAN "/%s", d->domain.uuid);
-	for (unsigned int i = 0; i < l.n_claims && !dead; i++)
-		dead = claim_is_dead(&d->fs, &l.claims[i], false, false);
-	if (!l.foreign_read)
-		r = foreign_scan(&d->fs, &l, &d->host.online, &d->found);
+	foreign_read = l.foreign_read;
 	ledger_fini(&l);
-	if (r < 0)
-		return err_set(e, -r, "running domains: %s", err_name(-r));
 
-	if (mine)
+	if (!foreign_read)
+		r = find_foreign(d, e);
+	if (r >= 0 && mine)
 		r = undo_all(&d->fs, d->domain.uuid, &count, e);
-	if (r >= 0 && dead)
+	if (r >= 0 && ledger_has_dead(&d->fs))
 		r = apply_sweep(&d->fs, false, false, SWEEP_MAX, e);
 	return r < 0 ? r : 0;
 }

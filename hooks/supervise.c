@@ -115,12 +115,32 @@ static void become_worker(const struct worker *w, int report, char *const *envp,
 
 /* ---- the supervisor ---- */
 
+/* What the tests of killed and failing workers say to them (hostfs.h) goes on to the worker in builds for tests. */
+static void pass_on_injections(char **envp, size_t room)
+{
+#if defined(DT_SAN) || defined(DT_TEST)
+	static const char *const names[] = { "DOMTUNE_CRASH_AT=", "DOMTUNE_FAULT=" };
+	size_t n = 0;
+
+	while (envp[n])
+		n++;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		for (char **e = environ; *e && n + 1 < room; e++)
+			if (str_starts(*e, names[i]))
+				envp[n++] = *e;
+	envp[n] = NULL;
+#else
+	(void)envp;
+	(void)room;
+#endif
+}
+
 static int start_worker(const struct worker *w, struct supervised *s)
 {
 	_cleanup_close_ int report = -1;
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	char root[4096 + sizeof("DOMTUNE_ROOT=")] = "";
-	char *envp[] = { (char[]){ "LC_ALL=C" }, (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, NULL, NULL };
+	char *envp[6] = { (char[]){ "LC_ALL=C" }, (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" } };
 	sigset_t chld;
 	int fds[2], n;
 	pid_t self = getpid();
@@ -131,6 +151,7 @@ static int start_worker(const struct worker *w, struct supervised *s)
 			return -ENAMETOOLONG;
 		envp[2] = root;
 	}
+	pass_on_injections(envp, ARRAY_SIZE(envp));
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	s->report = fds[0];

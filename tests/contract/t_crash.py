@@ -247,6 +247,53 @@ def test_killed_in_prepare():
     tap.ok(not bad and n > 3, "apply prepare killed at each of its %d durable actions" % (n - 1), *bad)
 
 
+def test_without_a_claim():
+    """decide is killed after undo/UUID, before the ledger: the domain is known, but nothing may be placed."""
+    if not can_inject():
+        tap.skip("a start without a claim", "needs a build with SAN=1")
+        return
+    for phase in "started", "reconnect":
+        seen, n, killed = 0, 0, True
+        while killed:
+            n += 1
+            root = make_root()
+            before = outside(root)
+            killed = run_decide(root, DOMTUNE_CRASH_AT="decide:%d" % n)[0] == -9
+            undo, ledger = root.get("run/domtune/undo/" + UUID), root.get("run/domtune/ledger")
+            if killed and undo and UUID not in (ledger or ""):
+                seen += 1
+                log = Log(root)
+                result = run_apply(root, phase, UUID)
+                said = [text for level, text in log.read() if level <= 4]
+                tap.ok(result.returncode == 0 and changed(root, before) == [] and left(root) == [] and len(said) == 1 and
+                       "it has no claim" in said[0], "%s without a claim (killed at %d): nothing is placed, all is undone"
+                       % (phase, n), result, changed(root, before), left(root), said)
+                log.close()
+            root.remove()
+        tap.ok(seen > 0, "%s: decide was killed in between" % phase, n)
+    # A ledger that was lost is the same; a claim of a newer start is not touched.
+    root, before = prepared()
+    run_apply(root, "started", UUID)
+    os.unlink(root.path("run/domtune/ledger"))
+    result = run_apply(root, "reconnect", UUID)
+    tap.ok(result.returncode == 0 and not any("cgroup" in n for n in changed(root, before)) and left(root) == [],
+           "a lost ledger: the domain's own settings are put back", result, changed(root, before), left(root))
+    root.remove()
+
+
+def test_leftover_files():
+    root, _ = prepared()
+    dead = 4194304 - 1
+    names = ["run/domtune/" + d + ".tmp.%d.1" % dead for d in ("", "cache/", "plan/", "undo/")]
+    mine = "run/domtune/undo/.tmp.%d.1" % os.getpid()
+    for name in names + [mine]:
+        root.put(name, "x")
+    run_apply(root, "sweep")
+    tap.ok(not [n for n in names if os.path.exists(root.path(n))] and os.path.exists(root.path(mine)),
+           "a sweep removes what killed writers left, and only that", root.listing("run/domtune").keys())
+    root.remove()
+
+
 # ---- what the kernel answers ----
 
 def test_answers():

@@ -76,7 +76,7 @@ reserved=$(cat /sys/devices/system/cpu/cpu0/topology/thread_siblings_list)
 [ "$(expand "$reserved" | wc -l)" != "$(expand "$online" | wc -l)" ] || reserved=
 
 # libvirt makes these when its first guest starts, and keeps them.
-machine_groups=$(ls -d /sys/fs/cgroup/machine.slice /sys/fs/cgroup/{cpuset,cpu}/machine 2>/dev/null)
+machine_groups=$(ls -d /sys/fs/cgroup/machine.slice /sys/fs/cgroup/{cpuset,cpu}/machine 2>/dev/null || :)
 
 # Everything that domtune could have changed and must have put back.
 host_state() {

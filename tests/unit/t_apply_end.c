@@ -126,10 +126,10 @@ TEST(sweep_of_leftovers)
 	root_remove(&r, PATH_LEDGER);
 	root_put(&r, PATH_PLAN "/" UUID_C, "");
 	root_put(&r, PATH_UNDO "/not-a-uuid", "");
-	IS_INT(apply_sweep(&r.fs, false, true, 8, &e), 0);
+	IS_INT(apply_sweep(&r.fs, false, true, UINT32_MAX, &e), 0);
 	IS_FILE(&r, "sys/a", "2");
 	IS_INT(apply_sweep(&r.fs, true, true, 1, &e), 1);
-	IS_INT(apply_sweep(&r.fs, true, true, 8, &e), 1);
+	IS_INT(apply_sweep(&r.fs, true, true, UINT32_MAX, &e), 1);
 	IS_FILE(&r, "sys/a", "1");
 	OK(!hostfs_exists(&r.fs, PATH_PLAN "/" UUID_C));
 	/* It runs: the ledger was lost, not the domain. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "common/log.h"
 #include "tests/unit/tap.h"
@@ -195,6 +197,61 @@ TEST(never_blocks)
 	/* net.unix.max_dgram_qlen is 10 to 512: nobody reads. */
 	for (int i = 0; i < 5000; i++)
 		log_notice("message %d", i);
+	sink_fini(&s);
+}
+
+/* In a child: read all that is queued as soon as the parent sleeps. Exit status 0: a notice was among it. */
+static void read_when_parent_sleeps(struct sink *s)
+{
+	char path[64], text[512], buf[4096];
+	bool sleeps = false, seen = false;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)getppid());
+	for (int i = 0; i < 1000000 && !sleeps; i++) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = read(fd, text, sizeof(text) - 1);
+
+		(void)close(fd);
+		text[n < 0 ? 0 : n] = '\0';
+		sleeps = strstr(text, ") S ") != NULL;
+	}
+	/* The parent sends the notice as soon as there is room; at its end, if not before, the socket has no writer. */
+	for (int i = 0; i < 2000 && !seen; i++) {
+		struct pollfd p = { .fd = s->fd, .events = POLLIN };
+
+		if (poll(&p, 1, 1) > 0 && recv(s->fd, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+			seen = str_starts(buf, "<29>");
+	}
+	_exit(seen ? 0 : 1);
+}
+
+/* A queue full of debug lines: the notice waits for the reader. It may come too late for once on a busy machine. */
+TEST(a_notice_waits)
+{
+	struct sink s;
+	int status = 1;
+
+	sink_init(&s);
+	sink_listen(&s, "dev/log");
+	for (int round = 0; round < 20 && status; round++) {
+		char buf[4096];
+		pid_t child;
+
+		log_init(&s.fs, false);
+		do
+			sink_next(&s, buf, sizeof(buf));
+		while (*buf);
+		for (int i = 0; i < 1000; i++)
+			log_debug("line %d", i);
+		fflush(stdout);
+		child = fork();
+		if (child == 0)
+			read_when_parent_sleeps(&s);
+		log_notice("round %d", round);
+		while (waitpid(child, &status, 0) < 0)
+			;
+	}
+	IS_INT(status, 0);
 	sink_fini(&s);
 }
 

@@ -303,9 +303,25 @@ TEST(threads_without_names)
 	root_init(&t);
 	put_v2(&t);
 	root_put(&t, PATH_LIBVIRT_RUN "/web1.pid", "4711");
-	put_thread(&t, PID + 1, "qemu-system-x86", "0::/machine.slice/" SCOPE "/libvirt/vcpu0\n");
+	put_thread(&t, PID + 1, "qemu-system-x86", "0::/machine.slice/" SCOPE "/libvirt/emulator\n");
 	IS_INT(run_find(&t.fs, "web1", &r, &e), -EINVAL);
 	OK(strstr(e.text, "debug-threads") != NULL);
+	/* Groups tell them as well. */
+	put_thread(&t, PID + 1, "qemu-system-x86", "0::/machine.slice/" SCOPE "/libvirt/vcpu3\n");
+	IS_INT(run_find_groups(&t.fs, "web1", &r, &e), 0);
+	IS_INT(r.n_threads, 2);
+	IS_INT(r.threads[1].kind, RUN_VCPU);
+	IS_INT(r.threads[1].number, 3);
+	OK(r.threads[0].start != 0 && r.threads[1].start == 0);
+	run_read_starts(&t.fs, &r);
+	IS_INT(r.n_threads, 2);
+	IS_INT(r.threads[1].start, 100 + PID + 1);
+	/* One that has gone before its start was read is none any more. */
+	r.threads[1].start = 0;
+	(void)hostfs_unlink(&t.fs, "proc/%d/task/%d/stat", PID, PID + 1);
+	run_read_starts(&t.fs, &r);
+	IS_INT(r.n_threads, 1);
+	run_fini(&r);
 	root_fini(&t);
 }
 

@@ -111,6 +111,73 @@ TEST(comes_back_as_it_was_written)
 	undo_fini(&u);
 }
 
+/* What may wait is not in the file until it has to be; what has to be there takes it along, in order. */
+TEST(records_that_wait)
+{
+	ROOT(r);
+	struct undo u, now;
+	size_t before;
+
+	create(&r, 42);
+	IS_INT(undo_open(&r.fs, UUID, true, &u, NULL), 0);
+	undo_batch(&u);
+	before = u.size;
+	IS_INT(undo_intent(&u, "k", "", "file", "a", "1", "2", false), 1);
+	IS_INT(undo_intent(&u, "k", "", "file", "b", "1", "2", false), 2);
+	IS_INT(u.size, before);
+	IS_INT(undo_commit(&u), 0);
+	OK(u.size > before);
+	before = u.size;
+	OK(undo_still_current(&u));
+	IS_INT(undo_done(&u, 1, "2"), 0); /* as wanted: the object says so, too */
+	IS_INT(undo_commit(&u), 0);
+	IS_INT(u.size, before);
+	IS_INT(undo_open(&r.fs, UUID, false, &now, NULL), 0);
+	IS_INT(now.n_steps, 2);
+	IS_INT(now.steps[0].state, UNDO_INTENT);
+	undo_fini(&now);
+	IS_INT(undo_done(&u, 2, "3"), 0); /* only the record can say that */
+	OK(u.size > before);
+	IS_INT(undo_undone(&u, 2, "restored"), 0);
+	IS_INT(undo_open(&r.fs, UUID, false, &now, NULL), 0);
+	IS_INT(now.steps[0].state, UNDO_DONE);
+	IS_INT(now.steps[1].state, UNDO_DONE);
+	IS_STR(now.steps[1].readback, "3");
+	undo_fini(&now);
+	IS_INT(undo_flush(&u), 0);
+	OK(undo_still_current(&u));
+	IS_INT(undo_open(&r.fs, UUID, false, &now, NULL), 0);
+	IS_INT(now.steps[1].state, UNDO_UNDONE);
+	IS_INT(now.bad_lines, 0);
+	undo_fini(&now);
+	/* After it nothing waits. */
+	before = u.size;
+	IS_INT(undo_intent(&u, "k", "", "file", "c", "1", "2", false), 3);
+	OK(u.size > before);
+	undo_fini(&u);
+}
+
+/* Intents that cannot be written are forgotten, all that waited together. */
+TEST(intents_that_cannot_be_written)
+{
+	ROOT(r);
+	struct undo u;
+
+	create(&r, 42);
+	IS_INT(undo_open(&r.fs, UUID, true, &u, NULL), 0);
+	IS_INT(undo_intent(&u, "k", "", "file", "a", "1", "2", false), 1);
+	undo_batch(&u);
+	IS_INT(undo_intent(&u, "k", "", "file", "b", "1", "2", false), 2);
+	IS_INT(undo_intent(&u, "k", "", "file", "c", "1", "2", false), 3);
+	close(u.fd);
+	u.fd = open("/dev/full", O_RDWR | O_CLOEXEC);
+	IS_INT(undo_commit(&u), -ENOSPC);
+	IS_INT(u.n_steps, 1);
+	OK(undo_find(&u, 2) == NULL && undo_find(&u, 3) == NULL);
+	IS_INT(undo_commit(&u), 0);
+	undo_fini(&u);
+}
+
 TEST(what_cannot_be_used)
 {
 	ROOT(r);
