@@ -317,7 +317,8 @@ def test_worker_environment():
     got = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
     ids = {line.split()[0]: line.split()[1] for line in lines if line.startswith("self ")}
     tap.ok(int(got.get("SigBlk", "1"), 16) == 0, "no signal is blocked in the worker", got)
-    tap.ok(int(got.get("SigIgn", "1"), 16) == 0, "no signal is ignored in the worker", got)
+    # 32 and 33 are glibc's own (nptl): sigaction(3) refuses them, and a shell may have been started with them ignored.
+    tap.ok(int(got.get("SigIgn", "1"), 16) & ~(3 << 31) == 0, "no signal is ignored in the worker", got)
     tap.ok(got.get("NSsid") == ids.get("self") == got.get("NSpgid"), "the worker leads a session of its own", got, ids)
     tap.ok("0022" in lines, "umask is 022", lines)
     tap.ok(str(len(xml)) in [line.strip() for line in lines], "the worker reads the XML on stdin", lines)

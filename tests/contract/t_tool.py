@@ -23,8 +23,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from hooklib import BUILD, TOP, UUID, Tap, build_with_helpers_in, domain_xml  # noqa: E402
 
 tap = Tap()
-tool = os.path.join(BUILD, "domtune")
 work = tempfile.mkdtemp(prefix="domtune-tool-")
+# A copy, since "nobody" may not reach a build below /root.
+tool = shutil.copy(os.path.join(BUILD, "domtune"), work)
 TUNE = "  <metadata>\n    <d:tune xmlns:d='urn:domtune:1' profile='%s'%s>%s</d:tune>\n  </metadata>\n"
 WRAPPER = "/usr/libexec/domtune/qemu-system-x86_64"
 with open(os.path.join(BUILD, "config.stamp"), encoding="utf-8") as stamp:
