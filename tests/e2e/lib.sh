@@ -62,6 +62,7 @@ wait_for() {
 domtune_log() { # what domtune has logged so far
 	if [ "${DOMTUNE_HOST:-}" = private ]; then cat /var/log/syslog-private; else journalctl -q -o cat -t domtune; fi
 }
+logged() { domtune_log | grep -qE -- "$1"; } # the log's reader may be a moment behind: wait_for logged REGEX
 pages() { # pages NODE nr|free [KIB]
 	cat "/sys/devices/system/node/node$1/hugepages/hugepages-${3:-2048}kB/$2_hugepages"
 }

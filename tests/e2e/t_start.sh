@@ -42,7 +42,7 @@ status=$(domtune status --json ded1)
 is 'status: started' "$(json 'd["domains"][0]["state"]' <<<"$status")" started
 like 'status: names the pages' "$(json '[s for s in d["domains"][0]["settings"] if s["knob"]=="memory.pages"]' <<<"$status")" "'effective': '2M'"
 is 'status: claimed CPUs' "$(json 'd["host"]["claimed"]' <<<"$status")" "$cpu"
-like 'log: one notice line' "$(domtune_log)" "ded1 started: profile latency, CPUs $cpu, node ${node#node}, [0-9]+ settings in force"
+ok 'log: one notice line' wait_for logged "ded1 started: profile latency, CPUs $cpu, node ${node#node}, [0-9]+ settings in force"
 
 # --- drift is seen, and is not "restored" over somebody else's change --------------------------------------------------
 meddle ded1 "$online"
@@ -118,7 +118,7 @@ ok 'malformed annotation: starts' start bad1
 vcpu=$(vcpu_tid bad1 0)
 if is_v2; then quota=$(cat "$(group_file "$vcpu" cpu cpu.max up)"); else quota=$(cat "$(group_file "$vcpu" cpu cpu.cfs_quota_us up)"); fi
 like 'malformed annotation: the rest applies' "$quota" '^50000'
-like 'malformed annotation: warned with the place' "$(domtune_log)" 'bad1.*(12x|weight)'
+ok 'malformed annotation: warned with the place' wait_for logged 'bad1.*(12x|weight)'
 virsh -q destroy bad1
 undefine bad1
 
