@@ -132,8 +132,8 @@ static int add_found(const struct domain *d, int pid, uint64_t start, const stru
 	c->phase = CLAIM_STARTED;
 	c->pid = pid;
 	c->pid_start = start;
-	c->cpus = *cpus;
-	return 1;
+	c->cpus = ledger_set(found, cpus);
+	return c->cpus ? 1 : -ENOMEM;
 }
 
 /* One status file. Returns 1 if a claim was added, 0 if not, -ENOMEM. */
@@ -209,7 +209,9 @@ int foreign_merge(struct ledger *to, const struct ledger *found)
 		c->pid = f->pid;
 		c->pid_start = f->pid_start;
 		c->since = f->since;
-		c->cpus = f->cpus;
+		c->cpus = ledger_set(to, f->cpus);
+		if (!c->cpus)
+			return -ENOMEM;
 	}
 	return 0;
 }

@@ -2,11 +2,13 @@
 /*
  * Claims, shared objects and pools in memory, and the same as text (record.h), one kind of line per kind of thing:
  *
- *   ledger  format, boot id, next generation, foreign_read
- *   claim   uuid, kind, phase, generation, pid, its start, daemon, its start, since, name, cpus, floating, vcpus, pages
+ *   ledger  format, boot id, next generation, foreign_read, online CPUs, reserved CPUs
+ *   claim   uuid, kind, phase, generation, pid, its start, daemon, its start, since, name, cpus, floats, pages
  *   shared  index, knob, target, backend, object, fold, order, cause, settled, original, written, before, readback
  *   want    index of the shared line, uuid, wanted              in the order in which they were claimed
- *   pool    node, page size, others
+ *   pool    node, page size, others, grown, total, pending
+ *
+ * floats is NOW/HOME/LIMIT/VCPUS/MOVED for each, with ";" between; pages NODE:SIZE:COUNT:GROW with ",".
  *
  * The uuid and the numbers of a claim come first, so that ledger_has_dead() and ledger_read_one() need no more than
  * the head of a line. Who may read what, the lock and the boot are in ledger_file.c.
@@ -18,7 +20,8 @@
 #include "lines.h"
 #include "num.h"
 
-#define PAGES_MAX 1024 /* with two full CPU lists still a line of less than RECORD_MAX */
+#define PAGES_MAX 1024 /* with some full CPU lists still a line of less than RECORD_MAX */
+#define FLOATS_MAX 64 /* one per guest cell (DOMAIN_CELLS_MAX), rarely more than one */
 
 static const char *const kind_names[] = {"ours", "foreign", "observe"};
 static const char *const phase_names[] = {"prepared", "started", "stopped"};
@@ -51,6 +54,106 @@ int claim_phase_parse(const char *text, enum claim_phase *ret)
 	return 0;
 }
 
+/* ---- sets ---- */
+
+struct named_set {
+	struct idset set;
+	struct named_set *next; /* of the same hash */
+	char text[];            /* as idset_text() has it */
+};
+
+struct ledger_sets {
+	struct named_set *by_hash[256];
+};
+
+static const struct idset no_cpus;
+
+/* FNV-1a (RFC draft-eastlake-fnv), enough to tell apart the few sets of a host. */
+static unsigned int hash_of(const char *text)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *text; text++)
+		h = (h ^ (unsigned char)*text) * 16777619u;
+	return (h ^ h >> 16) & 0xff;
+}
+
+static struct named_set *find_set(const struct ledger *l, const char *text)
+{
+	struct named_set *s = l->sets ? l->sets->by_hash[hash_of(text)] : NULL;
+
+	while (s && !streq(s->text, text))
+		s = s->next;
+	return s;
+}
+
+static const struct idset *add_set(struct ledger *l, const char *text, const struct idset *set)
+{
+	size_t len = strlen(text) + 1;
+	struct named_set *s = malloc(sizeof(*s) + len), **head;
+
+	if (!l->sets)
+		l->sets = calloc(1, sizeof(*l->sets));
+	if (!s || !l->sets) {
+		free(s);
+		return NULL;
+	}
+	head = &l->sets->by_hash[hash_of(text)];
+	s->set = *set;
+	s->next = *head;
+	memcpy(s->text, text, len);
+	*head = s;
+	return &s->set;
+}
+
+const struct idset *ledger_set(struct ledger *l, const struct idset *set)
+{
+	_cleanup_free_ char *text = NULL;
+	struct named_set *known;
+
+	if (!set || idset_is_empty(set))
+		return &no_cpus;
+	text = idset_text(set);
+	if (!text)
+		return NULL;
+	known = find_set(l, text);
+	return known ? &known->set : add_set(l, text, set);
+}
+
+/* "" is the empty set; anything that is no set makes the line a bad one. */
+static int take_set(struct ledger *l, const char *text, const struct idset **to)
+{
+	struct named_set *known = find_set(l, text);
+	struct idset set;
+
+	*to = known ? &known->set : &no_cpus;
+	if (known || !*text)
+		return 0;
+	if (idset_parse(text, &set) < 0)
+		return -EINVAL;
+	*to = ledger_set(l, &set);
+	return *to ? 0 : -ENOMEM;
+}
+
+static const char *set_text(const struct idset *set)
+{
+	const struct named_set *s = (const struct named_set *)(const void *)set;
+
+	return !set || set == &no_cpus ? "" : s->text; /* what is in a ledger came from ledger_set() */
+}
+
+static void free_sets(struct ledger_sets *sets)
+{
+	for (size_t i = 0; sets && i < ARRAY_SIZE(sets->by_hash); i++)
+		for (struct named_set *s = sets->by_hash[i], *next; s; s = next) {
+			next = s->next;
+			free(s);
+		}
+	free(sets);
+}
+
+/* ---- claims ---- */
+
 /* Claims are large and may be many: the array has its final size from the start, see ledger_parse(). */
 static struct claim *new_claim(struct ledger *l)
 {
@@ -66,11 +169,12 @@ static struct claim *new_claim(struct ledger *l)
 		l->room = room;
 		l->n_fresh = 0;
 	}
-	if (l->n_fresh == l->room - l->n_claims) {
+	if (l->n_fresh == l->room - l->n_claims)
 		l->n_fresh--;
-		return &l->claims[l->n_claims];
-	}
-	return memset(&l->claims[l->n_claims], 0, sizeof(*l->claims));
+	else
+		memset(&l->claims[l->n_claims], 0, sizeof(*l->claims));
+	l->claims[l->n_claims].cpus = &no_cpus;
+	return &l->claims[l->n_claims];
 }
 
 struct claim *ledger_find(struct ledger *l, const char *uuid)
@@ -104,7 +208,9 @@ void claim_fini(struct claim *c)
 		return;
 	free(c->name);
 	free(c->pages);
+	free(c->floats);
 	memset(c, 0, sizeof(*c));
+	c->cpus = &no_cpus;
 }
 
 void ledger_remove(struct ledger *l, const char *uuid)
@@ -118,6 +224,26 @@ void ledger_remove(struct ledger *l, const char *uuid)
 	claim_fini(c);
 	l->n_claims--;
 	memmove(c, c + 1, (l->n_claims - i) * sizeof(*c));
+}
+
+int claim_add_floater(struct ledger *l, struct claim *c, const struct idset *now, const struct idset *home,
+		      const struct idset *limit, unsigned int vcpus)
+{
+	struct floater *f;
+
+	if (c->n_floats >= FLOATS_MAX)
+		return -E2BIG;
+	f = GROW(c->floats, c->n_floats);
+	if (!f)
+		return -ENOMEM;
+	f->now = ledger_set(l, now);
+	f->home = ledger_set(l, home);
+	f->limit = ledger_set(l, limit);
+	f->vcpus = vcpus;
+	if (!f->now || !f->home || !f->limit)
+		return -ENOMEM;
+	c->n_floats++;
+	return 0;
 }
 
 int claim_add_pages(struct claim *c, int node, uint64_t size, uint64_t count)
@@ -247,12 +373,14 @@ void ledger_fini(struct ledger *l)
 	for (unsigned int i = 0; i < l->n_claims; i++) {
 		free(l->claims[i].name);
 		free(l->claims[i].pages);
+		free(l->claims[i].floats);
 	}
 	for (unsigned int i = 0; i < l->n_shared; i++)
 		shared_fini(&l->shared[i]);
 	free(l->claims);
 	free(l->shared);
 	free(l->pools);
+	free_sets(l->sets);
 	free(l->text);
 	free(l->rest);
 	memset(l, 0, sizeof(*l));
@@ -262,20 +390,26 @@ void ledger_fini(struct ledger *l)
 
 static int render_claim(struct sbuf *b, const struct claim *c)
 {
-	_cleanup_free_ char *cpus = idset_text(&c->cpus), *floating = idset_text(&c->floating);
-	_cleanup_sbuf_ struct sbuf pages = {0};
+	_cleanup_sbuf_ struct sbuf pages = {0}, floats = {0};
 	struct number n[8];
 
 	for (unsigned int i = 0; i < c->n_pages; i++)
-		sbuf_addf(&pages, "%s%d:%llu:%llu", i ? "," : "", c->pages[i].node,
-			  (unsigned long long)c->pages[i].size, (unsigned long long)c->pages[i].count);
-	if (!cpus || !floating || pages.failed)
+		sbuf_addf(&pages, "%s%d:%llu:%llu:%llu", i ? "," : "", c->pages[i].node,
+			  (unsigned long long)c->pages[i].size, (unsigned long long)c->pages[i].count,
+			  (unsigned long long)c->pages[i].grow);
+	for (unsigned int i = 0; i < c->n_floats; i++) {
+		const struct floater *f = &c->floats[i];
+
+		sbuf_addf(&floats, "%s%s/%s/%s/%u/%d", i ? ";" : "", set_text(f->now), set_text(f->home),
+			  set_text(f->limit), f->vcpus, f->moved);
+	}
+	if (floats.failed || pages.failed)
 		return -ENOMEM;
 	record_add(b, "claim", c->uuid, claim_kind_name(c->kind), claim_phase_name(c->phase),
 		   number(&n[0], c->generation), number(&n[1], c->pid > 0 ? (uint64_t)c->pid : 0),
 		   number(&n[2], c->pid_start), number(&n[3], c->daemon > 0 ? (uint64_t)c->daemon : 0),
-		   number(&n[4], c->daemon_start), number(&n[5], c->since), c->name, cpus, floating,
-		   number(&n[6], c->vcpus), pages.s ? pages.s : "", NULL);
+		   number(&n[4], c->daemon_start), number(&n[5], c->since), c->name, set_text(c->cpus),
+		   floats.s ? floats.s : "", pages.s ? pages.s : "", NULL);
 	return 0;
 }
 
@@ -312,10 +446,10 @@ static void put_shared(struct sbuf *b, const struct shared *s, unsigned int inde
 
 int ledger_print(const struct ledger *l, struct sbuf *b)
 {
-	struct number n, size, others;
+	struct number n[6];
 
-	record_add(b, "ledger", LEDGER_FORMAT, l->boot_id, number(&n, l->next_generation), l->foreign_read ? "1" : "0",
-		   NULL);
+	record_add(b, "ledger", LEDGER_FORMAT, l->boot_id, number(&n[0], l->next_generation),
+		   l->foreign_read ? "1" : "0", set_text(l->online), set_text(l->reserved), NULL);
 	if (l->rest_len)
 		sbuf_addn(b, l->rest, l->rest_len);
 	for (unsigned int i = 0; i < l->n_claims; i++)
@@ -324,20 +458,15 @@ int ledger_print(const struct ledger *l, struct sbuf *b)
 	for (unsigned int i = 0; i < l->n_shared; i++)
 		put_shared(b, &l->shared[i], i);
 	for (unsigned int i = 0; i < l->n_pools; i++)
-		record_add(b, "pool", number(&n, (uint64_t)l->pools[i].node), number(&size, l->pools[i].size),
-			   number(&others, l->pools[i].others), NULL);
+		record_add(b, "pool", number(&n[0], (uint64_t)l->pools[i].node), number(&n[1], l->pools[i].size),
+			   number(&n[2], l->pools[i].others), number(&n[3], l->pools[i].grown),
+			   number(&n[4], l->pools[i].total), number(&n[5], l->pools[i].pending), NULL);
 	return b->failed ? -ENOMEM : 0;
-}
-
-/* "" is the empty set; anything that is no set makes the line a bad one. */
-static int take_set(const char *text, struct idset *to)
-{
-	return *text ? idset_parse(text, to) : 0;
 }
 
 static int take_pages(struct claim *c, char *text)
 {
-	uint64_t v[3];
+	uint64_t v[4];
 
 	for (char *item, *part; (item = strsep(&text, ",")) && *item;) {
 		for (unsigned int i = 0; i < ARRAY_SIZE(v); i++) {
@@ -349,6 +478,33 @@ static int take_pages(struct claim *c, char *text)
 			return -EINVAL;
 		if (claim_add_pages(c, (int)v[0], v[1], v[2]) < 0)
 			return -EINVAL;
+		c->pages[c->n_pages - 1].grow = v[3];
+	}
+	return 0;
+}
+
+static int take_floats(struct ledger *l, struct claim *c, char *text)
+{
+	for (char *item; (item = strsep(&text, ";")) && *item;) {
+		const char *part[5];
+		const struct idset *sets[3];
+		uint64_t vcpus;
+		int r = 0;
+
+		for (size_t i = 0; i < ARRAY_SIZE(part); i++) {
+			part[i] = strsep(&item, "/");
+			if (!part[i])
+				return -EINVAL;
+		}
+		for (size_t i = 0; i < ARRAY_SIZE(sets) && r == 0; i++)
+			r = take_set(l, part[i], &sets[i]);
+		if (r == 0)
+			r = num_parse_range(part[3], 0, UINT32_MAX, &vcpus);
+		if (r == 0)
+			r = claim_add_floater(l, c, sets[0], sets[1], sets[2], (unsigned int)vcpus);
+		if (r < 0)
+			return r;
+		c->floats[c->n_floats - 1].moved = streq(part[4], "1");
 	}
 	return 0;
 }
@@ -365,8 +521,9 @@ static int take_claim(struct ledger *l, const struct record *r)
 {
 	int kind = name_index(kind_names, ARRAY_SIZE(kind_names), record_str(r, 2));
 	struct claim *c;
+	int rc;
 
-	if (kind < 0 || !uuid_is_valid(record_str(r, 1)))
+	if (kind < 0 || r->n < 14 || !uuid_is_valid(record_str(r, 1)))
 		return -EINVAL;
 	c = new_claim(l);
 	if (!c)
@@ -379,11 +536,16 @@ static int take_claim(struct ledger *l, const struct record *r)
 	c->daemon = take_pid(r, 7);
 	c->daemon_start = record_u64(r, 8, 0);
 	c->since = record_u64(r, 9, 0);
-	c->vcpus = (unsigned int)record_u64(r, 13, 0);
-	if (claim_phase_parse(record_str(r, 3), &c->phase) < 0 || take_set(record_str(r, 11), &c->cpus) < 0 ||
-	    take_set(record_str(r, 12), &c->floating) < 0 || (r->n > 14 && take_pages(c, r->f[14]) < 0)) {
+	rc = claim_phase_parse(record_str(r, 3), &c->phase);
+	if (rc == 0)
+		rc = take_set(l, r->f[11], &c->cpus);
+	if (rc == 0)
+		rc = take_floats(l, c, r->f[12]);
+	if (rc == 0)
+		rc = take_pages(c, r->f[13]);
+	if (rc < 0) {
 		claim_fini(c);
-		return -EINVAL;
+		return rc == -ENOMEM ? rc : -EINVAL;
 	}
 	c->name = strdup(record_str(r, 10));
 	if (!c->name) {
@@ -447,7 +609,14 @@ static int take_pool(struct ledger *l, const struct record *r)
 	p = GROW(l->pools, l->n_pools);
 	if (!p)
 		return -ENOMEM;
-	*p = (struct ledger_pool){.node = (int)node, .size = size, .others = record_u64(r, 3, 0)};
+	*p = (struct ledger_pool){
+		.node = (int)node,
+		.size = size,
+		.others = record_u64(r, 3, 0),
+		.grown = record_u64(r, 4, 0),
+		.total = record_u64(r, 5, 0),
+		.pending = record_u64(r, 6, 0),
+	};
 	l->n_pools++;
 	return 0;
 }
@@ -479,6 +648,9 @@ bool ledger_take_head(char **pos, const char *boot_id, struct ledger *l)
 		return false;
 	l->next_generation = record_u64(&r, 3, l->next_generation);
 	l->foreign_read = streq(record_str(&r, 4), "1");
+	/* What cannot be read is as before the first decision. */
+	if (take_set(l, record_str(&r, 5), &l->online) < 0 || take_set(l, record_str(&r, 6), &l->reserved) < 0)
+		l->online = &no_cpus;
 	return true;
 }
 
@@ -501,7 +673,6 @@ int ledger_reserve(struct ledger *l, unsigned int claims)
 {
 	if (claims <= l->room)
 		return 0;
-	/* calloc: large arrays are fresh zero pages, of which the empty sets touch none. */
 	l->claims = calloc(claims, sizeof(*l->claims));
 	if (!l->claims)
 		return -ENOMEM;

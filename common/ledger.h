@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The host ledger, /run/domtune/ledger: who holds what. One line per domain, one per shared object that was
- * changed, one per huge page pool. Read and rewritten whole, by rename, under one flock on /run/domtune/lock,
+ * changed, one per huge page pool; in its head the CPUs that there are to share. Read and rewritten whole, by rename, under one flock on /run/domtune/lock,
  * in prepare, started and release; never the place of per-domain detail (undo.h).
  *
  * A ledger of another boot is ignored, and it, plan/ and undo/ are emptied. Lines that are torn or edited are
@@ -26,6 +26,19 @@ struct claim_pages {
 	int node;
 	uint64_t size;  /* bytes per page; 0: ordinary memory, `count` is in bytes */
 	uint64_t count;
+	uint64_t grow;  /* of them, those that the pool does not have yet: to be added by whoever made the claim */
+};
+
+/*
+ * CPUs that some of a domain's threads share with others: they follow the shared pool (place_share.h). `home` and
+ * `limit` do not change while the domain lives. A setting or step belongs to one by its index (plan.h).
+ */
+struct floater {
+	const struct idset *now;   /* where they float */
+	const struct idset *home;  /* where they would if no CPU were claimed: those of its nodes */
+	const struct idset *limit; /* where they may at all */
+	unsigned int vcpus;        /* that float there; 0: only emulator and I/O threads */
+	bool moved;                /* `now` was changed, and the domain's own objects do not say so yet */
 };
 
 struct claim {
@@ -37,9 +50,8 @@ struct claim {
 	int pid; uint64_t pid_start;       /* QEMU; 0 not known yet */
 	int daemon; uint64_t daemon_start; /* the libvirtd that called prepare */
 	uint64_t since;         /* seconds since the epoch */
-	struct idset cpus;      /* nobody else's: dedicated vCPUs, idle siblings, isolated emulator */
-	struct idset floating;  /* shared CPUs it may use; for load figures */
-	unsigned int vcpus;     /* that float */
+	const struct idset *cpus; /* nobody else's: dedicated vCPUs, idle siblings, isolated emulator */
+	struct floater *floats; unsigned int n_floats;
 	struct claim_pages *pages; unsigned int n_pages;
 	const char *line; size_t line_len; /* as read; ledger_write() copies it. ledger_find() forgets it */
 };
@@ -63,17 +75,24 @@ struct shared {
 	uint64_t index;        /* of its line, while reading */
 };
 
-/* Huge pages of a pool that are used by others than our claims, as of the last time none of ours was in flight. */
+/* A huge page pool that we claim of or have changed. In pages. */
 struct ledger_pool {
 	int node;
-	uint64_t size;
-	uint64_t others; /* pages */
+	uint64_t size;   /* bytes per page */
+	uint64_t others; /* used by others than our claims, as of the last time none of ours was in flight */
+	uint64_t grown;  /* of those that are there, ours: added by us and not taken away again */
+	uint64_t total;  /* nr_hugepages after our last change; counts with grown or pending */
+	uint64_t pending; /* being added, or were when we were killed (hugepool.h) */
 };
+
+struct ledger_sets;
 
 struct ledger {
 	char boot_id[BOOT_ID_SIZE];
 	uint64_t next_generation;
 	bool foreign_read; /* domains running before us were looked up in this boot */
+	const struct idset *online, *reserved; /* as of the last decision; empty: none was made yet */
+	struct ledger_sets *sets; /* see ledger_set() */
 	struct claim *claims; unsigned int n_claims, room; /* room: allocated */
 	struct shared *shared; unsigned int n_shared, room_shared;
 	struct ledger_pool *pools; unsigned int n_pools;
@@ -112,6 +131,14 @@ struct claim *ledger_find(struct ledger *l, const char *uuid);
 /* A new, empty claim with the next generation. It replaces none: the caller has undone the old one. NULL: no memory. */
 struct claim *ledger_add(struct ledger *l, const char *uuid, const char *name);
 void ledger_remove(struct ledger *l, const char *uuid);
+/*
+ * The ledger's own copy of a set, for the fields of its claims: equal ones are one, since most of a thousand domains
+ * share a few. It lives as long as the ledger. NULL: no memory.
+ */
+const struct idset *ledger_set(struct ledger *l, const struct idset *s);
+/* A further floater at the end; the sets are copied. 0 or -ENOMEM. */
+int claim_add_floater(struct ledger *l, struct claim *c, const struct idset *now, const struct idset *home,
+		      const struct idset *limit, unsigned int vcpus);
 int claim_add_pages(struct claim *c, int node, uint64_t size, uint64_t count);
 void claim_fini(struct claim *c);
 

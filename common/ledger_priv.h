@@ -5,7 +5,7 @@
 #include "ledger.h"
 #include "sbuf.h"
 
-#define LEDGER_FORMAT "1"
+#define LEDGER_FORMAT "2"
 
 /* Whether an open file is a regular one that only root (or the caller) can write: 0, -EPERM, -EINVAL. */
 int ledger_check_file(int fd);

@@ -37,6 +37,7 @@ static int ctx_alloc(struct place_ctx *c)
 {
 	const struct host *h = c->h;
 	size_t vcpus = c->q->n_vcpus + 1u; /* never 0: calloc() may then return NULL */
+	size_t floats = 0;
 
 	if (c->q->n_pins > 0)
 		c->pins = calloc(vcpus, sizeof(*c->pins)); /* 1 KiB each */
@@ -46,7 +47,9 @@ static int ctx_alloc(struct place_ctx *c)
 	c->order = calloc(h->n_cores + 1u, sizeof(*c->order));
 	c->kinds = calloc(h->n_kinds + 1u, sizeof(*c->kinds));
 	c->loads = calloc(h->n_cpus + 1u, sizeof(*c->loads));
-	c->crowds = calloc(c->l->n_claims + 1u, sizeof(*c->crowds));
+	for (unsigned int i = 0; i < c->l->n_claims; i++)
+		floats += c->l->claims[i].n_floats;
+	c->crowds = calloc(floats + 1, sizeof(*c->crowds));
 	if ((c->q->n_pins > 0 && !c->pins) || !c->out || !c->nodes || !c->cores || !c->order || !c->kinds ||
 	    !c->loads || !c->crowds)
 		return -ENOMEM;

@@ -21,6 +21,26 @@ enum place_memory { PLACE_MEMORY_NONE, PLACE_MEMORY_PREFERRED, PLACE_MEMORY_STRI
 /* What pages the guest's RAM should have. */
 enum place_pages { PLACE_PAGES_DEFAULT, PLACE_PAGES_THP, PLACE_PAGES_HUGE, PLACE_PAGES_AUTO };
 
+/* One guest NUMA cell (<numa><cell>). */
+struct place_cell {
+	unsigned int id;
+	struct idset vcpus;
+	uint64_t memory; /* bytes */
+};
+
+/* How many pages of a size a node can give at most, where that was found out by trying (hugepool.h). */
+struct place_cap {
+	int node;
+	uint64_t size;
+	uint64_t pages; /* those that are free now and those that can be added */
+};
+
+/* A device that the guest uses and the node it is attached to. */
+struct place_device {
+	const char *name; /* for the reason: "0000:3b:00.0", "nvme0n1", "eth0" */
+	int node;
+};
+
 /* Guest memory that the owner wants on pages of one size. */
 #define PLACE_BACKING_MAX 8
 struct place_backing {
@@ -52,6 +72,15 @@ struct place_request {
 	struct idset reserved;          /* effective set, see place_reserved() */
 	uint64_t max_dedicated;         /* CPUs that may be claimed on the whole host */
 	struct policy_limit max_hugepages, max_memory; /* of each node's memory, all guests together */
+	const struct place_cell *cells; unsigned int n_cells; /* <numa>; none: the guest is one cell */
+	unsigned int guest_threads;     /* <topology threads>: so many successive vCPUs are one guest core; 0: not said */
+	bool latency;                   /* the fast kind of core is what it is for */
+	const struct place_device *devices; unsigned int n_devices;
+	const struct place_cap *caps; unsigned int n_caps;
+	bool no_growth;                 /* pools are taken as they are */
+	/* A running domain that is decided again: where it is, so that it is not moved for nothing. Empty: it starts. */
+	struct idset current;           /* CPUs of its vCPUs */
+	struct idset home;              /* nodes its memory is on, which cannot be chosen any more */
 	uint64_t max_vcpus_per_cpu;     /* floating vCPUs per shared CPU above which there is a note; 0: no limit */
 };
 
@@ -64,6 +93,19 @@ struct place_thread {
 	struct idset cpus; /* empty: untouched */
 };
 
+/* As struct floater of the ledger. */
+struct place_floater {
+	struct idset now, home, limit;
+	unsigned int vcpus;
+};
+
+/* Where the memory of one guest cell goes. */
+struct placed_cell {
+	unsigned int id;
+	struct idset nodes;     /* one, but for a cell that no node holds */
+	uint64_t page_size;     /* 0: ordinary pages */
+};
+
 struct placement {
 	enum place_policy policy;      /* what was possible; PLACE_NONE: nothing is placed */
 	struct idset nodes;            /* host nodes of the vCPUs */
@@ -73,8 +115,11 @@ struct placement {
 	struct idset emulator;         /* empty: untouched */
 	struct place_thread *iothreads; unsigned int n_iothreads;
 	struct idset claimed;          /* CPUs this domain takes from everybody else */
+	struct place_floater *floaters; unsigned int n_floaters; /* distinct sets of shared CPUs above, if any */
+	struct placed_cell *cells; unsigned int n_cells; /* of guests with cells whose memory is placed */
 	uint64_t page_size;            /* huge pages of this size; 0: ordinary pages */
-	struct claim_pages *pages; unsigned int n_pages; /* claims: huge pages, or bytes of ordinary memory */
+	/* Claims: huge pages (`grow` of them are to be added to the pool first), or bytes of ordinary memory. */
+	struct claim_pages *pages; unsigned int n_pages;
 	bool thp;                      /* THP is what backs it (asked for, or auto stepped down) */
 	/* One clause each, in words. */
 	char why_cpus[256], why_nodes[256], why_pages[256], why_emulator[256], why_iothreads[256];

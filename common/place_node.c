@@ -74,13 +74,18 @@ static void add_loads(struct place_ctx *c)
 
 	for (unsigned int i = 0; i < c->l->n_claims; i++) {
 		const struct claim *k = &c->l->claims[i];
-		struct place_crowd *crowd;
 
-		if (k->kind == CLAIM_OBSERVE || k->vcpus == 0 || streq(k->uuid, c->self))
+		if (k->kind == CLAIM_OBSERVE || streq(k->uuid, c->self))
 			continue;
-		crowd = find_crowd(c, &k->floating, &n);
-		if (crowd->n_cpus > 0)
-			crowd->load += (uint64_t)k->vcpus * 1000 / crowd->n_cpus;
+		for (unsigned int j = 0; j < k->n_floats; j++) {
+			struct place_crowd *crowd;
+
+			if (k->floats[j].vcpus == 0)
+				continue;
+			crowd = find_crowd(c, k->floats[j].now, &n);
+			if (crowd->n_cpus > 0)
+				crowd->load += (uint64_t)k->floats[j].vcpus * 1000 / crowd->n_cpus;
+		}
 	}
 	for (unsigned int i = 0; i < n; i++)
 		for (unsigned int j = 0; j < c->h->n_cpus; j++)

@@ -65,7 +65,7 @@ struct place_ctx {
 	struct place_core **order; /* scratch of the same length */
 	struct idset *kinds;      /* h->n_kinds sets of CPUs */
 	uint64_t *loads;          /* per h->cpus[]: floating vCPUs on it, in thousandths */
-	struct place_crowd *crowds; /* scratch, one per claim at most */
+	struct place_crowd *crowds; /* scratch, one per floater at most */
 	int *out;                 /* scratch, n_vcpus */
 
 	bool dedicated;        /* what is being placed now: one CPU per vCPU, or floating ones */

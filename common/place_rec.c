@@ -31,6 +31,8 @@ void placement_fini(struct placement *p)
 	free(p->vcpus);
 	free(p->iothreads);
 	free(p->pages);
+	free(p->floaters);
+	free(p->cells);
 	msgs_fini(&p->unmet);
 	msgs_fini(&p->notes);
 	memset(p, 0, sizeof(*p));

@@ -22,7 +22,7 @@ struct idset place_claimed(const struct ledger *l, const char *self)
 
 	for (unsigned int i = 0; i < l->n_claims; i++)
 		if (l->claims[i].kind != CLAIM_OBSERVE && !streq(l->claims[i].uuid, self))
-			idset_or(&ret, &l->claims[i].cpus);
+			idset_or(&ret, l->claims[i].cpus);
 	return ret;
 }
 

@@ -109,7 +109,7 @@ void place_add_holders(struct sbuf *b, const struct place_ctx *c, const struct i
 	}
 	for (unsigned int i = 0; i < c->l->n_claims; i++) {
 		const struct claim *k = &c->l->claims[i];
-		struct idset held = k->cpus;
+		struct idset held = *k->cpus;
 
 		idset_and(&held, among);
 		if (k->kind == CLAIM_OBSERVE || streq(k->uuid, c->self) || idset_is_empty(&held))
@@ -143,7 +143,7 @@ const struct claim *place_top_holder(const struct place_ctx *c, const struct ids
 
 	for (unsigned int i = 0; i < c->l->n_claims; i++) {
 		struct holder t = { .claim = &c->l->claims[i] };
-		struct idset held = t.claim->cpus;
+		struct idset held = *t.claim->cpus;
 
 		idset_and(&held, among);
 		t.n = idset_count(&held);

@@ -20,6 +20,7 @@ struct setting {
 	char *current; /* what the host says now, "" not known at planning time */
 	char *source;  /* "domain", "annotation", "profile NAME", "rule N", "default" (also of the policy), "limit" */
 	char *why;     /* one clause, no full stop */
+	int floater;   /* index of the placement's floater whose CPUs these are; -1: none */
 };
 
 struct skipped {
@@ -57,7 +58,14 @@ struct plan_inputs {
 	const struct host *host;
 	const struct ledger *ledger;     /* claims of living domains, dead ones already removed */
 	struct plan_wrapper wrapper;     /* borrowed strings */
+	const struct place_device *devices; unsigned int n_devices;
+	const struct place_cap *caps; unsigned int n_caps; /* what growing the pools has shown already */
 	bool running;                    /* adopt: exec-stage settings are skipped with that reason */
+	/*
+	 * Retune: the plan that this running domain has. What its process was started with (exec-stage settings, memory
+	 * nodes, pages) is carried over as it is; CPUs are chosen anew, the present ones if they are as good.
+	 */
+	const struct plan *was;
 };
 
 /* Pure. The same inputs give the same plan. Only -ENOMEM is an error. */
@@ -75,5 +83,5 @@ int plan_add_skipped(struct plan *p, const char *knob, const char *target, const
 void plan_put_records(const struct plan *p, struct sbuf *b);
 int plan_take_record(struct plan *p, const struct record *r);
 
-/* The claim that this plan makes in the ledger: CPUs, floating, pages. Returns 0 or -ENOMEM. */
-int plan_fill_claim(const struct plan *p, struct claim *c);
+/* The claim (of this ledger) that the plan makes: CPUs, floaters, pages. Returns 0 or -ENOMEM. */
+int plan_fill_claim(const struct plan *p, struct ledger *l, struct claim *c);

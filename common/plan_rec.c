@@ -11,8 +11,10 @@
  *   why       of what, clause
  *   vcpu      first, last, list               neighbours with the same CPUs are one record
  *   iothread  id, list
- *   pages     node, size, count
- *   set       knob, target, stage, value, current, source, why
+ *   pages     node, size, count, of them to be added
+ *   float     now, home, limit, vCPUs                       in order: settings refer to them
+ *   cell      guest cell, host nodes of its memory, page size
+ *   set       knob, target, stage, value, current, source, why, floater or ""
  *   skip      knob, target, why
  *   warn      text
  */
@@ -22,6 +24,7 @@
 
 #define VCPUS_MAX     DOMAIN_VCPUS_MAX
 #define IOTHREADS_MAX DOMAIN_IOTHREADS_MAX
+#define FLOATERS_MAX  DOMAIN_CELLS_MAX
 #define NUMBER_MAX    24
 
 const char *stage_name(enum stage s)
@@ -92,6 +95,7 @@ static int add_setting(struct plan *p, const struct setting *from)
 		.current = strdup(from->current),
 		.source = strdup(from->source),
 		.why = strdup(from->why),
+		.floater = from->floater,
 	};
 	if (!s->knob || !s->target || !s->value || !s->current || !s->source || !s->why) {
 		setting_fini(s);
@@ -118,6 +122,7 @@ int plan_add_setting(struct plan *p, const char *knob, const char *target, enum 
 		.current = borrow(""),
 		.source = borrow(source),
 		.why = borrow(why),
+		.floater = -1,
 	};
 
 	return add_setting(p, &s);
@@ -186,9 +191,31 @@ static void put_vcpus(struct sbuf *b, const struct placement *pl)
 	}
 }
 
+static void put_floater(struct sbuf *b, const struct place_floater *f)
+{
+	_cleanup_free_ char *now = idset_text(&f->now), *home = idset_text(&f->home), *limit = idset_text(&f->limit);
+	char vcpus[NUMBER_MAX];
+
+	if (!now || !home || !limit)
+		b->failed = true;
+	else
+		record_add(b, "float", now, home, limit, number(vcpus, f->vcpus), NULL);
+}
+
+static void put_cell(struct sbuf *b, const struct placed_cell *cell)
+{
+	_cleanup_free_ char *nodes = idset_text(&cell->nodes);
+	char id[NUMBER_MAX], size[NUMBER_MAX];
+
+	if (!nodes)
+		b->failed = true;
+	else
+		record_add(b, "cell", number(id, cell->id), nodes, number(size, cell->page_size), NULL);
+}
+
 static void put_placement(struct sbuf *b, const struct placement *pl)
 {
-	char n1[NUMBER_MAX], n2[NUMBER_MAX], n3[NUMBER_MAX];
+	char n1[NUMBER_MAX], n2[NUMBER_MAX], n3[NUMBER_MAX], n4[NUMBER_MAX];
 
 	record_add(b, "place", place_policy_name(pl->policy), place_memory_name(pl->memory_policy),
 		   number(n1, pl->page_size), flag(pl->thp), number(n2, pl->n_vcpus), NULL);
@@ -212,7 +239,11 @@ static void put_placement(struct sbuf *b, const struct placement *pl)
 	}
 	for (unsigned int i = 0; i < pl->n_pages; i++)
 		record_add(b, "pages", number(n1, (uint64_t)pl->pages[i].node), number(n2, pl->pages[i].size),
-			   number(n3, pl->pages[i].count), NULL);
+			   number(n3, pl->pages[i].count), number(n4, pl->pages[i].grow), NULL);
+	for (unsigned int i = 0; i < pl->n_floaters; i++)
+		put_floater(b, &pl->floaters[i]);
+	for (unsigned int i = 0; i < pl->n_cells; i++)
+		put_cell(b, &pl->cells[i]);
 }
 
 void plan_put_records(const struct plan *p, struct sbuf *b)
@@ -228,7 +259,7 @@ void plan_put_records(const struct plan *p, struct sbuf *b)
 		const struct setting *s = &p->settings[i];
 
 		record_add(b, "set", s->knob, s->target, stage_name(s->stage), s->value, s->current, s->source, s->why,
-			   NULL);
+			   s->floater < 0 ? "" : number(id, (uint64_t)s->floater), NULL);
 	}
 	for (size_t i = 0; i < p->n_skipped; i++)
 		record_add(b, "skip", p->skipped[i].knob, p->skipped[i].target, p->skipped[i].why, NULL);
@@ -403,6 +434,52 @@ static int take_pages(struct plan *p, const struct record *r)
 		.node = (int)node,
 		.size = record_u64(r, 2, 0),
 		.count = record_u64(r, 3, 0),
+		.grow = record_u64(r, 4, 0),
+	};
+	return 0;
+}
+
+static int take_floater(struct plan *p, const struct record *r)
+{
+	struct placement *pl = &p->placement;
+	struct place_floater *grown, *f;
+	struct idset *sets[3];
+	uint64_t vcpus = record_u64(r, 4, 0);
+
+	if (pl->n_floaters >= FLOATERS_MAX)
+		return 0;
+	grown = reallocarray(pl->floaters, pl->n_floaters + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	pl->floaters = grown;
+	f = &grown[pl->n_floaters++]; /* settings refer to it by index: one that is damaged has empty sets */
+	sets[0] = &f->now;
+	sets[1] = &f->home;
+	sets[2] = &f->limit;
+	for (unsigned int i = 0; i < ARRAY_SIZE(sets); i++)
+		if (idset_parse(record_str(r, i + 1), sets[i]))
+			*sets[i] = IDSET_EMPTY;
+	f->vcpus = vcpus <= VCPUS_MAX ? (unsigned int)vcpus : 0;
+	return 0;
+}
+
+static int take_cell(struct plan *p, const struct record *r)
+{
+	struct placement *pl = &p->placement;
+	uint64_t id = record_u64(r, 1, UINT64_MAX);
+	struct placed_cell *grown;
+	struct idset nodes;
+
+	if (id > UINT32_MAX || pl->n_cells >= DOMAIN_CELLS_MAX || idset_parse(record_str(r, 2), &nodes))
+		return 0;
+	grown = reallocarray(pl->cells, pl->n_cells + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	pl->cells = grown;
+	grown[pl->n_cells++] = (struct placed_cell){
+		.id = (unsigned int)id,
+		.nodes = nodes,
+		.page_size = record_u64(r, 3, 0),
 	};
 	return 0;
 }
@@ -410,6 +487,7 @@ static int take_pages(struct plan *p, const struct record *r)
 static int take_setting(struct plan *p, const struct record *r)
 {
 	unsigned int stage = word_number(record_str(r, 3), nth_stage, STAGE_DEFINITION + 1);
+	uint64_t floater = record_u64(r, 8, UINT64_MAX);
 	const struct setting s = {
 		.knob = borrow(record_str(r, 1)),
 		.target = borrow(record_str(r, 2)),
@@ -418,6 +496,7 @@ static int take_setting(struct plan *p, const struct record *r)
 		.current = borrow(record_str(r, 5)),
 		.source = borrow(record_str(r, 6)),
 		.why = borrow(record_str(r, 7)),
+		.floater = floater < FLOATERS_MAX ? (int)floater : -1,
 	};
 
 	return add_setting(p, &s);
@@ -443,7 +522,7 @@ int plan_take_record(struct plan *p, const struct record *r)
 		{ "plan", take_plan },    { "place", take_place },  { "cpus", take_cpus },
 		{ "why", take_why },      { "vcpu", take_vcpu },    { "pages", take_pages },
 		{ "set", take_setting },  { "skip", take_skipped }, { "iothread", take_iothread },
-		{ "warn", take_warning },
+		{ "warn", take_warning }, { "float", take_floater }, { "cell", take_cell },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
@@ -452,22 +531,23 @@ int plan_take_record(struct plan *p, const struct record *r)
 	return 0;
 }
 
-int plan_fill_claim(const struct plan *p, struct claim *c)
+int plan_fill_claim(const struct plan *p, struct ledger *l, struct claim *c)
 {
 	const struct placement *pl = &p->placement;
 
-	c->cpus = pl->claimed;
-	c->floating = IDSET_EMPTY;
-	c->vcpus = 0;
-	for (unsigned int i = 0; i < pl->n_vcpus && pl->policy == PLACE_SHARED; i++) {
-		/* An offline vCPU has none; a pinned one is on claimed CPUs and floats nowhere. */
-		if (idset_is_empty(&pl->vcpus[i].cpus) || idset_intersects(&pl->vcpus[i].cpus, &pl->claimed))
-			continue;
-		idset_or(&c->floating, &pl->vcpus[i].cpus);
-		c->vcpus++;
+	c->cpus = ledger_set(l, &pl->claimed);
+	if (!c->cpus)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < pl->n_floaters; i++) {
+		const struct place_floater *f = &pl->floaters[i];
+
+		if (claim_add_floater(l, c, &f->now, &f->home, &f->limit, f->vcpus))
+			return -ENOMEM;
 	}
-	for (unsigned int i = 0; i < pl->n_pages; i++)
+	for (unsigned int i = 0; i < pl->n_pages; i++) {
 		if (claim_add_pages(c, pl->pages[i].node, pl->pages[i].size, pl->pages[i].count))
 			return -ENOMEM;
+		c->pages[c->n_pages - 1].grow = pl->pages[i].grow; /* a node and size is there once */
+	}
 	return 0;
 }

@@ -294,17 +294,23 @@ static bool choose_kind(const struct plan *p, const struct idset *pins, enum cla
 	return true;
 }
 
-static int fill_claim(const struct decision *d, const struct idset *pins, enum claim_kind kind, struct claim *c)
+static int fill_claim(const struct decision *d, struct ledger *l, const struct idset *pins, enum claim_kind kind,
+		      struct claim *c)
 {
 	bool planned = kind != CLAIM_FOREIGN || !d->plan.observe;
-	int r = planned ? plan_fill_claim(&d->plan, c) : 0;
+	int r = planned ? plan_fill_claim(&d->plan, l, c) : 0;
 
 	c->kind = kind;
 	c->daemon = d->daemon;
 	c->daemon_start = hostfs_proc_start(&d->fs, d->daemon);
 	c->since = (uint64_t)time(NULL);
-	if (kind == CLAIM_FOREIGN)
-		idset_or(&c->cpus, pins);
+	if (r == 0 && kind == CLAIM_FOREIGN) {
+		struct idset cpus = *c->cpus;
+
+		idset_or(&cpus, pins);
+		c->cpus = ledger_set(l, &cpus);
+		r = c->cpus ? 0 : -ENOMEM;
+	}
 	return r;
 }
 
@@ -349,10 +355,10 @@ static int claim(struct decision *d, struct ledger *l, const struct idset *pins,
 {
 	struct claim *c = ledger_add(l, d->domain.uuid, d->domain.name);
 
-	if (!c || fill_claim(d, pins, kind, c) < 0)
+	if (!c || fill_claim(d, l, pins, kind, c) < 0)
 		return err_set(e, ENOMEM, "claim: %s", err_name(ENOMEM));
 	d->kind = kind;
-	d->cpus = c->cpus;
+	d->cpus = *c->cpus;
 	return write_claim(d, l, c, e);
 }
 

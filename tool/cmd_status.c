@@ -240,11 +240,14 @@ static void print_domains(const struct tool *t, const struct site *s, const stru
 	out_table_init(&table, columns, ARRAY_SIZE(columns), 2);
 	for (; *claims; claims++) {
 		const struct claim *c = *claims;
-		_cleanup_free_ char *cpus = site_set_text(&c->cpus);
+		_cleanup_free_ char *cpus = site_set_text(c->cpus);
 		struct sbuf pages = { 0 };
 		_cleanup_free_ char *pages_text = NULL;
 		const char *state = view_state(&t->fs, c);
+		unsigned int floating = 0;
 
+		for (unsigned int i = 0; i < c->n_floats; i++)
+			floating += c->floats[i].vcpus;
 		for (unsigned int i = 0; i < c->n_pages; i++)
 			if (c->pages[i].size)
 				sbuf_addf(&pages, "%s%llu x %s on node %d", pages.len ? ", " : "",
@@ -254,7 +257,7 @@ static void print_domains(const struct tool *t, const struct site *s, const stru
 		out_cell_str(&table, c->name);
 		out_cell(&table, state_style(state), "%s", state);
 		out_cell_str(&table, cpus);
-		out_cell(&table, OUT_PLAIN, "%u", c->vcpus);
+		out_cell(&table, OUT_PLAIN, "%u", floating);
 		out_cell_str(&table, pages_text);
 		out_cell_str(&table, view_time(c->since, text, sizeof(text)));
 	}
@@ -345,7 +348,7 @@ static void print_settings(const struct view *v)
 static void print_domain(const struct view *v)
 {
 	const struct plan *p = &v->undo.plan;
-	_cleanup_free_ char *cpus = site_set_text(&v->claim->cpus);
+	_cleanup_free_ char *cpus = site_set_text(v->claim->cpus);
 	char since[32];
 
 	(void)putchar('\n');
@@ -353,7 +356,7 @@ static void print_domain(const struct view *v)
 		 view_time(v->has_record ? v->undo.since : v->claim->since, since, sizeof(since)),
 		 v->has_record && p->profile && *p->profile ? ", profile " : "",
 		 v->has_record && p->profile ? p->profile : "", v->has_record && p->wrapper.present ? ", wrapped" : "");
-	if (!idset_is_empty(&v->claim->cpus) && cpus)
+	if (!idset_is_empty(v->claim->cpus) && cpus)
 		out_line(OUT_PLAIN, 2, "%s CPUs %s", v->claim->kind == CLAIM_FOREIGN ? "occupies" : "claims", cpus);
 	if (v->undo.bad_lines)
 		out_line(OUT_WARN, 2, "%u lines of its record are damaged", v->undo.bad_lines);

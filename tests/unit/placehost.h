@@ -100,6 +100,24 @@ static inline struct idset set_of(const char *list)
 	return s;
 }
 
+static inline void claim_hold(struct ledger *l, struct claim *c, const char *cpus)
+{
+	struct idset set = set_of(cpus);
+
+	c->cpus = ledger_set(l, &set);
+	if (!c->cpus)
+		exit(2);
+}
+
+/* So many vCPUs that float over these CPUs and nothing else. */
+static inline void claim_float(struct ledger *l, struct claim *c, const char *cpus, unsigned int vcpus)
+{
+	struct idset set = set_of(cpus);
+
+	if (*cpus && claim_add_floater(l, c, &set, &set, &set, vcpus))
+		exit(2);
+}
+
 static inline struct claim *claim_make(struct ledger *l, const char *name, const char *cpus)
 {
 	char uuid[37];
@@ -109,7 +127,7 @@ static inline struct claim *claim_make(struct ledger *l, const char *name, const
 	c = ledger_add(l, uuid, name);
 	if (!c)
 		exit(2);
-	c->cpus = set_of(cpus);
+	claim_hold(l, c, cpus);
 	return c;
 }
 

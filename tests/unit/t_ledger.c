@@ -51,8 +51,10 @@ static struct claim *add(struct ledger *l, unsigned int i, const char *name)
 	return ledger_add(l, uuid, name);
 }
 
-static void fill(struct claim *c, unsigned int i)
+static void fill(struct ledger *l, struct claim *c, unsigned int i)
 {
+	struct idset cpus = set_of(i % 2 ? "0-3,8" : ""), now = set_of("4,6,8191"), home = set_of("4-7,8191");
+
 	c->kind = (enum claim_kind)(i % 3);
 	c->phase = (enum claim_phase)(i / 3 % 3);
 	c->pid = (int)(i * 7 % 3 ? 1000 + i : 0);
@@ -60,9 +62,11 @@ static void fill(struct claim *c, unsigned int i)
 	c->daemon = 77;
 	c->daemon_start = UINT64_MAX - i;
 	c->since = 1700000000 + i;
-	c->cpus = set_of(i % 2 ? "0-3,8" : "");
-	c->floating = set_of(i % 2 ? "" : "4,6,8191");
-	c->vcpus = i;
+	c->cpus = ledger_set(l, &cpus);
+	for (unsigned int j = 0; j < i % 3; j++) {
+		IS_INT(claim_add_floater(l, c, &now, &home, &home, i + j), 0);
+		c->floats[j].moved = j % 2;
+	}
 	for (unsigned int j = 0; j < i % 4; j++)
 		IS_INT(claim_add_pages(c, (int)j, 2u << 20, i + j), 0);
 }
@@ -79,9 +83,15 @@ static void same_claims(const struct claim *a, const struct claim *b)
 	IS_INT(a->daemon, b->daemon);
 	OK(a->daemon_start == b->daemon_start);
 	IS_INT(a->since, b->since);
-	OK(idset_equal(&a->cpus, &b->cpus));
-	OK(idset_equal(&a->floating, &b->floating));
-	IS_INT(a->vcpus, b->vcpus);
+	OK(idset_equal(a->cpus, b->cpus));
+	IS_INT(a->n_floats, b->n_floats);
+	for (unsigned int i = 0; i < a->n_floats && i < b->n_floats; i++) {
+		OK(idset_equal(a->floats[i].now, b->floats[i].now));
+		OK(idset_equal(a->floats[i].home, b->floats[i].home));
+		OK(idset_equal(a->floats[i].limit, b->floats[i].limit));
+		IS_INT(a->floats[i].vcpus, b->floats[i].vcpus);
+		IS_INT(a->floats[i].moved, b->floats[i].moved);
+	}
 	IS_INT(a->n_pages, b->n_pages);
 	for (unsigned int i = 0; i < a->n_pages && i < b->n_pages; i++) {
 		IS_INT(a->pages[i].node, b->pages[i].node);
@@ -117,7 +127,7 @@ TEST(comes_back_as_it_was_written)
 	for (unsigned int i = 0; i < ARRAY_SIZE(hostile); i++) {
 		struct claim *c = add(&l, i, hostile[i]);
 
-		fill(c, i);
+		fill(&l, c, i);
 		sh = add_shared(&l, hostile[i], hostile[ARRAY_SIZE(hostile) - 1 - i]);
 		sh->readback = i % 2 ? strdup(hostile[i]) : NULL;
 		for (unsigned int j = 0; j < i; j++)
@@ -168,7 +178,7 @@ TEST(reading_one_keeps_the_others)
 	IS_INT(ledger_make_dirs(&s.fs, NULL), 0);
 	IS_INT(ledger_read(&s.fs, &l, NULL), 0);
 	for (unsigned int i = 0; i < 20; i++)
-		fill(add(&l, i, hostile[i % ARRAY_SIZE(hostile)]), i);
+		fill(&l, add(&l, i, hostile[i % ARRAY_SIZE(hostile)]), i);
 	shared_set_claim(add_shared(&l, "x", "y"), l.claims[3].uuid, "1");
 	IS_INT(ledger_write(&s.fs, &l, NULL), 0);
 	ledger_fini(&l);
@@ -215,7 +225,7 @@ TEST(torn_and_edited_lines_are_ignored)
 	IS_INT(ledger_make_dirs(&s.fs, NULL), 0);
 	IS_INT(ledger_read(&s.fs, &l, NULL), 0);
 	for (unsigned int i = 0; i < 3; i++)
-		fill(add(&l, i, hostile[i]), i);
+		fill(&l, add(&l, i, hostile[i]), i);
 	shared_set_claim(add_shared(&l, "x", "y"), l.claims[0].uuid, "1");
 	IS_INT(ledger_write(&s.fs, &l, NULL), 0);
 	ledger_fini(&l);
@@ -626,7 +636,7 @@ TEST(a_thousand_domains)
 
 		(void)snprintf(name, sizeof(name), "instance-%08x", i);
 		c = add(&l, i, name);
-		fill(c, i);
+		fill(&l, c, i);
 		c->pid = getpid();
 	}
 	IS_INT(ledger_write(&s.fs, &l, NULL), 0);

@@ -48,8 +48,7 @@ static void fill_ledger(struct ledger *l, const struct held *held, size_t n)
 
 		c->kind = held[i].kind;
 		c->phase = held[i].phase;
-		c->floating = set_of(held[i].floating);
-		c->vcpus = held[i].vcpus;
+		claim_float(l, c, held[i].floating ? held[i].floating : "", held[i].vcpus);
 		if (held[i].pages.count &&
 		    claim_add_pages(c, held[i].pages.node, held[i].pages.size, held[i].pages.count))
 			exit(2);
@@ -663,9 +662,10 @@ TEST(hostile_names)
 	name[2] = '\t';
 	host_make(&h, &spec);
 	for (unsigned int i = 0; i < 200; i++) {
-		struct claim *c = claim_make(&l, name, "");
+		char cpu[16];
 
-		idset_add(&c->cpus, i * 2);
+		(void)snprintf(cpu, sizeof(cpu), "%u", i * 2);
+		(void)claim_make(&l, name, cpu);
 	}
 	for (unsigned int i = 0; i < 500; i += 2)
 		idset_add(&q.emulator_list, i);

@@ -357,14 +357,14 @@ static void start_one(const struct host *h, struct ledger *l, const struct asked
 	(void)snprintf(name, sizeof(name), "d%u", number);
 	c = claim_make(l, name, "");
 	(void)snprintf(c->uuid, sizeof(c->uuid), "00000000-0000-4000-9000-%012u", number);
-	c->cpus = p.claimed;
+	c->cpus = ledger_set(l, &p.claimed);
 	for (unsigned int i = 0; i < p.n_pages; i++)
 		if (claim_add_pages(c, p.pages[i].node, p.pages[i].size, p.pages[i].count))
 			exit(2);
-	if (p.policy == PLACE_SHARED) {
-		c->floating = p.vcpus[0].cpus;
-		c->vcpus = p.n_vcpus;
-	}
+	for (unsigned int i = 0; i < p.n_floaters; i++)
+		if (claim_add_floater(l, c, &p.floaters[i].now, &p.floaters[i].home, &p.floaters[i].limit,
+				      p.floaters[i].vcpus))
+			exit(2);
 	free(text);
 	free(text2);
 	placement_fini(&p);

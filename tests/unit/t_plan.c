@@ -558,19 +558,26 @@ TEST(claims)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(claims); i++) {
-		struct claim c = { 0 };
+		struct ledger l = { 0 };
+		struct claim *c = ledger_add(&l, "", "");
 		struct plan p;
 		struct world w;
 		struct plan_inputs in = make_world(&w, &claims[i].plan);
-		struct idset cpus = set_of(claims[i].cpus), floating = set_of(claims[i].floating);
+		struct idset cpus = set_of(claims[i].cpus), floating = set_of(claims[i].floating), floats = IDSET_EMPTY;
+		unsigned int vcpus = 0;
 
 		IS_INT(plan_make(&in, &p), 0);
 		IS_INT(plan_is_empty(&p), claims[i].empty);
-		IS_INT(plan_fill_claim(&p, &c), 0);
-		if (!idset_equal(&c.cpus, &cpus) || !idset_equal(&c.floating, &floating) ||
-		    c.vcpus != claims[i].vcpus || c.n_pages != claims[i].n_pages)
-			TAP_FAIL("claim %zu: %u vCPUs float, %u pages", i, c.vcpus, c.n_pages);
-		claim_fini(&c);
+		IS_INT(c && plan_fill_claim(&p, &l, c), 0);
+		for (unsigned int j = 0; c && j < c->n_floats; j++) {
+			vcpus += c->floats[j].vcpus;
+			if (c->floats[j].vcpus)
+				idset_or(&floats, c->floats[j].now);
+		}
+		if (!c || !idset_equal(c->cpus, &cpus) || !idset_equal(&floats, &floating) ||
+		    vcpus != claims[i].vcpus || c->n_pages != claims[i].n_pages)
+			TAP_FAIL("claim %zu: %u vCPUs float, %u pages", i, vcpus, c ? c->n_pages : 0);
+		ledger_fini(&l);
 		plan_fini(&p);
 		free_world(&w);
 	}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Moving the memory of a running guest to other nodes (libnuma, move_pages(2)), for guests that were started without
+ * the wrapper. Only `retune` calls it: a hook makes libvirt wait. In pieces, so that the guest's faults wait for at most
+ * one of them, and only so long as the budget lasts; the next call goes on where this one stopped, since pages
+ * that are there already cost only the question.
+ */
+#pragma once
+
+#include "hostfs.h"
+#include "idset.h"
+
+struct migrate_result {
+	uint64_t looked_at, moved, refused; /* bytes: of the guest's RAM, moved by this call, not movable */
+	uint64_t elsewhere;                 /* bytes still on other nodes */
+	bool out_of_time;
+};
+
+/*
+ * Move the pages of process pid's guest RAM (its mappings of `memory` bytes or more, or of the memory back ends; see
+ * .c) to `nodes`, round robin if there are several. start: its start time, so that a recycled pid is not touched.
+ * -ESRCH: gone; -EPERM; -EOPNOTSUPP: below another root, or no NUMA.
+ */
+int migrate_pages_of(const struct hostfs *fs, int pid, uint64_t start, uint64_t memory, const struct idset *nodes,
+		     unsigned int budget_ms, struct migrate_result *ret, struct err *e);
+
+/* Bytes of that guest's RAM per node (numa_maps(5)); nodes with none are not set. Cheap: nothing is moved. */
+int migrate_where(const struct hostfs *fs, int pid, uint64_t memory, struct idset *ret_nodes, uint64_t *ret_bytes,
+		  unsigned int n_bytes, struct err *e);
