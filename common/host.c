@@ -79,6 +79,14 @@ static void read_kernel(struct host_reader *rd)
 		rd->h->kernel = (unsigned int)(major * 100 + minor);
 }
 
+/* 1 is running; 0 and 2 are not (Documentation/admin-guide/mm/ksm.rst). */
+static void read_ksm(struct host_reader *rd)
+{
+	uint64_t run;
+
+	rd->h->ksm_off = hostfs_read_u64(rd->fs, &run, "sys/kernel/mm/ksm/run") == 0 && run != 1;
+}
+
 int host_read(const struct hostfs *fs, struct host *ret, struct err *e)
 {
 	struct host h = { 0 };
@@ -93,6 +101,8 @@ int host_read(const struct hostfs *fs, struct host *ret, struct err *e)
 		r = host_read_kinds(&rd);
 	if (r == 0)
 		r = host_read_nodes(&rd);
+	if (r == 0)
+		r = host_read_exclusive(&rd);
 	if (r == -ENOMEM)
 		(void)err_set(e, ENOMEM, "host: %s", err_name(ENOMEM));
 	if (r < 0) {
@@ -101,6 +111,7 @@ int host_read(const struct hostfs *fs, struct host *ret, struct err *e)
 	}
 	read_thp(&rd);
 	read_kernel(&rd);
+	read_ksm(&rd);
 	*ret = h;
 	return 0;
 }

@@ -26,6 +26,7 @@ struct host_cpu {
 	int package;    /* physical_package_id, -1 unknown */
 	int die, cluster; /* group indices 0.. over the host, -1 unknown */
 	int l3;         /* group index 0.. over the host, -1 unknown */
+	uint64_t l3_size; /* bytes of that cache, 0 unknown */
 	int kind;       /* 0: the fastest kind of core, 1: the next, ...: by cpu_capacity, cpufreq/cpuinfo_max_freq
 	                   or acpi_cppc/highest_perf; all 0 where the kinds are not known. A new kind begins where
 	                   neighbouring values differ by 10 % of the maximum or more (see host.c). */
@@ -50,6 +51,13 @@ struct host_node {
 
 struct host {
 	struct idset online;
+	/*
+	 * CPUs of exclusive cpusets that are not for virtual machines: on cgroup v2 valid partitions below the root
+	 * (cpuset.cpus.partition), on v1 top-level groups with cpuset.cpu_exclusive, other than libvirt's own. Nothing else
+	 * may use these CPUs, or can. Name: of the first such group, for messages; "" if there is none.
+	 */
+	struct idset exclusive;
+	char exclusive_name[256];
 	struct host_cpu *cpus;
 	unsigned int n_cpus;
 	unsigned int n_cores;
@@ -57,6 +65,7 @@ struct host {
 	unsigned int n_nodes;
 	unsigned int n_kinds;    /* 1.. */
 	char thp[16];            /* the mode in force: "always", "madvise", "never", "" unknown */
+	bool ksm_off;            /* /sys/kernel/mm/ksm/run says that nothing is merged now; false also: not known */
 	unsigned int kernel;     /* 6.1 is 601, 5.10 is 510; 0 unknown. From /proc/sys/kernel/osrelease */
 	struct msgs warnings;
 };

@@ -113,25 +113,33 @@ static int read_topology_set(const struct hostfs *fs, const struct set_class *cl
 	return r;
 }
 
-/* The L3 cache's CPUs. Its index differs: 3 on x86 with split L1, 2 with unified L1. */
-static int read_l3_set(const struct hostfs *fs, int cpu, struct idset *ret)
+/* Which cache/indexN the L3 is; -ENOENT: none. It differs: 3 on x86 with split L1, 2 with unified L1. */
+static int find_l3(const struct hostfs *fs, int cpu)
 {
-	static const unsigned int order[] = { 3, 2, 4, 1, 5, 0 };
-	char path[128];
+	static const int order[] = { 3, 2, 4, 1, 5, 0 };
 	uint64_t level;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(order); i++) {
-		int r;
+		int r = hostfs_read_u64(fs, &level, HOST_CPU_DIR "/cpu%d/cache/index%d/level", cpu, order[i]);
 
-		(void)snprintf(path, sizeof(path), HOST_CPU_DIR "/cpu%d/cache/index%u/", cpu, order[i]);
-		r = hostfs_read_u64(fs, &level, "%slevel", path);
 		if (r == 0 && level == 3)
-			return read_set(fs, path, "shared_cpu_list", "shared_cpu_map", ret);
+			return order[i];
 		/* No index2 either: there are fewer than three caches. */
 		if (r == -ENOENT && order[i] == 2)
 			break;
 	}
 	return -ENOENT;
+}
+
+static int read_l3_set(const struct hostfs *fs, int cpu, struct idset *ret)
+{
+	int index = find_l3(fs, cpu);
+	char path[128];
+
+	if (index < 0)
+		return index;
+	(void)snprintf(path, sizeof(path), HOST_CPU_DIR "/cpu%d/cache/index%d/", cpu, index);
+	return read_set(fs, path, "shared_cpu_list", "shared_cpu_map", ret);
 }
 
 static int read_class(const struct hostfs *fs, const struct set_class *class, int cpu, struct idset *ret)
@@ -304,6 +312,54 @@ int host_read_cores(struct host_reader *rd)
 	return n < 0 ? n : 0;
 }
 
+/* "32768K" (drivers/base/cacheinfo.c: size_show()); other letters in case somebody writes them. 0: not known. */
+static uint64_t parse_cache_size(char *text)
+{
+	static const char letters[] = "KMG";
+	char *unit = text + strspn(text, "0123456789");
+	const char *letter = *unit ? strchr(letters, *unit) : NULL;
+	unsigned int shift = letter ? 10 * (unsigned int)(letter - letters + 1) : 0;
+	uint64_t n;
+
+	unit[strcspn(unit, "\n")] = '\0';
+	if (letter && unit[1] == '\0')
+		*unit = '\0';
+	return num_parse_range(text, 1, UINT64_C(1) << 32, &n) < 0 ? 0 : n << shift;
+}
+
+static uint64_t read_l3_size(const struct hostfs *fs, int cpu)
+{
+	int index = find_l3(fs, cpu);
+	char text[32];
+
+	if (index < 0 || hostfs_read(fs, text, sizeof(text), HOST_CPU_DIR "/cpu%d/cache/index%d/size", cpu, index) < 0)
+		return 0;
+	return parse_cache_size(text);
+}
+
+/* The size of each L3 cache, asked once per cache. */
+static int read_l3_sizes(struct host_reader *rd)
+{
+	struct host *h = rd->h;
+	_cleanup_free_ uint64_t *sizes = calloc(h->n_cpus, sizeof(*sizes));
+	int known = 0; /* groups are numbered by their lowest CPU */
+
+	if (!sizes)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < h->n_cpus; i++) {
+		struct host_cpu *c = &h->cpus[i];
+
+		if (c->l3 < 0)
+			continue;
+		if (c->l3 == known) {
+			known++;
+			sizes[c->l3] = read_l3_size(rd->fs, c->id);
+		}
+		c->l3_size = sizes[c->l3];
+	}
+	return 0;
+}
+
 int host_read_groups(struct host_reader *rd)
 {
 	const struct {
@@ -327,6 +383,8 @@ int host_read_groups(struct host_reader *rd)
 		for (unsigned int i = 0; i < h->n_cpus; i++)
 			memcpy((char *)&h->cpus[i] + kinds[k].offset, &g.of[i], sizeof(int));
 	}
+	if (read_l3_sizes(rd) < 0)
+		return -ENOMEM;
 	return read_packages(rd);
 }
 

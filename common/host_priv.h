@@ -51,3 +51,4 @@ int host_read_cores(struct host_reader *rd);
 int host_read_groups(struct host_reader *rd); /* packages, dies, clusters, L3 caches */
 int host_read_kinds(struct host_reader *rd);
 int host_read_nodes(struct host_reader *rd);
+int host_read_exclusive(struct host_reader *rd);

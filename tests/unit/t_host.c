@@ -77,8 +77,12 @@ static void check_model(const char *name, const struct host *h)
 		OK(idset_has(&siblings, (unsigned int)c->id) && idset_is_subset(&siblings, &h->online));
 		OK(c->node < 0 || (node && idset_has(&node->cpus, (unsigned int)c->id)));
 		OK(c->die >= -1 && c->cluster >= -1 && c->l3 >= -1 && c->package >= -1);
+		OK(c->l3 >= 0 || c->l3_size == 0);
+		for (unsigned int j = 0; j < i; j++)
+			OK(h->cpus[j].l3 != c->l3 || h->cpus[j].l3_size == c->l3_size);
 	}
 	IS_INT(next_core, h->n_cores);
+	OK(idset_is_subset(&h->exclusive, &h->online) && idset_is_empty(&h->exclusive) == !h->exclusive_name[0]);
 	for (unsigned int i = 0; i < h->n_nodes; i++) {
 		const struct host_node *n = &h->nodes[i];
 
@@ -384,6 +388,115 @@ TEST(the_smaller_group_wins)
 	trees_fini(&t);
 }
 
+TEST(cache_sizes)
+{
+	static const struct {
+		const char *options;
+		uint64_t kib[2]; /* of CPUs 0-3 and 4-7 */
+	} cases[] = {
+		{ "--l3-cpus 4", { 32768, 32768 } },
+		{ "--l3-cpus 4 --set " CPU "/cpu4/cache/index3/size=98304K", { 32768, 98304 } },
+		{ "--l3-cpus 4 --set " CPU "/cpu4/cache/index3/size=96M", { 32768, 98304 } },
+		{ "--l3-cpus 4 --set " CPU "/cpu0/cache/index3/size=1G", { 1048576, 32768 } },
+		{ "--l3-cpus 4 --set " CPU "/cpu0/cache/index3/size=16777216", { 16384, 32768 } },
+		/* of one CPU per group it is asked, of the lowest */
+		{ "--l3-cpus 4 --set " CPU "/cpu5/cache/index3/size=1K", { 32768, 32768 } },
+		{ "--l3-cpus 4 --offline 4 --set " CPU "/cpu5/cache/index3/size=1K", { 32768, 1 } },
+		{ "--l3-cpus 4 --drop " CPU "/cpu0/cache/index3/size", { 0, 32768 } },
+		{ "--l3-cpus 4 --set " CPU "/cpu0/cache/index3/size=0K", { 0, 32768 } },
+		{ "--l3-cpus 4 --set " CPU "/cpu0/cache/index3/size=K", { 0, 32768 } },
+		{ "--l3-cpus 4 --set " CPU "/cpu0/cache/index3/size=12KB", { 0, 32768 } },
+		{ "--l3-cpus 4 --set " CPU "/cpu0/cache/index3/size=-3K", { 0, 32768 } },
+		{ "--l3-cpus 4 --set " CPU "/cpu0/cache/index3/size=99999999999999999999K", { 0, 32768 } },
+		{ "--drop " CPU "/cpu*/cache", { 0, 0 } },
+	};
+	const char *options[ARRAY_SIZE(cases)];
+	struct trees t;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		options[i] = cases[i].options;
+	if (!trees_make(&t, options, ARRAY_SIZE(options)))
+		SKIP("python3 is missing");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int before = tap_failed;
+		struct host h;
+
+		IS_INT(trees_read(&t, i, &h), 0);
+		IS_INT(host_cpu(&h, 1)->l3_size, cases[i].kib[0] << 10);
+		IS_INT(host_cpu(&h, 5)->l3_size, cases[i].kib[1] << 10);
+		check_model(cases[i].options, &h);
+		if (tap_failed > before)
+			printf("# in %s\n", cases[i].options);
+		host_fini(&h);
+	}
+	trees_fini(&t);
+}
+
+#define V2 "sys/fs/cgroup"
+#define V1 "sys/fs/cgroup/cpuset"
+#define RT V2 "/rt/cpuset.cpus"
+
+/* CPUs that are somebody else's by way of cpusets. */
+TEST(exclusive_cpusets)
+{
+	static const struct {
+		const char *options, *cpus, *name;
+	} cases[] = {
+		{ "--cgroup v2", "", "" },
+		{ "--cgroup v2 --set " V2 "/rt.slice/cpuset.cpus.partition=root "
+		  "--set " V2 "/rt.slice/cpuset.cpus.effective=2-3", "2-3", "rt.slice" },
+		{ "--cgroup v2 --set " RT ".partition=isolated --set " RT ".effective=2-3",
+		  "2-3", "rt" },
+		{ "--cgroup v2 --set " RT ".partition=member --set " RT ".effective=2-3", "", "" },
+		{ "--cgroup v2 --set '" RT ".partition=root invalid (Cpu list in cpuset.cpus not exclusive)' "
+		  "--set " RT "=2-3 --set " RT ".effective=2-3", "", "" },
+		/* CPU 3 was handed on to a partition below: before 6.7, and since */
+		{ "--cgroup v2 --set " RT ".partition=root --set " RT "=2-3 "
+		  "--set " RT ".effective=2", "2-3", "rt" },
+		{ "--cgroup v2 --set " RT ".partition=root --set " RT "=1-3 "
+		  "--set " RT ".exclusive.effective=2-3 --set " RT ".effective=2", "2-3", "rt" },
+		/* two of them, the first name counts; guests' own; offline CPUs */
+		{ "--cgroup v2 --set " V2 "/b/cpuset.cpus.partition=root --set " V2 "/b/cpuset.cpus.effective=2 "
+		  "--set " V2 "/a/cpuset.cpus.partition=isolated --set " V2 "/a/cpuset.cpus.effective=5", "2,5", "a" },
+		{ "--cgroup v2 --set " V2 "/machine.slice/cpuset.cpus.partition=root "
+		  "--set " V2 "/machine.slice/cpuset.cpus.effective=2-7", "", "" },
+		{ "--cgroup v2 --set " V2 "/machine/cpuset.cpus.partition=root "
+		  "--set " V2 "/machine/cpuset.cpus.effective=2-7", "", "" },
+		{ "--cgroup v2 --offline 3 --set " RT ".partition=root --set " RT "=2-3", "2", "rt" },
+		{ "--cgroup v2 --set " RT ".partition=root --set " RT ".effective=", "", "" },
+		{ "--cgroup v2 --set " RT ".partition=root --set " RT ".effective=x-y", "", "" },
+		/* the cpuset controller's own hierarchy */
+		{ "--cgroup v1 --set " V1 "/rt/cpuset.cpu_exclusive=1 --set " V1 "/rt/cpuset.cpus=4-5", "4-5", "rt" },
+		{ "--cgroup v1 --set " V1 "/rt/cpuset.cpu_exclusive=0 --set " V1 "/rt/cpuset.cpus=4-5", "", "" },
+		{ "--cgroup v1 --set " V1 "/machine/cpuset.cpu_exclusive=1 "
+		  "--set " V1 "/machine/cpuset.cpus=4-5", "", "" },
+		{ "--cgroup hybrid --set " V1 "/rt/cpuset.cpu_exclusive=1 --set " V1 "/rt/cpuset.cpus=6", "6", "rt" },
+		{ "--cgroup v2 --drop proc/mounts --set " RT ".partition=root "
+		  "--set " RT ".effective=2-3", "", "" },
+	};
+	const char *options[ARRAY_SIZE(cases)];
+	struct trees t;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		options[i] = cases[i].options;
+	if (!trees_make(&t, options, ARRAY_SIZE(options)))
+		SKIP("python3 is missing");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int before = tap_failed;
+		struct host h;
+
+		IS_INT(trees_read(&t, i, &h), 0);
+		is_set(&h.exclusive, cases[i].cpus);
+		IS_STR(h.exclusive_name, cases[i].name);
+		check_model(cases[i].options, &h);
+		IS_INT(h.warnings.n, 0);
+		if (tap_failed > before)
+			printf("# in %s\n", cases[i].options);
+		host_fini(&h);
+	}
+	trees_fini(&t);
+}
+
 TEST(package_numbers)
 {
 	static const char *const options[] = {
@@ -576,6 +689,7 @@ TEST(real_details)
 	IS_INT(h.nodes[0].n_pools, 4);
 	IS_INT(h.nodes[0].distance[3], 33);
 	IS_INT(host_cpu(&h, 64)->package, 8442);
+	IS_INT(host_cpu(&h, 64)->l3_size, 32 << 20);
 	host_fini(&h);
 
 	IS_INT(read_machine("phone-x3-a715-a710-a510-8c", &h), 0);
