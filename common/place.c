@@ -2,14 +2,18 @@
 /*
  * Placement of one domain among those that live.
  *
- * Order: what the owner pinned is taken as it is; then the vCPUs that are left, as dedicated or as floating ones
- * (place_node.c chooses nodes, place_cpu.c CPUs); then memory and pages on those nodes (place_mem.c); then the
- * emulator and the I/O threads beside them. A dedicated demand that cannot be met becomes an `unmet` sentence and a
- * floating placement of the whole domain.
+ * Order: what the owner pinned is taken as it is; then the vCPUs that are left, as dedicated (place_dedicated.c) or as
+ * floating ones (place_float.c): steps of preference outside (place_mem.c), one place_search() for each of them
+ * (place_node.c), with the guest's own topology as its parts (place_guest.c); then memory and pages on those nodes
+ * (place_mem.c, place_pages.c); then the emulator and the I/O threads beside them, and in the end where everything that
+ * floats is. A dedicated demand that cannot be met becomes an `unmet` sentence and a floating placement of the whole
+ * domain.
  *
- * Guarantees, whatever the input: no CPU that another claim holds is given to anybody by choice (an explicit pin
- * or the lack of any other CPU are the exceptions, both with a message); reserved CPUs run no vCPU unless there is
- * nothing else; the claims of this placement are disjoint from those of others but for explicit pins.
+ * Guarantees, whatever the input: no CPU that another claim or somebody's exclusive cpuset holds is given to anybody by
+ * choice (an explicit pin or the lack of any other CPU are the exceptions, both with a message); reserved CPUs run no
+ * vCPU unless there is nothing else; a claim made by choice leaves a core to the host (place_cpu.c); the claims of this
+ * placement are disjoint from those of others but for explicit pins; what floats is where place_share_update() would
+ * put it.
  */
 #include "place_priv.h"
 
@@ -17,12 +21,13 @@ static void ctx_fini(struct place_ctx *c)
 {
 	free(c->pins);
 	free(c->nodes);
-	free(c->cores);
-	free(c->order);
-	free(c->kinds);
-	free(c->loads);
 	free(c->crowds);
-	free(c->out);
+	free(c->loads);
+	free(c->node_loads);
+	free(c->order);
+	free(c->cpu);
+	free(c->cell_nodes);
+	free(c->vcpu_floater);
 }
 
 static void ctx_freep(struct place_ctx **c)
@@ -36,40 +41,50 @@ static void ctx_freep(struct place_ctx **c)
 static int ctx_alloc(struct place_ctx *c)
 {
 	const struct host *h = c->h;
-	size_t vcpus = c->q->n_vcpus + 1u; /* never 0: calloc() may then return NULL */
-	size_t floats = 0;
+	size_t vcpus = c->q->n_vcpus + 2u; /* the further CPU; and never 0: calloc() may then return NULL */
+	size_t floats = 0, nodes = h->n_nodes + 1u;
 
 	if (c->q->n_pins > 0)
 		c->pins = calloc(vcpus, sizeof(*c->pins)); /* 1 KiB each */
-	c->out = calloc(vcpus, sizeof(*c->out));
-	c->nodes = calloc(h->n_nodes + 1u, sizeof(*c->nodes));
-	c->cores = calloc(h->n_cores + 1u, sizeof(*c->cores));
-	c->order = calloc(h->n_cores + 1u, sizeof(*c->order));
-	c->kinds = calloc(h->n_kinds + 1u, sizeof(*c->kinds));
+	c->order = calloc(vcpus, sizeof(*c->order));
+	c->cpu = calloc(vcpus, sizeof(*c->cpu));
+	c->vcpu_floater = calloc(vcpus, sizeof(*c->vcpu_floater));
+	c->nodes = calloc(nodes, sizeof(*c->nodes));
 	c->loads = calloc(h->n_cpus + 1u, sizeof(*c->loads));
+	c->node_loads = calloc(4 * nodes, sizeof(*c->node_loads));
+	c->cell_nodes = calloc(c->q->n_cells + 1u, sizeof(*c->cell_nodes));
 	for (unsigned int i = 0; i < c->l->n_claims; i++)
 		floats += c->l->claims[i].n_floats;
 	c->crowds = calloc(floats + 1, sizeof(*c->crowds));
-	if ((c->q->n_pins > 0 && !c->pins) || !c->out || !c->nodes || !c->cores || !c->order || !c->kinds ||
-	    !c->loads || !c->crowds)
+	if ((c->q->n_pins > 0 && !c->pins) || !c->order || !c->cpu || !c->vcpu_floater || !c->nodes || !c->loads ||
+	    !c->node_loads || !c->cell_nodes || !c->crowds)
 		return -ENOMEM;
-	for (unsigned int i = 0; i < h->n_cpus; i++)
-		if (h->cpus[i].kind >= 0 && (unsigned int)h->cpus[i].kind < h->n_kinds)
-			idset_add(&c->kinds[h->cpus[i].kind], (unsigned int)h->cpus[i].id);
+	c->room = c->node_loads + nodes;
+	c->ready = c->room + nodes;
+	c->want = c->ready + nodes;
+	for (size_t i = 0; i < vcpus; i++)
+		c->vcpu_floater[i] = -1;
+	c->emulator_floater = c->iothreads_floater = c->extra_cpu = -1;
 	return 0;
+}
+
+struct idset place_sharable(const struct place_ctx *c)
+{
+	return place_shared(c->h, &c->q->reserved, &IDSET_EMPTY);
 }
 
 /* Recompute what may be given; to be called after held, pinned, avoid or cpus changed. */
 void place_refresh(struct place_ctx *c)
 {
+	c->kept = c->dedicated ? place_kept(c) : IDSET_EMPTY;
 	c->blocked = c->held;
+	idset_or(&c->blocked, &c->h->exclusive);
 	idset_or(&c->blocked, &c->q->reserved);
 	idset_or(&c->blocked, &c->pinned);
 	idset_or(&c->blocked, &c->avoid);
+	idset_or(&c->blocked, &c->kept);
 	c->free = c->h->online;
 	idset_andnot(&c->free, &c->blocked);
-	memset(c->cores, 0, c->h->n_cores * sizeof(c->cores[0]));
-	place_cores_init(c);
 	place_nodes_init(c);
 }
 
@@ -151,6 +166,7 @@ static void take_pins(struct place_ctx *c)
 		if (is_no_choice(c, &c->pins[i]))
 			continue;
 		conflict = c->held;
+		idset_or(&conflict, &c->h->exclusive);
 		idset_or(&conflict, &c->q->reserved);
 		idset_and(&conflict, &c->pins[i]);
 		if (!idset_is_empty(&conflict))
@@ -170,235 +186,111 @@ struct idset place_all_pins(const struct place_ctx *c)
 	return ret;
 }
 
-/* The nodes are settled: which step does the memory meet there. */
-void place_settle_step(struct place_ctx *c)
-{
-	struct place_step steps[PLACE_STEPS_MAX];
-	struct idset nodes = place_memory_nodes(c, &c->p->nodes);
-	unsigned int n = place_steps(c, steps);
-	uint64_t slack;
-
-	c->step = (struct place_step){ 0 };
-	for (unsigned int i = 0; i < n; i++)
-		if (place_memory_fits(c, &steps[i], &nodes, &slack)) {
-			c->step = steps[i];
-			return;
-		}
-}
-
-/* No shared CPU is left for this domain: where else can it run. Empty: nowhere. */
-static struct idset last_resort(struct place_ctx *c)
-{
-	_cleanup_sbuf_ struct sbuf b = { 0 };
-	struct idset ret = c->pinned;
-
-	if (!idset_is_empty(&ret))
-		return ret;
-	ret = c->q->reserved;
-	idset_and(&ret, &c->h->online);
-	idset_andnot(&ret, &c->held);
-	if (idset_is_empty(&ret)) {
-		sbuf_add(&b, "shared CPUs asked, none is left and none is reserved");
-		place_add_holders(&b, c, &c->h->online);
-		sbuf_add(&b, ": reserve CPUs in the policy, or a lower max-dedicated-cpus");
-		place_unmet(c, &b);
-		return ret;
-	}
-	sbuf_add(&b, "shared CPUs asked, none is left and the vCPUs are on the reserved ones");
-	place_add_holders(&b, c, &c->h->online);
-	sbuf_add(&b, ": fewer dedicated CPUs, a lower max-dedicated-cpus");
-	place_unmet(c, &b);
-	return ret;
-}
-
-static void note_crowd(struct place_ctx *c, const struct idset *floating)
-{
-	_cleanup_sbuf_ struct sbuf b = { 0 };
-	unsigned int n = idset_count(floating);
-	uint64_t load = place_load(c, floating) + (n > 0 ? (uint64_t)c->need * 1000 / n : 0);
-
-	if (c->q->max_vcpus_per_cpu == 0 || c->need == 0 || load <= c->q->max_vcpus_per_cpu * 1000)
-		return;
-	sbuf_addf(&b, "%" PRIu64 ".%" PRIu64 " vCPUs per CPU on CPUs ", load / 1000, load % 1000 / 100);
-	place_add_list(&b, floating);
-	sbuf_addf(&b, ", over the policy's max-vcpus-per-cpu %" PRIu64, c->q->max_vcpus_per_cpu);
-	place_note(c, &b);
-}
-
-static struct idset guest_nodes(const struct host *h)
-{
-	struct idset ret = IDSET_EMPTY;
-
-	for (unsigned int i = 0; i < h->n_nodes; i++)
-		if (h->nodes[i].holds_guests)
-			idset_add(&ret, (unsigned int)h->nodes[i].id);
-	return ret;
-}
-
-/* The CPUs of the least loaded nodes that hold the domain, else all there are; *ret_nodes. */
-static struct idset find_floating(struct place_ctx *c, struct idset *ret_nodes)
-{
-	struct place_step steps[PLACE_STEPS_MAX];
-	struct idset base = c->free;
-	struct placement *p = c->p;
-	_cleanup_sbuf_ struct sbuf b = { 0 };
-	int kind;
-
-	idset_and(&base, &c->cpus);
-	if (idset_is_empty(&base) && !idset_is_empty(&c->free)) {
-		sbuf_add(&b, "CPUs ");
-		place_add_list(&b, &c->cpus);
-		sbuf_add(&b, " asked, none of them is shared");
-		place_add_holders(&b, c, &c->cpus);
-		sbuf_add(&b, ": a list with other CPUs");
-		place_unmet(c, &b);
-		c->cpus = c->h->online;
-		place_refresh(c);
-		base = c->free;
-	}
-	if (idset_is_empty(&base)) {
-		base = last_resort(c);
-		*ret_nodes = place_nodes_of(c->h, &base);
-		place_say(p->why_cpus, sizeof(p->why_cpus), "no shared CPU is left");
-		return base;
-	}
-	if (place_nodes_find(c, steps, place_steps(c, steps), ret_nodes, &kind) == 0) {
-		struct idset on = host_node_cpus(c->h, ret_nodes);
-
-		idset_and(&base, &on);
-		place_say(p->why_cpus, sizeof(p->why_cpus), "the shared CPUs of its nodes");
-		place_say(p->why_nodes, sizeof(p->why_nodes),
-			  idset_count(ret_nodes) > 1 ? "the fewest nodes that hold its CPUs and memory"
-						     : "the least loaded node that holds it");
-		return base;
-	}
-	*ret_nodes = place_nodes_of(c->h, &base);
-	if (idset_is_empty(ret_nodes)) /* CPUs of unknown node */
-		*ret_nodes = guest_nodes(c->h);
-	place_say(p->why_cpus, sizeof(p->why_cpus), "all shared CPUs");
-	place_say(p->why_nodes, sizeof(p->why_nodes), "no fewer nodes hold its CPUs and memory");
-	return base;
-}
-
-static int place_floating(struct place_ctx *c)
-{
-	struct idset nodes = IDSET_EMPTY, floating, pins = place_all_pins(c),
-		     pinned_nodes = place_nodes_of(c->h, &pins);
-
-	c->dedicated = false;
-	c->avoid = IDSET_EMPTY;
-	place_refresh(c);
-	floating = find_floating(c, &nodes);
-	c->p->claimed = c->pinned;
-	if (idset_is_empty(&floating)) {
-		c->p->policy = PLACE_NONE;
-		return 0;
-	}
-	if (c->extra) {
-		struct idset rest = floating;
-
-		c->extra_cpu = place_claim_extra(c, &floating, &c->p->claimed);
-		idset_andnot(&rest, &c->p->claimed);
-		if (!idset_is_empty(&rest))
-			floating = rest;
-	}
-	c->p->policy = PLACE_SHARED;
-	c->p->nodes = nodes;
-	if (c->need == 0)
-		c->p->nodes = pinned_nodes;
-	else
-		idset_or(&c->p->nodes, &pinned_nodes);
-	for (unsigned int i = 0; i < c->q->n_vcpus; i++)
-		if (place_vcpu_is_pinned(c, i))
-			c->p->vcpus[i].cpus = c->pins[i];
-		else if (place_vcpu_is_online(c, i))
-			c->p->vcpus[i].cpus = floating;
-	c->floating = floating;
-	note_crowd(c, &floating);
-	place_settle_step(c);
-	return 0;
-}
-
 /* vCPUs stay where libvirt puts them; memory goes where the owner says, or where the wanted pages are. */
 static int place_nothing(struct place_ctx *c)
 {
 	struct idset pins = place_all_pins(c), nodes = place_nodes_of(c->h, &pins);
-	struct place_step steps[PLACE_STEPS_MAX];
 	bool pages = c->q->n_backing > 0 || c->q->pages == PLACE_PAGES_HUGE || c->q->pages == PLACE_PAGES_AUTO;
-	int kind;
+	bool searched = false;
 
 	c->p->policy = PLACE_NONE;
 	c->p->claimed = c->pinned;
 	c->dedicated = false;
 	c->need = 0;
+	c->extra = false;
+	place_loads_init(c);
 	place_refresh(c);
 	if (idset_is_empty(&nodes) && idset_is_empty(&c->memory_nodes)) {
-		if (!pages || place_nodes_find(c, steps, place_steps(c, steps), &nodes, &kind) || !c->step.page_size) {
+		int r = pages ? place_find(c) : -ENOSPC;
+
+		if (r == -ENOMEM)
+			return r;
+		if (r < 0 || c->step.page_size == 0) {
 			c->step = (struct place_step){ 0 };
 			place_say(c->p->why_nodes, sizeof(c->p->why_nodes), "its vCPUs are not placed");
 			return 0;
 		}
+		nodes = c->found.nodes;
+		searched = true;
 	}
 	c->page_nodes = place_memory_nodes(c, &nodes);
 	c->p->nodes = nodes;
+	place_guest_settle(c, searched);
 	place_settle_step(c);
 	c->p->nodes = IDSET_EMPTY;
 	return 0;
 }
 
-/*
- * Shared CPUs of the domain's nodes, of the given ones if it may be; else reserved ones, else any shared ones, else
- * those of its own vCPUs.
- */
-static struct idset beside(struct place_ctx *c, const char **ret_why)
+/* Of the domain's own nodes, shared or not. */
+static struct idset sharable_near(const struct place_ctx *c)
 {
-	static const char *const whys[] = {
-		"shared CPUs near the vCPUs",
-		"shared CPUs near the vCPUs",
-		"reserved CPUs, no shared one is on its nodes",
-		"shared CPUs of other nodes",
-		"the vCPUs' own CPUs, no other is left",
-	};
-	struct idset claimed = c->held, shared, on = host_node_cpus(c->h, &c->p->nodes), own = IDSET_EMPTY;
-	struct idset reserved = c->q->reserved, choices[5];
+	struct idset on = host_node_cpus(c->h, &c->p->nodes), sharable = place_sharable(c), inside, left;
 
-	*ret_why = whys[0];
-	if (!idset_is_empty(&c->floating))
-		return c->floating;
-	idset_or(&claimed, &c->p->claimed);
-	idset_and(&reserved, &c->h->online);
-	idset_andnot(&reserved, &c->held);
-	shared = place_shared(c->h, &c->q->reserved, &claimed);
-	for (unsigned int i = 0; i < c->q->n_vcpus; i++)
-		idset_or(&own, &c->p->vcpus[i].cpus);
-	choices[1] = choices[3] = shared;
-	idset_and(&choices[1], &on);
-	choices[0] = choices[1];
-	idset_and(&choices[0], &c->cpus);
-	choices[2] = reserved;
-	choices[4] = own;
-	for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
-		*ret_why = whys[i];
-		if (!idset_is_empty(&choices[i]))
-			return choices[i];
-	}
-	return own;
+	idset_and(&on, &sharable);
+	inside = on;
+	idset_and(&inside, &c->cpus);
+	left = inside;
+	idset_andnot(&left, &c->p->claimed);
+	/* A list of CPUs that is just enough for the vCPUs is not meant for the others. */
+	return idset_is_empty(&left) ? on : inside;
 }
 
-/* The owner's list, less what others hold and what is the vCPUs' own. */
-static struct idset listed(struct place_ctx *c, const struct idset *list, const char *whose, const char **ret_why)
+/*
+ * Threads that share go with the vCPUs, if these float together; else over the shared CPUs of the domain's nodes, and
+ * over the reserved ones if those are none. The floater's number, or -ENOMEM.
+ */
+static int beside(struct place_ctx *c)
+{
+	struct idset home, limit;
+	int together = -1;
+
+	for (unsigned int i = 0; i < c->q->n_vcpus; i++) {
+		if (c->vcpu_floater[i] >= 0 && together >= 0 && c->vcpu_floater[i] != together)
+			together = -2;
+		else if (c->vcpu_floater[i] >= 0 && together == -1)
+			together = c->vcpu_floater[i];
+	}
+	if (together >= 0)
+		return together;
+	home = sharable_near(c);
+	limit = c->q->reserved;
+	idset_and(&limit, &c->h->online);
+	idset_or(&limit, &home);
+	return place_add_floater(c, &home, &limit, 0);
+}
+
+/* In words, once it is settled. */
+static const char *say_beside(const struct place_ctx *c, int number)
+{
+	const struct place_floater *f = &c->p->floaters[number];
+	struct idset near = host_node_cpus(c->h, &c->p->nodes), own = c->p->claimed;
+
+	for (unsigned int i = 0; i < c->q->n_vcpus; i++)
+		if (c->vcpu_floater[i] < 0)
+			idset_or(&own, &c->p->vcpus[i].cpus);
+	if (f->vcpus > 0)
+		return "with the vCPUs";
+	if (idset_is_subset(&f->now, &c->q->reserved))
+		return "reserved CPUs, no shared one is on its nodes";
+	if (idset_is_subset(&f->now, &own))
+		return "the vCPUs' own CPUs, no other is left";
+	return idset_intersects(&f->now, &near) ? "shared CPUs near the vCPUs" : "shared CPUs of other nodes";
+}
+
+/* The owner's list, less what others hold and what is the vCPUs' own; empty: share. */
+static struct idset listed(struct place_ctx *c, const struct idset *list, const char *whose)
 {
 	_cleanup_sbuf_ struct sbuf b = { 0 };
 	struct idset ret = *list, gone = *list, rest;
 
 	idset_and(&ret, &c->h->online);
 	idset_andnot(&ret, &c->held);
+	idset_andnot(&ret, &c->h->exclusive);
 	rest = ret;
 	idset_andnot(&rest, &c->p->claimed);
 	if (!idset_is_empty(&rest))
 		ret = rest;
 	idset_andnot(&gone, &ret);
-	*ret_why = "as asked";
 	if (idset_is_empty(&gone))
 		return ret;
 	sbuf_add(&b, "CPUs ");
@@ -408,26 +300,27 @@ static struct idset listed(struct place_ctx *c, const struct idset *list, const 
 	if (idset_is_empty(&ret)) {
 		sbuf_add(&b, ": a list with other CPUs, or share");
 		place_unmet(c, &b);
-		return beside(c, ret_why);
+		return ret;
 	}
 	sbuf_add(&b, ", left out");
 	place_note(c, &b);
 	return ret;
 }
 
-static struct idset resolve(struct place_ctx *c, enum place_where where, const struct idset *list, const char *whose,
-			    const char **ret_why)
+/* CPUs of threads that have their own: *ret, and why; empty: they share. */
+static struct idset own_cpus(struct place_ctx *c, enum place_where where, const struct idset *list, const char *whose,
+			     const char **ret_why)
 {
 	struct idset ret = IDSET_EMPTY;
 
+	*ret_why = "as asked";
 	if (where == PLACE_WHERE_LIST)
-		return listed(c, list, whose, ret_why);
+		return listed(c, list, whose);
 	if (where == PLACE_WHERE_ISOLATE && c->extra_cpu >= 0) {
 		idset_add(&ret, (unsigned int)c->extra_cpu);
 		*ret_why = "a CPU of their own";
-		return ret;
 	}
-	return beside(c, ret_why);
+	return ret;
 }
 
 static int by_id(const void *pa, const void *pb)
@@ -437,31 +330,61 @@ static int by_id(const void *pa, const void *pb)
 	return a->id < b->id ? -1 : a->id > b->id;
 }
 
-static void place_others(struct place_ctx *c)
+static int place_emulator(struct place_ctx *c)
 {
 	const struct place_request *q = c->q;
 	struct placement *p = c->p;
 	const char *why = "pinned by the definition";
+
+	if (idset_is_empty(&q->emulatorpin)) {
+		p->emulator = own_cpus(c, q->emulator_where, &q->emulator_list, "emulator", &why);
+		if (idset_is_empty(&p->emulator))
+			c->emulator_floater = beside(c);
+	}
+	place_say(p->why_emulator, sizeof(p->why_emulator), "%s", why);
+	return c->emulator_floater == -ENOMEM ? -ENOMEM : 0;
+}
+
+static int place_iothreads(struct place_ctx *c)
+{
+	const struct place_request *q = c->q;
+	struct placement *p = c->p;
 	struct idset cpus;
+	const char *why;
+
+	if (q->n_iothreads == 0)
+		return 0;
+	cpus = own_cpus(c, q->iothreads_where, &q->iothreads_list, "I/O threads", &why);
+	if (idset_is_empty(&cpus))
+		c->iothreads_floater = beside(c);
+	place_say(p->why_iothreads, sizeof(p->why_iothreads), "%s", why);
+	for (unsigned int i = 0; i < p->n_iothreads; i++)
+		p->iothreads[i].cpus = cpus;
+	return c->iothreads_floater == -ENOMEM ? -ENOMEM : 0;
+}
+
+static int place_others(struct place_ctx *c)
+{
+	const struct place_request *q = c->q;
+	struct placement *p = c->p;
 
 	for (unsigned int i = 0; i < q->n_iothreads; i++)
 		p->iothreads[i].id = q->iothreads[i];
 	qsort(p->iothreads, p->n_iothreads, sizeof(p->iothreads[0]), by_id);
 	if (p->policy == PLACE_NONE)
-		return;
-	if (idset_is_empty(&q->emulatorpin))
-		p->emulator = resolve(c, q->emulator_where, &q->emulator_list, "emulator", &why);
-	place_say(p->why_emulator, sizeof(p->why_emulator), "%s", why);
-	if (q->n_iothreads == 0)
-		return;
-	cpus = resolve(c, q->iothreads_where, &q->iothreads_list, "I/O threads", &why);
-	place_say(p->why_iothreads, sizeof(p->why_iothreads), "%s", why);
-	for (unsigned int i = 0; i < p->n_iothreads; i++)
-		p->iothreads[i].cpus = cpus;
+		return 0;
+	if (place_emulator(c) || place_iothreads(c))
+		return -ENOMEM;
+	place_settle_floaters(c);
+	if (c->emulator_floater >= 0)
+		place_say(p->why_emulator, sizeof(p->why_emulator), "%s", say_beside(c, c->emulator_floater));
+	if (c->iothreads_floater >= 0)
+		place_say(p->why_iothreads, sizeof(p->why_iothreads), "%s", say_beside(c, c->iothreads_floater));
 	for (unsigned int i = 0; i < q->n_iothreadpins; i++)
 		for (unsigned int j = 0; j < p->n_iothreads; j++)
 			if (p->iothreads[j].id == q->iothreadpins[i].id)
 				p->iothreads[j].cpus = IDSET_EMPTY;
+	return 0;
 }
 
 static void add_lists(struct place_ctx *c)
@@ -505,7 +428,6 @@ static int run(struct place_ctx *c)
 	p->n_iothreads = q->n_iothreads;
 
 	c->held = place_claimed(c->l, c->self);
-	c->extra_cpu = -1;
 	c->extra = (q->emulator_where == PLACE_WHERE_ISOLATE && idset_is_empty(&q->emulatorpin)) ||
 		   (q->iothreads_where == PLACE_WHERE_ISOLATE && q->n_iothreads > q->n_iothreadpins);
 	restrict_cpus(c);
@@ -520,9 +442,11 @@ static int run(struct place_ctx *c)
 	r = place_vcpus(c);
 	if (r == 0)
 		r = place_memory(c);
+	if (r == 0)
+		r = place_others(c);
 	if (r < 0)
 		return r;
-	place_others(c);
+	place_guest_notes(c);
 	if (p->policy == PLACE_NONE) {
 		p->n_vcpus = 0;
 		p->n_iothreads = 0;

@@ -3,9 +3,9 @@
  * Placement: which CPUs and nodes a domain gets. Pure and deterministic: the same request, host and occupancy
  * give the same placement, whatever the order of the inputs' lists.
  *
- * First form (the placement issue replaces what is inside, not this interface): one node where it fits, the
- * one with the tightest fit; whole cores by `threads`; memory on that node; emulator and I/O threads on the
- * shared CPUs of the node.
+ * vCPUs: what the owner pinned stays; the others on the fewest nodes by the search's cost (place_search.h), guest cells
+ * each on a node, guest threads on host siblings. Memory and huge pages are where the vCPUs are, pages that are free
+ * before such as have to be added to a pool. Emulator and I/O threads are beside.
  */
 #pragma once
 
@@ -73,12 +73,12 @@ struct place_request {
 	uint64_t max_dedicated;         /* CPUs that may be claimed on the whole host */
 	struct policy_limit max_hugepages, max_memory; /* of each node's memory, all guests together */
 	const struct place_cell *cells; unsigned int n_cells; /* <numa>; none: the guest is one cell */
-	unsigned int guest_threads;     /* <topology threads>: so many successive vCPUs are one guest core; 0: not said */
+	unsigned int guest_threads;     /* <topology threads>: so many successive vCPUs are a guest core; 0: not said */
 	bool latency;                   /* the fast kind of core is what it is for */
 	const struct place_device *devices; unsigned int n_devices;
 	const struct place_cap *caps; unsigned int n_caps;
 	bool no_growth;                 /* pools are taken as they are */
-	/* A running domain that is decided again: where it is, so that it is not moved for nothing. Empty: it starts. */
+	/* A running domain that is decided again: where it is, so that it is moved for a reason. Empty: it starts. */
 	struct idset current;           /* CPUs of its vCPUs */
 	struct idset home;              /* nodes its memory is on, which cannot be chosen any more */
 	uint64_t max_vcpus_per_cpu;     /* floating vCPUs per shared CPU above which there is a note; 0: no limit */
@@ -146,12 +146,17 @@ void placement_fini(struct placement *p);
 struct idset place_reserved(const struct host *h, const struct policy *p);
 /* CPUs claimed by living domains (CLAIM_OURS and CLAIM_FOREIGN), `self` left out. */
 struct idset place_claimed(const struct ledger *l, const char *self);
-/* online - reserved - claimed. */
+/* online - reserved - claimed, and without the CPUs of others' exclusive cpusets. */
 struct idset place_shared(const struct host *h, const struct idset *reserved, const struct idset *claimed);
 /* A limit of the policy as a count of `of` (CPUs, bytes), rounded down. */
 uint64_t place_limit(struct policy_limit limit, uint64_t of);
 /* Huge pages of a pool that nobody uses or has claimed; HOST_UNKNOWN if the pool cannot be read, 0 if there is none. */
 uint64_t place_free_pages(const struct host_node *n, uint64_t size, const struct ledger *l, const char *self);
+/* The same from the numbers of the pool itself: all its pages, and those that nobody uses. */
+uint64_t place_pool_left(const struct ledger *l, int node, uint64_t size, uint64_t total, uint64_t unused,
+			 const char *self);
+/* The ledger's record of a pool, made if there is none. NULL: no memory. */
+struct ledger_pool *place_pool_find(struct ledger *l, int node, uint64_t size);
 
 /*
  * Bring the ledger's `others` of each pool up to date: what is used beyond the claims of running domains. A pool
@@ -159,6 +164,8 @@ uint64_t place_free_pages(const struct host_node *n, uint64_t size, const struct
  * To be called under the lock, before place().
  */
 void place_update_pools(struct ledger *l, const struct host *h);
+/* The same for one pool that is known by its numbers. */
+void place_pool_update(const struct ledger *l, struct ledger_pool *p, uint64_t total, uint64_t unused);
 
 const char *place_policy_name(enum place_policy p);   /* "none", "shared", ... */
 const char *place_memory_name(enum place_memory m);   /* "none", "preferred", ... */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One CPU per vCPU: find the nodes, pick the CPUs, claim them; and say in one sentence why it cannot be done.
+ * One CPU per vCPU: find nodes and CPUs, claim them; and say in one sentence why it cannot be done.
  */
 #include "place_priv.h"
 
@@ -37,25 +37,24 @@ static void unmet_cpus(struct place_ctx *c)
 	_cleanup_sbuf_ struct sbuf b = { 0 };
 	unsigned int room = 0, named = 0;
 
-	for (unsigned int i = 0; i < c->h->n_nodes; i++)
-		room += c->nodes[i].capacity;
 	start_unmet_cpus(c, &b);
 	if (c->q->threads == PLACE_THREADS_REQUIRE && c->h->n_cores == c->h->n_cpus) {
 		sbuf_add(&b, ", this host has no SMT siblings: threads prefer");
 		place_unmet(c, &b);
 		return;
 	}
+	for (unsigned int i = 0; i < c->h->n_nodes; i++) {
+		unsigned int has = place_capacity(c, i);
+
+		room += has;
+		if (has > 0 && named++ < 4)
+			sbuf_addf(&b, named == 1 ? ", %u free on node %d" : ", %u on node %d", has,
+				  c->nodes[i].node->id);
+	}
 	if (c->q->threads == PLACE_THREADS_REQUIRE && room >= c->need) {
 		sbuf_add(&b, ", but that leaves one without a sibling: an even number of vCPUs, or threads prefer");
 		place_unmet(c, &b);
 		return;
-	}
-	for (unsigned int i = 0; i < c->h->n_nodes; i++) {
-		if (c->nodes[i].capacity == 0)
-			continue;
-		if (named++ < 4)
-			sbuf_addf(&b, named == 1 ? ", %u free on node %d" : ", %u on node %d", c->nodes[i].capacity,
-				  c->nodes[i].node->id);
 	}
 	if (named > 4)
 		sbuf_addf(&b, ", %u in all", room);
@@ -78,173 +77,109 @@ static void unmet_limit(struct place_ctx *c, unsigned int more)
 	end_unmet_cpus(c, &b, "a higher limit, fewer vCPUs");
 }
 
-static bool within_limit(const struct place_ctx *c, const struct idset *claim)
+/* What is left of the nodes found. */
+static struct idset left_there(const struct place_ctx *c)
 {
-	struct idset all = c->held;
+	struct idset ret = host_node_cpus(c->h, &c->found.nodes);
 
-	idset_or(&all, claim);
-	return idset_count(&all) <= c->q->max_dedicated;
+	idset_and(&ret, &c->free);
+	idset_and(&ret, &c->cpus);
+	idset_andnot(&ret, &c->found.cpus);
+	idset_andnot(&ret, &c->found.idle);
+	return ret;
 }
 
 /*
- * One further CPU, claimed, for emulator or I/O threads: of `near` if there is one, else of whatever is free. It is
- * added to *claim. -1, with a message, if there is none.
+ * The further CPU is to be near: if the node found has none left, another single node that has one is better. Only
+ * nodes that could have one are offered then; if none of them will do, the first answer stands.
  */
-int place_claim_extra(struct place_ctx *c, const struct idset *near, struct idset *claim)
+static int find_with_extra(struct place_ctx *c)
 {
-	_cleanup_sbuf_ struct sbuf b = { 0 };
-	struct idset from = *near, with = *claim;
-	int id;
+	struct idset free = c->free, left;
+	int r = place_find(c);
 
-	idset_and(&from, &c->free); /* never a reserved one */
-	idset_andnot(&from, claim);
-	id = place_pick_extra(c, &from);
-	if (id < 0) {
-		from = c->free;
-		idset_and(&from, &c->cpus);
-		idset_andnot(&from, claim);
-		id = place_pick_extra(c, &from);
-	}
-	/* The last CPU of those that float stays theirs. */
-	if (!c->dedicated && idset_count(near) < 2)
-		id = -1;
-	if (id >= 0) {
-		idset_add(&with, (unsigned int)id);
-		if (within_limit(c, &with)) {
-			*claim = with;
-			return id;
-		}
-	}
-	sbuf_add(&b, "one further CPU asked for the emulator or I/O threads, ");
-	if (id >= 0)
-		sbuf_addf(&b, "the policy's max-dedicated-cpus is %" PRIu64, c->q->max_dedicated);
-	else
-		sbuf_add(&b, "none is free");
-	sbuf_add(&b, ": fewer vCPUs, or share");
-	place_unmet(c, &b);
-	return -1;
+	if (r < 0 || !c->extra || idset_count(&c->found.nodes) > 1)
+		return r;
+	left = left_there(c);
+	if (!idset_is_empty(&left))
+		return 0;
+	for (unsigned int i = 0; i < c->h->n_nodes; i++)
+		if (c->nodes[i].n_cpus <= c->need || idset_has(&c->found.nodes, (unsigned int)c->h->nodes[i].id))
+			idset_andnot(&c->free, &c->nodes[i].cpus);
+	place_nodes_init(c);
+	r = place_find(c);
+	left = left_there(c);
+	c->free = free;
+	place_nodes_init(c);
+	if (r == -ENOMEM || (r == 0 && idset_count(&c->found.nodes) == 1 && !idset_is_empty(&left)))
+		return r;
+	return place_find(c);
 }
 
-/*
- * The vCPUs on several nodes, as evenly as the memory; where that does not come out, in whatever way they fit.
- * ret_idle: idle siblings.
- */
-static int pick_spread(struct place_ctx *c, const struct idset *nodes, int kind, struct idset *ret_idle)
+/* Find nodes and CPUs: c->found, c->cpu and *ret_claim. 0, -ENOSPC, -ENOMEM. */
+static int find_dedicated(struct place_ctx *c, struct idset *ret_claim)
 {
-	struct idset all = host_node_cpus(c->h, nodes), taken = IDSET_EMPTY;
-	unsigned int left = c->need, n = idset_count(nodes), pair = c->q->threads == PLACE_THREADS_ISOLATE ? 1 : 2;
-	_cleanup_free_ int *out = calloc(c->need + 1u, sizeof(*out));
-
-	if (!out)
-		return -ENOMEM;
-	idset_and(&all, &c->free);
-	idset_and(&all, &c->cpus);
-	if (kind >= 0)
-		idset_and(&all, &c->kinds[kind]);
-	*ret_idle = IDSET_EMPTY;
-	IDSET_FOREACH (id, nodes) {
-		struct idset one = IDSET_EMPTY, from, idle;
-		unsigned int want = (left + n - 1) / n, room;
-
-		want = (want + pair - 1) / pair * pair;
-		idset_add(&one, (unsigned int)id);
-		from = host_node_cpus(c->h, &one);
-		idset_and(&from, &all);
-		idset_andnot(&from, &taken); /* CPUs of unknown node are every node's */
-		room = place_capacity(c, &from, NULL);
-		want = want > left ? left : want;
-		want = want > room ? room : want;
-		n--;
-		if (place_pick(c, &from, want, out + (c->need - left), &idle))
-			break;
-		for (unsigned int i = 0; i < want; i++)
-			idset_add(&taken, (unsigned int)out[c->need - left + i]);
-		idset_or(&taken, &idle);
-		idset_or(ret_idle, &idle);
-		left -= want;
-	}
-	if (left > 0)
-		return place_pick(c, &all, c->need, c->out, ret_idle);
-	memcpy(c->out, out, c->need * sizeof(*out));
-	return 0;
-}
-
-static int pick(struct place_ctx *c, const struct idset *nodes, int kind, struct idset *ret_idle)
-{
-	struct idset from = host_node_cpus(c->h, nodes);
-
-	if (idset_count(nodes) > 1)
-		return pick_spread(c, nodes, kind, ret_idle);
-	idset_and(&from, &c->free);
-	idset_and(&from, &c->cpus);
-	if (kind >= 0)
-		idset_and(&from, &c->kinds[kind]);
-	return place_pick(c, &from, c->need, c->out, ret_idle);
-}
-
-/* Find nodes and CPUs: c->out and *ret_claim. 0, -ENOSPC, -ENOMEM. */
-static int find_dedicated(struct place_ctx *c, struct idset *ret_nodes, struct idset *ret_claim)
-{
-	struct place_step steps[PLACE_STEPS_MAX];
-	struct idset idle;
-	int kind, r;
+	int r;
 
 	place_refresh(c);
-	r = place_nodes_find(c, steps, place_steps(c, steps), ret_nodes, &kind);
-	if (r == 0)
-		r = pick(c, ret_nodes, kind, &idle);
+	r = find_with_extra(c);
 	if (r < 0)
 		return r;
 	*ret_claim = c->pinned;
-	for (unsigned int i = 0; i < c->need; i++)
-		idset_add(ret_claim, (unsigned int)c->out[i]);
-	idset_or(ret_claim, &idle);
+	idset_or(ret_claim, &c->found.cpus);
+	idset_or(ret_claim, &c->found.idle);
 	return 0;
+}
+
+static int claim_dedicated(struct place_ctx *c, struct idset *claim)
+{
+	int r = find_dedicated(c, claim);
+
+	if (r == -ENOSPC && !idset_is_empty(&c->avoid)) {
+		c->avoid = IDSET_EMPTY;
+		r = find_dedicated(c, claim);
+	}
+	if (r == -ENOSPC) {
+		unmet_cpus(c);
+	} else if (r == 0 && !place_within_limit(c, claim)) {
+		struct idset own = *claim;
+
+		idset_andnot(&own, &c->held);
+		unmet_limit(c, idset_count(&own));
+		r = -ENOSPC;
+	}
+	return r;
 }
 
 static void say_dedicated(struct place_ctx *c)
 {
 	static const char *const rules[] = {
-		[PLACE_THREADS_PREFER] = "whole cores first",
-		[PLACE_THREADS_ISOLATE] = "one vCPU per core",
-		[PLACE_THREADS_REQUIRE] = "siblings together",
+		[PLACE_THREADS_PREFER] = "a CPU for each vCPU, whole cores first",
+		[PLACE_THREADS_ISOLATE] = "a core for each vCPU, its siblings idle",
+		[PLACE_THREADS_REQUIRE] = "a CPU for each vCPU, siblings together",
 	};
 	struct placement *p = c->p;
 
-	if (c->need == 0)
+	if (c->need == 0) {
 		place_say(p->why_cpus, sizeof(p->why_cpus), "pinned by the definition");
-	else
-		place_say(p->why_cpus, sizeof(p->why_cpus), "%s%s", rules[c->q->threads],
-			  idset_is_empty(&c->q->cpus) ? "" : ", of the CPUs that were given");
-	if (idset_count(&p->nodes) == 1)
-		place_say(p->why_nodes, sizeof(p->why_nodes), c->n_pinned ? "where it is pinned" : "the tightest fit");
-	else
-		place_say(p->why_nodes, sizeof(p->why_nodes), "the fewest nodes that hold it");
+		place_say(p->why_nodes, sizeof(p->why_nodes), "where it is pinned");
+		return;
+	}
+	place_say(p->why_cpus, sizeof(p->why_cpus), "%s%s%s", rules[c->q->threads],
+		  idset_is_empty(&c->q->cpus) ? "" : ", of the CPUs that were given",
+		  c->q->guest_threads == 0 && place_guest_has_siblings(c)
+			  ? ", siblings show in the guest only with threads= in its <topology>" : "");
+	place_say_nodes(c);
 }
 
-/* 0: placed; -ENOSPC: impossible, the message is there; -ENOMEM. */
 int place_dedicated(struct place_ctx *c)
 {
-	struct idset nodes = IDSET_EMPTY, claim = c->pinned, pins = place_all_pins(c), near;
-	unsigned int next = 0;
-	int r = 0;
+	struct idset claim = c->pinned, pins = place_all_pins(c), near;
+	int r;
 
 	c->dedicated = true;
 	if (c->need > 0) {
-		r = find_dedicated(c, &nodes, &claim);
-		if (r == -ENOSPC && !idset_is_empty(&c->avoid)) {
-			c->avoid = IDSET_EMPTY;
-			r = find_dedicated(c, &nodes, &claim);
-		}
-		if (r == -ENOSPC)
-			unmet_cpus(c);
-		else if (r == 0 && !within_limit(c, &claim)) {
-			struct idset own = claim;
-
-			idset_andnot(&own, &c->held);
-			unmet_limit(c, idset_count(&own));
-			r = -ENOSPC;
-		}
+		r = claim_dedicated(c, &claim);
 		if (r < 0)
 			return r;
 	} else {
@@ -252,14 +187,15 @@ int place_dedicated(struct place_ctx *c)
 	}
 	c->p->policy = c->q->policy;
 	c->p->nodes = place_nodes_of(c->h, &pins);
-	idset_or(&c->p->nodes, &nodes);
+	if (c->need > 0)
+		idset_or(&c->p->nodes, &c->found.nodes);
 	if (idset_is_empty(&c->p->nodes))
 		c->p->nodes = place_nodes_of(c->h, &claim);
 	for (unsigned int i = 0; i < c->q->n_vcpus; i++)
 		if (place_vcpu_is_pinned(c, i))
 			c->p->vcpus[i].cpus = c->pins[i];
-		else if (place_vcpu_is_online(c, i))
-			idset_add(&c->p->vcpus[i].cpus, (unsigned int)c->out[next++]);
+	for (unsigned int i = 0; i < c->need; i++)
+		idset_add(&c->p->vcpus[c->order[i]].cpus, (unsigned int)c->cpu[i]);
 	if (c->extra) {
 		near = host_node_cpus(c->h, &c->p->nodes);
 		idset_and(&near, &c->free);
@@ -267,7 +203,10 @@ int place_dedicated(struct place_ctx *c)
 		c->extra_cpu = place_claim_extra(c, &near, &claim);
 	}
 	c->p->claimed = claim;
-	place_settle_step(c);
+	if (c->n_pinned > 0) {
+		place_guest_settle(c, c->need > 0);
+		place_settle_step(c);
+	}
 	say_dedicated(c);
 	return 0;
 }

@@ -1,16 +1,28 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Memory and pages of a placement: what a node still has, what is claimed of it, and which page size it becomes.
+ * Memory of a placement: what a node still has, what is claimed of it, and in which order page sizes are tried.
  *
  * Ordinary memory of a node is what all guests together may take by policy, less what guests have claimed and what
  * stands in huge page pools; and never more than is free now, less what guests in preparation will take. Pages of
- * a pool are those that nobody uses or has claimed (place_pool.c). Several nodes share the guest's memory evenly.
- * What the host does not say (HOST_UNKNOWN) does not limit, but `auto` never steps up on it.
+ * a pool are those that nobody uses or has claimed (place_pool.c), and those that can be added: as far as
+ * max-hugepages and max-memory allow, ordinary memory is left for them, and GROW_RESERVE stays free for the kernel.
+ * What growing has shown already (request.caps) counts more than any of this. Cells have their memory where they are;
+ * a guest without cells shares it evenly over its nodes. What the host does not say (HOST_UNKNOWN) does not limit, but
+ * `auto` never steps up on it and no pool grows on it.
  */
 #include "place_priv.h"
 
 #define SIZE_2M (UINT64_C(2) << 20)
 #define SIZE_1G (UINT64_C(1) << 30)
+
+/*
+ * What stays free when a pool grows. The kernel keeps up to 5 % of low memory free for compaction itself
+ * (mm/khugepaged.c, set_recommended_min_free_kbytes()) and wakes kswapd 0.1 % of a zone above that, and stops it
+ * another 0.1 % higher (Documentation/admin-guide/sysctl/vm.rst, watermark_scale_factor): a 16th of a small node, and
+ * no more than 1 GiB of a large one, is above all of these.
+ */
+#define GROW_RESERVE_PART 16
+#define GROW_RESERVE_MAX  SIZE_1G
 
 /* What `auto` tries, in this order. */
 static const uint64_t ladder[] = { SIZE_1G, SIZE_2M };
@@ -29,6 +41,7 @@ struct usage {
 	uint64_t ordinary;  /* bytes claimed */
 	uint64_t in_flight; /* of them, by guests that have not started yet */
 	uint64_t huge;      /* bytes of huge pages claimed */
+	uint64_t growing;   /* of them, those that are to be added to pools */
 };
 
 static void add_usage(const struct place_ctx *c, const struct claim *k, const struct claim_pages *pages,
@@ -41,6 +54,7 @@ static void add_usage(const struct place_ctx *c, const struct claim *k, const st
 			continue;
 		if (pages->size > 0) {
 			u->huge += pages->size * pages->count;
+			u->growing += pages->size * pages->grow;
 			continue;
 		}
 		u->ordinary += pages->count;
@@ -67,6 +81,43 @@ static int read_usage(const struct place_ctx *c, struct usage **ret)
 	return 0;
 }
 
+/*
+ * Pages of 1 GiB that `auto` may hope for: a free range of that size and alignment is found where most of the node is
+ * free or movable (mm/hugetlb.c, alloc_contig_pages()), so none on a node that is more than half used, and no
+ * more than half of what is free. Who asks for 1G by name has it tried.
+ */
+static uint64_t plausible(const struct place_ctx *c, const struct host_node *n, uint64_t size, uint64_t pages)
+{
+	if (size < SIZE_1G || c->q->pages != PLACE_PAGES_AUTO || c->q->n_backing > 0)
+		return pages;
+	return n->mem_free / 2 < n->mem_total / 4 ? 0 : min_u64(pages, n->mem_free / 2 / size);
+}
+
+static uint64_t cap_of(const struct place_ctx *c, int node, uint64_t size)
+{
+	uint64_t cap = HOST_UNKNOWN;
+
+	for (unsigned int i = 0; i < c->q->n_caps; i++)
+		if (c->q->caps[i].node == node && c->q->caps[i].size == size)
+			cap = min_u64(cap, c->q->caps[i].pages);
+	return cap;
+}
+
+static void init_pool(struct place_ctx *c, struct place_node *node, unsigned int j, uint64_t huge_limit)
+{
+	const struct host_node *n = node->node;
+	uint64_t size = n->pools[j].size, cap = cap_of(c, n->id, size), ready, room;
+
+	ready = room = place_free_pages(n, size, c->l, c->self);
+	if (ready != HOST_UNKNOWN)
+		room += plausible(c, n, size, node->growable / size);
+	if (ready != HOST_UNKNOWN && huge_limit != HOST_UNKNOWN) {
+		ready = min_u64(ready, huge_limit / size);
+		room = min_u64(room, huge_limit / size);
+	}
+	node->pools[j] = (struct place_pool){ .ready = min_u64(ready, cap), .room = min_u64(room, cap) };
+}
+
 /* What c->nodes[i] can still give: bytes of ordinary memory, pages of each pool. */
 int place_memory_init(struct place_ctx *c)
 {
@@ -76,9 +127,11 @@ int place_memory_init(struct place_ctx *c)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < c->h->n_nodes; i++) {
 		const struct host_node *n = &c->h->nodes[i];
+		struct place_node *node = &c->nodes[i];
 		struct usage u = usage[i];
-		uint64_t pools = 0, by_limit = HOST_UNKNOWN, huge_limit = HOST_UNKNOWN, by_free = n->mem_free;
+		uint64_t pools = u.growing, by_limit = HOST_UNKNOWN, huge_limit = HOST_UNKNOWN, by_free = n->mem_free;
 
+		node->node = n;
 		for (unsigned int j = 0; j < n->n_pools; j++)
 			if (n->pools[j].total != HOST_UNKNOWN)
 				pools += n->pools[j].total * n->pools[j].size;
@@ -90,15 +143,16 @@ int place_memory_init(struct place_ctx *c)
 					     less(all, u.huge + u.ordinary));
 		}
 		if (by_free != HOST_UNKNOWN)
-			by_free = less(by_free, u.in_flight);
-		c->nodes[i].memory = min_u64(by_limit, by_free);
-		for (unsigned int j = 0; j < n->n_pools; j++) {
-			uint64_t avail = place_free_pages(n, n->pools[j].size, c->l, c->self);
+			by_free = less(by_free, u.in_flight + u.growing);
+		node->memory = min_u64(by_limit, by_free);
+		if (!c->q->no_growth && n->mem_total != HOST_UNKNOWN && by_free != HOST_UNKNOWN) {
+			uint64_t reserve = min_u64(n->mem_total / GROW_RESERVE_PART, GROW_RESERVE_MAX);
 
-			if (avail != HOST_UNKNOWN && huge_limit != HOST_UNKNOWN)
-				avail = min_u64(avail, huge_limit / n->pools[j].size);
-			c->nodes[i].pages[j] = avail;
+			node->growable = min_u64(min_u64(by_limit, less(by_free, reserve)),
+						 less(place_limit(c->q->max_hugepages, n->mem_total), pools));
 		}
+		for (unsigned int j = 0; j < n->n_pools; j++)
+			init_pool(c, node, j, huge_limit);
 	}
 	return 0;
 }
@@ -108,11 +162,11 @@ uint64_t place_node_memory(const struct place_ctx *c, const struct host_node *n)
 	return c->nodes[n - c->h->nodes].memory;
 }
 
-uint64_t place_node_pages(const struct place_ctx *c, const struct host_node *n, uint64_t size)
+struct place_pool place_node_pool(const struct place_ctx *c, const struct host_node *n, uint64_t size)
 {
 	const struct host_pool *pool = host_pool(n, size);
 
-	return pool ? c->nodes[n - c->h->nodes].pages[pool - n->pools] : 0;
+	return pool ? c->nodes[n - c->h->nodes].pools[pool - n->pools] : (struct place_pool){ 0 };
 }
 
 struct idset place_memory_nodes(const struct place_ctx *c, const struct idset *cpu_nodes)
@@ -127,54 +181,47 @@ struct idset place_memory_nodes(const struct place_ctx *c, const struct idset *c
 	return ret;
 }
 
-/* The i-th of k even parts of n units; the first ones are one larger. */
-static uint64_t share_of(uint64_t n, unsigned int k, unsigned int i)
+/* What a node can give to this step: bytes or pages. A pool that cannot be read gives nothing to `auto`. */
+static uint64_t room_at(const struct place_ctx *c, const struct place_step *step, const struct host_node *n,
+			uint64_t *ret_ready)
 {
-	return n / k + (i < n % k ? 1 : 0);
+	struct place_pool pool;
+
+	if (step->page_size == 0)
+		return *ret_ready = place_node_memory(c, n);
+	pool = place_node_pool(c, n, step->page_size);
+	if (pool.room == HOST_UNKNOWN && c->q->n_backing == 0 && c->q->pages == PLACE_PAGES_AUTO)
+		pool = (struct place_pool){ 0 };
+	*ret_ready = pool.ready;
+	return step->ready ? pool.ready : pool.room;
 }
 
-bool place_memory_fits(const struct place_ctx *c, const struct place_step *step, const struct idset *memory_nodes,
-		       uint64_t *ret_slack)
+uint64_t place_step_room(const struct place_ctx *c, const struct place_step *step, unsigned int i, uint64_t *ret_ready)
 {
-	unsigned int k = idset_count(memory_nodes), i = 0, known = 0;
-	uint64_t units = step->page_size ? c->q->memory / step->page_size : c->q->memory, slack = 0;
+	*ret_ready = 0;
+	/* Memory of a node without CPUs is chosen by nobody but the owner. */
+	if (c->nodes[i].mem_index < 0 || idset_is_empty(&c->h->nodes[i].cpus))
+		return 0;
+	return room_at(c, step, &c->h->nodes[c->nodes[i].mem_index], ret_ready);
+}
 
-	*ret_slack = HOST_UNKNOWN;
-	if (!step->memory || units == 0)
+bool place_memory_fits(const struct place_ctx *c, const struct place_step *step, const struct idset *memory_nodes)
+{
+	uint64_t ready;
+
+	if (!step->memory || c->q->memory == 0)
 		return true;
-	if (k == 0)
+	if (idset_is_empty(memory_nodes))
 		return step->page_size == 0;
-	IDSET_FOREACH (id, memory_nodes) {
-		const struct host_node *n = host_node(c->h, id);
-		uint64_t share = share_of(units, k, i++), has, all;
-
-		if (!n)
+	place_want(c, step->page_size, memory_nodes);
+	for (unsigned int i = 0; i < c->h->n_nodes; i++)
+		if (c->want[i] > 0 && c->want[i] > room_at(c, step, &c->h->nodes[i], &ready))
 			return false;
-		if (step->page_size) {
-			const struct host_pool *pool = host_pool(n, step->page_size);
-
-			has = place_node_pages(c, n, step->page_size);
-			all = pool ? pool->total : 0;
-			if (has == HOST_UNKNOWN && c->q->pages == PLACE_PAGES_AUTO)
-				return false;
-		} else {
-			has = place_node_memory(c, n);
-			all = n->mem_total;
-		}
-		if (has < share)
-			return false;
-		if (has != HOST_UNKNOWN && all != HOST_UNKNOWN && all > 0) {
-			slack += (uint64_t)((__uint128_t)(has - share) * 1000 / all);
-			known++;
-		}
-	}
-	if (known > 0)
-		*ret_slack = slack / known;
 	return true;
 }
 
 /* The size that stands for "the host's default": 2M where there is such a pool, else the smallest there is. */
-static uint64_t default_page_size(const struct host *h)
+uint64_t place_default_page_size(const struct host *h)
 {
 	uint64_t best = 0;
 
@@ -190,14 +237,14 @@ static uint64_t default_page_size(const struct host *h)
 	return best;
 }
 
-static uint64_t backing_size(const struct place_ctx *c, unsigned int i)
+bool place_is_multiple(const struct place_request *q, uint64_t size)
 {
-	return c->q->backing[i].size ? c->q->backing[i].size : default_page_size(c->h);
-}
-
-static bool is_multiple(uint64_t memory, uint64_t size)
-{
-	return size > 0 && memory > 0 && memory % size == 0;
+	if (size == 0 || q->memory == 0 || q->memory % size > 0)
+		return false;
+	for (unsigned int i = 0; i < q->n_cells; i++)
+		if (q->cells[i].memory % size > 0)
+			return false;
+	return true;
 }
 
 static void add_step(struct place_step *steps, unsigned int *n, uint64_t size, bool memory, bool spread)
@@ -205,283 +252,76 @@ static void add_step(struct place_step *steps, unsigned int *n, uint64_t size, b
 	steps[(*n)++] = (struct place_step){ .page_size = size, .memory = memory, .spread = spread };
 }
 
+/*
+ * What `auto` tries before ordinary pages: the largest size that is there, then the largest that can be added. Growing
+ * makes this start and whoever calls libvirt meanwhile wait, and 1G pages instead of 2M are not worth that.
+ */
+static void add_ladder(const struct place_request *q, struct place_step *steps, unsigned int *n, bool spread)
+{
+	for (int grow = 0; grow < 2; grow++)
+		for (size_t i = 0; i < ARRAY_SIZE(ladder); i++) {
+			if (!place_is_multiple(q, ladder[i]) || (grow && q->no_growth))
+				continue;
+			add_step(steps, n, ladder[i], true, spread);
+			steps[*n - 1].ready = !grow;
+		}
+}
+
 unsigned int place_steps(const struct place_ctx *c, struct place_step steps[PLACE_STEPS_MAX])
 {
 	const struct place_request *q = c->q;
-	uint64_t wanted = q->n_backing == 1 ? backing_size(c, 0) : q->pages == PLACE_PAGES_HUGE ? q->page_size : 0;
+	uint64_t wanted = q->n_backing == 1 ? q->backing[0].size : q->pages == PLACE_PAGES_HUGE ? q->page_size : 0;
 	bool step_up = q->n_backing == 0 && q->pages == PLACE_PAGES_AUTO;
 	unsigned int n = 0;
 
-	/* Pages that were asked for by size are worth several nodes; with auto one node comes first. */
-	if (is_multiple(q->memory, wanted))
-		for (int spread = 0; spread < 2; spread++)
-			add_step(steps, &n, wanted, true, spread);
-	for (int spread = 0; spread < 2; spread++) {
-		for (unsigned int i = 0; step_up && i < ARRAY_SIZE(ladder); i++)
-			if (is_multiple(q->memory, ladder[i]))
-				add_step(steps, &n, ladder[i], true, spread);
+	if (q->n_backing == 1 && wanted == 0)
+		wanted = place_default_page_size(c->h);
+	/* Memory that is there already neither fits nor does not. Pages asked for by size are worth several nodes. */
+	for (int spread = 0; idset_is_empty(&q->home) && place_is_multiple(q, wanted) && spread < 2; spread++)
+		add_step(steps, &n, wanted, true, spread);
+	/* With auto one node comes first. */
+	for (int spread = 0; idset_is_empty(&q->home) && spread < 2; spread++) {
+		if (step_up)
+			add_ladder(q, steps, &n, spread);
 		add_step(steps, &n, 0, true, spread);
 	}
 	/* CPUs of one's own are worth having where the memory is not; floating ones then go over all nodes. */
-	for (int spread = 0; c->dedicated && spread < 2; spread++)
+	for (int spread = 0; (c->dedicated || !idset_is_empty(&q->home)) && spread < 2; spread++)
 		add_step(steps, &n, 0, false, spread);
 	return n;
 }
 
-static int add_claim(struct place_ctx *c, int node, uint64_t size, uint64_t count)
+void place_settle_step(struct place_ctx *c)
 {
-	struct placement *p = c->p;
-	struct claim_pages *grown;
+	struct place_step steps[PLACE_STEPS_MAX];
+	struct idset nodes = place_memory_nodes(c, &c->p->nodes);
+	unsigned int n = place_steps(c, steps);
 
-	if (count == 0)
-		return 0;
-	for (unsigned int i = 0; i < p->n_pages; i++)
-		if (p->pages[i].node == node && p->pages[i].size == size) {
-			p->pages[i].count += count;
-			return 0;
+	c->step = (struct place_step){ 0 };
+	for (unsigned int i = 0; i < n; i++)
+		if (place_memory_fits(c, &steps[i], &nodes)) {
+			c->step = steps[i];
+			return;
 		}
-	grown = reallocarray(p->pages, p->n_pages + 1, sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	p->pages = grown;
-	p->pages[p->n_pages++] = (struct claim_pages){ .node = node, .size = size, .count = count };
-	return 0;
 }
 
-static int claim_evenly(struct place_ctx *c, const struct idset *nodes, uint64_t size, uint64_t count)
+static void unmet_strict(struct place_ctx *c, const struct idset *nodes)
 {
-	unsigned int k = idset_count(nodes), i = 0;
-
-	IDSET_FOREACH (id, nodes)
-		if (add_claim(c, id, size, share_of(count, k, i++)))
-			return -ENOMEM;
-	return 0;
-}
-
-/* Pages that are left on a node after what this placement has claimed already. */
-static uint64_t pages_left(const struct place_ctx *c, const struct host_node *n, uint64_t size)
-{
-	uint64_t left = place_node_pages(c, n, size);
-
-	for (unsigned int i = 0; left != HOST_UNKNOWN && i < c->p->n_pages; i++)
-		if (c->p->pages[i].node == n->id && c->p->pages[i].size == size)
-			left = less(left, c->p->pages[i].count);
-	return left;
-}
-
-static bool pools_are_visible(const struct host *h)
-{
-	for (unsigned int i = 0; i < h->n_nodes; i++)
-		if (h->nodes[i].n_pools > 0)
-			return true;
-	return false;
-}
-
-/* Nothing binds the owner's own huge pages to nodes: the wanted nodes first, then wherever there are any. */
-static int claim_backing(struct place_ctx *c, unsigned int which, const struct idset *nodes)
-{
-	uint64_t size = backing_size(c, which), want, total;
-	unsigned int k = idset_count(nodes), i = 0;
 	_cleanup_sbuf_ struct sbuf b = { 0 };
-	char name[32];
 
-	if (size == 0 || !pools_are_visible(c->h))
-		return 0;
-	want = total = c->q->backing[which].bytes / size + (c->q->backing[which].bytes % size > 0);
+	sbuf_add(&b, "strict placement of ");
+	place_add_bytes(&b, c->q->memory);
+	sbuf_add(&b, " asked, ");
 	IDSET_FOREACH (id, nodes) {
 		const struct host_node *n = host_node(c->h, id);
-		uint64_t take = n ? min_u64(share_of(total, k, i++), pages_left(c, n, size)) : 0;
 
-		if (add_claim(c, id, size, take))
-			return -ENOMEM;
-		want -= take;
+		sbuf_add(&b, id == idset_first(nodes) ? "" : ", ");
+		place_add_bytes(&b, n ? place_node_memory(c, n) : 0);
+		sbuf_addf(&b, " left on node %d", id);
 	}
-	for (int pass = 0; pass < 2; pass++)
-		for (unsigned int j = 0; j < c->h->n_nodes && want > 0; j++) {
-			const struct host_node *n = &c->h->nodes[j];
-			uint64_t take = min_u64(want, pages_left(c, n, size));
-
-			if (idset_has(nodes, (unsigned int)n->id) != (pass == 0) || (pass == 1 && c->q->memory_given))
-				continue;
-			if (add_claim(c, n->id, size, take))
-				return -ENOMEM;
-			want -= take;
-		}
-	if (want > 0) {
-		sbuf_addf(&b, "%" PRIu64 " pages of %s asked by the definition's <hugepages>, %" PRIu64 " free", total,
-			  place_page_name(size, name, sizeof(name)), total - want);
-		sbuf_add(&b, ": a larger pool, or a smaller guest");
-		place_unmet(c, &b);
-	}
-	return b.failed ? -ENOMEM : 0;
-}
-
-/* The largest guest that the pools could hold, split evenly over some k of these nodes. */
-static uint64_t largest_guest(const struct place_ctx *c, const struct idset *nodes, uint64_t size)
-{
-	uint64_t best = 0;
-
-	IDSET_FOREACH (least, nodes) {
-		const struct host_node *floor = host_node(c->h, least);
-		uint64_t level = floor ? place_node_pages(c, floor, size) : 0;
-		unsigned int k = 0;
-
-		IDSET_FOREACH (id, nodes) {
-			const struct host_node *n = host_node(c->h, id);
-
-			k += n && place_node_pages(c, n, size) >= level;
-		}
-		if (level != HOST_UNKNOWN && level * k > best)
-			best = level * k;
-	}
-	return best * size;
-}
-
-static void add_pool_state(struct sbuf *b, const struct place_ctx *c, const struct host_node *n, uint64_t size)
-{
-	uint64_t has = place_node_pages(c, n, size), nobody = place_free_pages(n, size, c->l, c->self);
-	const struct host_pool *pool = host_pool(n, size);
-
-	if (has == HOST_UNKNOWN)
-		sbuf_addf(b, "an unknown number on node %d", n->id);
-	else if (!pool || pool->total == 0)
-		sbuf_addf(b, "no pool on node %d", n->id);
-	else if (has < nobody)
-		sbuf_addf(b, "%" PRIu64 " of %" PRIu64 " free ones allowed on node %d by max-hugepages or max-memory",
-			  has, nobody, n->id);
-	else
-		sbuf_addf(b, "%" PRIu64 " free on node %d", has, n->id);
-}
-
-static void unmet_pages(struct place_ctx *c)
-{
-	_cleanup_sbuf_ struct sbuf b = { 0 };
-	struct idset nodes = idset_is_empty(&c->memory_nodes) ? IDSET_EMPTY : c->memory_nodes;
-	uint64_t size = c->q->page_size, want = c->q->memory / size, largest;
-	unsigned int named = 0;
-	char name[32];
-
-	place_page_name(size, name, sizeof(name));
-	if (idset_is_empty(&nodes))
-		for (unsigned int i = 0; i < c->h->n_nodes; i++)
-			if (c->h->nodes[i].holds_guests)
-				idset_add(&nodes, (unsigned int)c->h->nodes[i].id);
-	if (c->q->memory == 0) {
-		sbuf_addf(&b, "%s pages asked, but the definition does not say how much memory the guest has", name);
-		place_unmet(c, &b);
-		return;
-	}
-	if (!is_multiple(c->q->memory, size)) {
-		sbuf_addf(&b, "%s pages asked, but the guest's ", name);
-		place_add_bytes(&b, c->q->memory);
-		sbuf_add(&b, " are no multiple of that: another amount of memory, or smaller pages");
-		place_say(c->p->why_pages, sizeof(c->p->why_pages), "memory is no multiple of %s", name);
-		place_unmet(c, &b);
-		return;
-	}
-	largest = largest_guest(c, &nodes, size);
-	sbuf_addf(&b, "%" PRIu64 " pages of %s asked, ", want, name);
-	IDSET_FOREACH (id, &nodes) {
-		const struct host_node *n = host_node(c->h, id);
-
-		if (!n || named++ > 3)
-			continue;
-		sbuf_add(&b, named > 1 ? ", " : "");
-		add_pool_state(&b, c, n, size);
-	}
-	if (named > 4)
-		sbuf_addf(&b, " and %u more nodes", named - 4);
-	sbuf_add(&b, ": a larger pool");
-	if (largest > 0) {
-		sbuf_add(&b, ", or a guest of at most ");
-		place_add_bytes(&b, largest);
-	}
-	place_say(c->p->why_pages, sizeof(c->p->why_pages), "too few %s pages are free", name);
+	place_add_page_holders(&b, c, 0, nodes);
+	sbuf_add(&b, ": a smaller guest, memory placement preferred, or fewer guests there");
 	place_unmet(c, &b);
-}
-
-static void note_inert_thp(struct place_ctx *c)
-{
-	_cleanup_sbuf_ struct sbuf b = { 0 };
-
-	if (!c->p->thp || !streq(c->h->thp, "never"))
-		return;
-	sbuf_add(&b, "transparent huge pages are switched off on this host (enable: echo madvise "
-		     ">/sys/kernel/mm/transparent_hugepage/enabled)");
-	place_note(c, &b);
-}
-
-/* "auto, no 1G: memory is no multiple; no 2M: 20 of 512 pages free" */
-static int say_stepped_down(struct place_ctx *c, const struct idset *nodes)
-{
-	_cleanup_sbuf_ struct sbuf b = { 0 };
-	char name[32];
-
-	sbuf_add(&b, "auto");
-	for (size_t i = 0; i < ARRAY_SIZE(ladder); i++) {
-		uint64_t want = c->q->memory / ladder[i], has = 0;
-		bool seen = false, known = true;
-
-		IDSET_FOREACH(id, nodes) {
-			const struct host_node *n = host_node(c->h, id);
-			uint64_t on_node = n ? place_node_pages(c, n, ladder[i]) : 0;
-
-			seen |= n && host_pool(n, ladder[i]);
-			known &= on_node != HOST_UNKNOWN;
-			has += known ? on_node : 0;
-		}
-		sbuf_addf(&b, "%s no %s: ", i ? ";" : ",", place_page_name(ladder[i], name, sizeof(name)));
-		if (!is_multiple(c->q->memory, ladder[i]))
-			sbuf_add(&b, "memory is no multiple");
-		else if (!seen || !known)
-			sbuf_add(&b, seen ? "the pool cannot be read" : "there is no pool");
-		else
-			sbuf_addf(&b, "%" PRIu64 " of %" PRIu64 " pages free", has, want);
-	}
-	if (b.failed)
-		return -ENOMEM;
-	place_say(c->p->why_pages, sizeof(c->p->why_pages), "%s", b.s);
-	return 0;
-}
-
-/* Which pages back the guest, and why; the nodes are given. */
-static int choose_pages(struct place_ctx *c, const struct idset *nodes)
-{
-	struct placement *p = c->p;
-	uint64_t size = c->step.page_size;
-	char name[32];
-
-	if (c->q->n_backing > 0) {
-		for (unsigned int i = 0; i < c->q->n_backing; i++)
-			if (claim_backing(c, i, nodes))
-				return -ENOMEM;
-		place_say(p->why_pages, sizeof(p->why_pages), "the definition has <hugepages>");
-		return 0;
-	}
-	switch (c->q->pages) {
-	case PLACE_PAGES_HUGE:
-	case PLACE_PAGES_AUTO:
-		if (size > 0) {
-			p->page_size = size;
-			place_say(p->why_pages, sizeof(p->why_pages), "%" PRIu64 " pages of %s are free",
-				  c->q->memory / size, place_page_name(size, name, sizeof(name)));
-			return claim_evenly(c, nodes, size, c->q->memory / size);
-		}
-		if (c->q->pages == PLACE_PAGES_HUGE)
-			unmet_pages(c);
-		else if (say_stepped_down(c, nodes))
-			return -ENOMEM;
-		p->thp = true;
-		break;
-	case PLACE_PAGES_THP:
-		p->thp = true;
-		break;
-	case PLACE_PAGES_DEFAULT:
-	default:
-		break;
-	}
-	note_inert_thp(c);
-	return 0;
 }
 
 /* What is left of the memory policy once it is known whether the memory fits. */
@@ -489,31 +329,20 @@ static void choose_policy(struct place_ctx *c, const struct idset *nodes)
 {
 	const struct place_step ordinary = { .page_size = c->p->page_size, .memory = true };
 	struct placement *p = c->p;
-	_cleanup_sbuf_ struct sbuf b = { 0 };
 	struct idset all = IDSET_EMPTY;
-	uint64_t slack;
 
 	p->memory_policy = idset_is_empty(nodes) ? PLACE_MEMORY_NONE : c->q->memory_policy;
 	for (unsigned int i = 0; i < c->h->n_nodes; i++)
 		if (c->h->nodes[i].holds_guests)
 			idset_add(&all, (unsigned int)c->h->nodes[i].id);
-	if (p->memory_policy == PLACE_MEMORY_STRICT && !place_memory_fits(c, &ordinary, nodes, &slack)) {
-		sbuf_add(&b, "strict placement of ");
-		place_add_bytes(&b, c->q->memory);
-		sbuf_add(&b, " asked, ");
-		IDSET_FOREACH (id, nodes) {
-			const struct host_node *n = host_node(c->h, id);
-
-			sbuf_add(&b, id == idset_first(nodes) ? "" : ", ");
-			place_add_bytes(&b, n ? place_node_memory(c, n) : 0);
-			sbuf_addf(&b, " left on node %d", id);
-		}
-		sbuf_add(&b, ": a smaller guest, memory placement preferred, or fewer guests there");
-		place_unmet(c, &b);
+	if (p->memory_policy == PLACE_MEMORY_STRICT && idset_is_empty(&c->q->home) &&
+	    !place_memory_fits(c, &ordinary, nodes)) {
+		unmet_strict(c, nodes);
 		p->memory_policy = PLACE_MEMORY_PREFERRED;
 	}
-	if (p->memory_policy == PLACE_MEMORY_PREFERRED && idset_is_empty(&c->memory_nodes) && c->h->n_nodes > 1 &&
-	    idset_is_subset(&all, nodes)) {
+	/* With cells each of them has nodes to prefer. */
+	if (p->memory_policy == PLACE_MEMORY_PREFERRED && idset_is_empty(&c->memory_nodes) && !c->in_cells &&
+	    c->h->n_nodes > 1 && idset_is_subset(&all, nodes)) {
 		p->memory_policy = PLACE_MEMORY_NONE;
 		place_say(p->why_nodes, sizeof(p->why_nodes),
 			  "the domain is on all nodes, none of them can be preferred");
@@ -522,32 +351,53 @@ static void choose_policy(struct place_ctx *c, const struct idset *nodes)
 		p->memory_nodes = *nodes;
 }
 
+static int put_cells(struct place_ctx *c)
+{
+	struct placement *p = c->p;
+	const struct place_request *q = c->q;
+
+	if (q->n_cells == 0 || (p->memory_policy == PLACE_MEMORY_NONE && p->page_size == 0))
+		return 0;
+	p->cells = calloc(q->n_cells, sizeof(*p->cells));
+	if (!p->cells)
+		return -ENOMEM;
+	p->n_cells = q->n_cells;
+	for (unsigned int i = 0; i < q->n_cells; i++)
+		p->cells[i] = (struct placed_cell){ .id = q->cells[i].id, .nodes = c->cell_nodes[i],
+						    .page_size = p->page_size };
+	return 0;
+}
+
 int place_memory(struct place_ctx *c)
 {
 	struct idset nodes = c->page_nodes;
 
 	if (idset_is_empty(&nodes))
 		nodes = place_memory_nodes(c, &c->p->nodes);
-	if (choose_pages(c, &nodes))
+	if (place_pages(c, &nodes))
 		return -ENOMEM;
 	choose_policy(c, &nodes);
+	if (put_cells(c))
+		return -ENOMEM;
 	if (c->p->page_size > 0 || c->q->n_backing > 0 || idset_is_empty(&nodes))
 		return 0;
-	return claim_evenly(c, &nodes, 0, c->q->memory);
+	place_want(c, 0, &nodes);
+	return place_claim_wanted(c, 0);
 }
 
-/* The owner's list of memory nodes, cut to those that have memory. */
+/* The owner's list of memory nodes, cut to those that have memory; of a running domain, where its memory is. */
 void place_memory_nodes_init(struct place_ctx *c)
 {
 	_cleanup_sbuf_ struct sbuf b = { 0 };
 	struct idset gone = c->q->nodes;
+	const struct idset *from = idset_is_empty(&c->q->home) ? &c->q->nodes : &c->q->home;
 
 	c->memory_nodes = IDSET_EMPTY;
 	for (unsigned int i = 0; i < c->h->n_nodes; i++)
-		if (idset_has(&c->q->nodes, (unsigned int)c->h->nodes[i].id) && c->h->nodes[i].mem_total != 0)
+		if (idset_has(from, (unsigned int)c->h->nodes[i].id) && c->h->nodes[i].mem_total != 0)
 			idset_add(&c->memory_nodes, (unsigned int)c->h->nodes[i].id);
 	idset_andnot(&gone, &c->memory_nodes);
-	if (idset_is_empty(&gone))
+	if (idset_is_empty(&gone) || from != &c->q->nodes)
 		return;
 	sbuf_add(&b, "memory nodes ");
 	place_add_list(&b, &gone);

@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which nodes a domain gets: one where it fits, else the fewest.
+ * Nodes as candidates, and the way from a request to the search.
  *
- * Dedicated domains take the tightest fit, so that large holes stay whole: what would be left of the node's CPUs,
- * memory and (where wanted) huge pages, each as a share of the node, counts equally. Floating ones take the least
- * loaded node. Several nodes are near each other (kernel: Documentation/admin-guide/mm/numaperf.rst, distances of
- * node*\/distance), and each can hold an even share of the memory, since that is how it is split.
+ * place_steps() (place_mem.c) says what would be nicest, next nicest and so on: a page size, does the memory have to
+ * fit, one node or several. Each step that is not out of the question by mere counting is one place_search(); the first
+ * place that is found is taken. Within a step the search's cost decides (place_search.h): nodes of the guest's devices
+ * and of its memory first, free pages before such as would have to be added.
+ *
+ * A guest with cells is first tried as one part on one node, then by its cells; if these cannot be kept together at
+ * all, as if it had none.
  */
 #include "place_priv.h"
-
-struct candidate {
-	unsigned int k;
-	unsigned int idx[HOST_NODES_MAX];
-	bool extra;         /* the further CPU is there too */
-	unsigned int near;  /* nodes that the owner named, by pins or memory.nodes */
-	unsigned int whole; /* vCPUs on whole cores */
-	uint64_t distance;  /* of all pairs */
-	uint64_t score;     /* slack, or load: less is better */
-};
 
 struct idset place_nodes_of(const struct host *h, const struct idset *cpus)
 {
@@ -53,8 +46,9 @@ static struct place_crowd *find_crowd(struct place_ctx *c, const struct idset *s
 {
 	struct place_crowd *new;
 
+	/* The ledger keeps equal sets once (ledger_set()). */
 	for (unsigned int i = 0; i < *n && i < CROWDS_LOOKED_AT; i++)
-		if (idset_equal(c->crowds[i].set, set))
+		if (c->crowds[i].set == set)
 			return &c->crowds[i];
 	new = &c->crowds[(*n)++];
 	*new = (struct place_crowd){ .set = set };
@@ -68,10 +62,11 @@ static struct place_crowd *find_crowd(struct place_ctx *c, const struct idset *s
  * host float over one of a few sets, so these are summed first: with 1,000 of them on 80 CPUs, one by one was nine
  * tenths of a placement (measured).
  */
-static void add_loads(struct place_ctx *c)
+void place_loads_init(struct place_ctx *c)
 {
 	unsigned int n = 0;
 
+	memset(c->loads, 0, c->h->n_cpus * sizeof(c->loads[0]));
 	for (unsigned int i = 0; i < c->l->n_claims; i++) {
 		const struct claim *k = &c->l->claims[i];
 
@@ -111,215 +106,143 @@ uint64_t place_load(struct place_ctx *c, const struct idset *cpus)
 
 void place_nodes_init(struct place_ctx *c)
 {
-	memset(c->loads, 0, c->h->n_cpus * sizeof(c->loads[0]));
-	if (!c->dedicated)
-		add_loads(c);
 	for (unsigned int i = 0; i < c->h->n_nodes; i++) {
 		struct place_node *n = &c->nodes[i];
-		struct idset id = IDSET_EMPTY;
 
 		n->node = &c->h->nodes[i];
-		idset_add(&id, (unsigned int)n->node->id);
-		n->cpus = host_node_cpus(c->h, &id);
+		n->cpus = n->node->cpus;
 		idset_and(&n->cpus, &c->free);
 		idset_and(&n->cpus, &c->cpus);
-		n->capacity = c->dedicated ? place_capacity(c, &n->cpus, NULL) : idset_count(&n->cpus);
+		n->n_cpus = idset_count(&n->cpus);
 		n->mem_index = memory_index(c->h, i);
-		n->load = c->dedicated ? 0 : place_load(c, &n->cpus);
+		c->node_loads[i] = c->dedicated ? 0 : place_load(c, &n->cpus);
 	}
 }
 
-/* Slack of the CPUs in thousandths of what these nodes have; false: they do not hold the vCPUs. */
-static bool holds_cpus(struct place_ctx *c, const struct idset *from, const struct idset *nodes, struct candidate *ret,
-		       uint64_t *ret_slack)
+/* Everything that does not depend on the step. */
+static void start_search(const struct place_ctx *c, struct search *s)
 {
-	struct idset all = host_node_cpus(c->h, nodes), left = *from, idle;
-	unsigned int room, whole = 0, n_all = idset_count(&all), width = 1;
+	const struct place_request *q = c->q;
 
-	room = c->dedicated ? place_capacity(c, from, &whole) : idset_count(from);
-	if (room < c->need)
-		return false;
-	*ret_slack = n_all > 0 ? (uint64_t)(room - c->need) * 1000 / n_all : 0;
-	ret->whole = 0;
-	ret->extra = !c->extra || room > c->need;
-	if (!c->dedicated)
-		return room > 0;
-	if (place_pick(c, from, c->need, c->out, &idle))
-		return false;
-	for (unsigned int i = 0; i < c->need; i++)
-		idset_del(&left, (unsigned int)c->out[i]);
-	idset_andnot(&left, &idle);
-	ret->extra = !c->extra || !idset_is_empty(&left);
-	for (unsigned int i = 0; i < c->h->n_cores; i++)
-		if (c->cores[i].total > width)
-			width = c->cores[i].total;
-	ret->whole = c->need / width * width < whole ? c->need / width * width : whole;
-	return true;
+	memset(s, 0, sizeof(*s));
+	s->h = c->h;
+	s->free = c->free;
+	idset_and(&s->free, &c->cpus);
+	s->busy = c->blocked;
+	s->threads = q->threads;
+	s->floating = !c->dedicated;
+	s->latency = q->latency;
+	s->load = c->dedicated ? NULL : c->node_loads;
+	s->parts = c->parts;
+	s->current = q->current;
+	for (unsigned int i = 0; i < q->n_devices; i++)
+		if (q->devices[i].node >= 0)
+			idset_add(&s->devices, (unsigned int)q->devices[i].node);
+	s->anchor = c->n_pinned > 0 ? place_nodes_of(c->h, &c->pinned) : c->memory_nodes;
 }
 
-static bool evaluate(struct place_ctx *c, const struct place_step *step, int kind, struct candidate *t)
+unsigned int place_capacity(const struct place_ctx *c, unsigned int i)
 {
-	struct idset nodes = IDSET_EMPTY, from = IDSET_EMPTY, memory_nodes, named;
-	uint64_t cpu_slack, mem_slack = 0;
+	struct search s;
 
-	for (unsigned int i = 0; i < t->k; i++) {
-		idset_add(&nodes, (unsigned int)c->nodes[t->idx[i]].node->id);
-		idset_or(&from, &c->nodes[t->idx[i]].cpus);
+	start_search(c, &s);
+	return place_search_capacity(&s, &c->nodes[i].cpus);
+}
+
+/* By counting alone: could any node, or all of them together, do. It spares most of the searches that find nothing. */
+static bool is_thinkable(const struct place_ctx *c, const struct search *s)
+{
+	unsigned int vcpus = 0, cpus = idset_count(&s->free);
+	uint64_t units = 0, room = 0;
+	bool one = false;
+
+	for (unsigned int i = 0; i < s->n_parts; i++) {
+		vcpus += s->parts[i].vcpus;
+		units += s->parts[i].units;
 	}
-	if (kind >= 0)
-		idset_and(&from, &c->kinds[kind]);
-	if (!holds_cpus(c, &from, &nodes, t, &cpu_slack))
-		return false;
-	memory_nodes = place_memory_nodes(c, &nodes);
-	if (!place_memory_fits(c, step, &memory_nodes, &mem_slack))
-		return false;
-
-	t->score = mem_slack == HOST_UNKNOWN ? cpu_slack : (cpu_slack + mem_slack) / 2;
-	if (!c->dedicated)
-		t->score = place_load(c, &from);
-	named = c->n_pinned > 0 ? place_nodes_of(c->h, &c->pinned) : c->memory_nodes;
-	idset_and(&named, &nodes);
-	t->near = idset_count(&named);
-	t->distance = 0;
-	for (unsigned int i = 0; i < t->k; i++)
-		for (unsigned int j = i + 1; j < t->k; j++)
-			t->distance += c->h->nodes[t->idx[i]].distance[t->idx[j]];
-	return true;
-}
-
-/* Candidates of equal size; the caller tries them in ascending order, so that the first of equals stays. */
-static bool is_better(const struct candidate *a, const struct candidate *b)
-{
-	if (a->extra != b->extra)
-		return a->extra;
-	if (a->near != b->near)
-		return a->near > b->near;
-	if (a->whole != b->whole)
-		return a->whole > b->whole;
-	if (a->distance != b->distance)
-		return a->distance < b->distance;
-	return a->score < b->score;
-}
-
-static void keep_better(struct candidate *best, const struct candidate *try)
-{
-	if (best->k == 0 || is_better(try, best))
-		*best = *try;
-}
-
-/* Both leave best->k 0 where nothing fits. */
-static void find_single(struct place_ctx *c, const struct place_step *step, int kind, struct candidate *best,
-			struct candidate *try)
-{
 	for (unsigned int i = 0; i < c->h->n_nodes; i++) {
-		try->k = 1;
-		try->idx[0] = i;
-		if (c->nodes[i].capacity >= c->need && evaluate(c, step, kind, try))
-			keep_better(best, try);
+		uint64_t has = s->room ? s->room[i] : HOST_UNKNOWN;
+
+		room = has > HOST_UNKNOWN - room ? HOST_UNKNOWN : room + has;
+		one |= c->nodes[i].n_cpus >= vcpus && has >= units && (c->nodes[i].n_cpus > 0 || vcpus == 0);
 	}
+	return one || ((s->split || s->n_parts > 1) && cpus >= vcpus && room >= units);
 }
 
-/* Nodes with room, nearest to `seed` first (seed n_nodes: the roomiest first), into idx. */
-static unsigned int order_nodes(const struct place_ctx *c, unsigned int seed, unsigned int *idx)
+/* c->parts and c->order are there. 0, -ENOSPC, -ENOMEM. */
+static int try_parts(struct place_ctx *c, const struct place_step *step, bool split)
 {
-	const struct host *h = c->h;
-	unsigned int n = 0;
+	struct search s;
+	struct idset nodes;
+	bool settled = !idset_is_empty(&c->memory_nodes);
+	int r;
 
-	for (unsigned int i = 0; i < h->n_nodes; i++) {
-		unsigned int at = n;
-
-		if (c->nodes[i].capacity == 0)
-			continue;
-		for (; at > 0; at--) {
-			unsigned int o = idx[at - 1];
-			unsigned int d_i = seed < h->n_nodes ? h->nodes[seed].distance[i] : 0;
-			unsigned int d_o = seed < h->n_nodes ? h->nodes[seed].distance[o] : 0;
-
-			/* The seed itself is first whatever its firmware says of distances. */
-			if (o == seed ||
-			    (i != seed && (d_o < d_i || (d_o == d_i && c->nodes[o].capacity >= c->nodes[i].capacity))))
-				break;
-			idx[at] = o;
-		}
-		idx[at] = i;
-		n++;
+	start_search(c, &s);
+	s.n_parts = c->n_parts;
+	s.split = split;
+	s.guest_threads = c->whole_cores ? c->q->guest_threads : 0;
+	if (step->memory && !settled) {
+		for (unsigned int i = 0; i < c->h->n_nodes; i++)
+			c->room[i] = place_step_room(c, step, i, &c->ready[i]);
+		s.room = c->room;
+		s.ready = step->page_size ? c->ready : NULL;
 	}
-	return n;
+	if (!is_thinkable(c, &s))
+		return -ENOSPC;
+	r = place_search(&s, c->cpu, &c->found);
+	if (r < 0)
+		return r;
+	place_guest_settle(c, true);
+	nodes = place_memory_nodes(c, &c->found.nodes);
+	/* What the search cannot see: nodes that take their memory from the same one. */
+	if (!place_memory_fits(c, step, &nodes))
+		return -ENOSPC;
+	c->search = s;
+	return 0;
 }
 
-/* The first k nodes of an order that can hold their share of the memory. False: there are not as many, or no room. */
-static bool first_k(const struct place_ctx *c, const struct place_step *step, const unsigned int *order, unsigned int n,
-		    unsigned int k, struct candidate *try)
+static void set_units(struct place_ctx *c, uint64_t size)
 {
-	uint64_t room = 0;
+	uint64_t unit = size ? size : 1;
 
-	try->k = 0;
-	for (unsigned int i = 0; i < n && try->k < k; i++) {
-		const struct place_node *node = &c->nodes[order[i]];
-		const struct host_node *from = node->mem_index >= 0 ? &c->h->nodes[node->mem_index] : NULL;
-
-		if (step->memory && idset_is_empty(&c->memory_nodes)) {
-			uint64_t has;
-
-			if (!from)
-				continue;
-			has = step->page_size ? place_node_pages(c, from, step->page_size) : place_node_memory(c, from);
-			/* Exact for the even split but for nodes that share a memory node: evaluate() settles these. */
-			if (has < c->q->memory / (step->page_size ? step->page_size : 1) / k)
-				continue;
-		}
-		room += node->capacity;
-		try->idx[try->k++] = order[i];
-	}
-	return try->k == k && room >= c->need;
-}
-
-static void find_several(struct place_ctx *c, const struct place_step *step, int kind, struct candidate *best,
-			 struct candidate *try)
-{
-	unsigned int order[HOST_NODES_MAX];
-	uint64_t room = 0;
-
-	for (unsigned int i = 0; i < c->h->n_nodes; i++)
-		room += c->nodes[i].capacity;
-	if (room < c->need)
+	if (!c->in_cells) {
+		c->parts[0].units = c->q->memory / unit;
 		return;
-	for (unsigned int k = 2; k <= c->h->n_nodes && best->k == 0; k++)
-		for (unsigned int seed = 0; seed <= c->h->n_nodes; seed++) {
-			unsigned int n;
-
-			if (seed < c->h->n_nodes && c->nodes[seed].capacity == 0)
-				continue;
-			n = order_nodes(c, seed, order);
-			if (first_k(c, step, order, n, k, try) && evaluate(c, step, kind, try))
-				keep_better(best, try);
-		}
+	}
+	for (unsigned int i = 0; i < c->n_parts; i++)
+		c->parts[i].units = c->q->cells[i].memory / unit;
 }
 
-int place_nodes_find(struct place_ctx *c, const struct place_step *steps, unsigned int n_steps, struct idset *ret_nodes,
-		     int *ret_kind)
+static int try_step(struct place_ctx *c, const struct place_step *step, bool cells)
 {
-	struct candidate best = { 0 }, try = { 0 };
-	int n_kinds = c->dedicated && c->h->n_kinds > 1 ? (int)c->h->n_kinds : 0;
-
-	for (unsigned int s = 0; s < n_steps; s++) {
-		/* One kind of core for the whole domain, the fastest first; then whatever there is. */
-		for (int i = 0; i <= n_kinds; i++) {
-			int kind = i < n_kinds ? i : -1;
-
-			if (steps[s].spread)
-				find_several(c, &steps[s], kind, &best, &try);
-			else
-				find_single(c, &steps[s], kind, &best, &try);
-			if (best.k == 0)
-				continue;
-			*ret_nodes = IDSET_EMPTY;
-			for (unsigned int j = 0; j < best.k; j++)
-				idset_add(ret_nodes, (unsigned int)c->h->nodes[best.idx[j]].id);
-			*ret_kind = kind;
-			c->step = steps[s];
-			return 0;
-		}
+	if (step->spread && cells) {
+		if (!place_guest_cells(c))
+			return -ENOSPC;
+	} else {
+		place_guest_whole(c);
 	}
-	return -ENOSPC;
+	if (c->extra && !c->dedicated)
+		c->parts[0].vcpus++; /* it comes out of what they float over */
+	set_units(c, step->page_size);
+	return try_parts(c, step, step->spread && !cells);
+}
+
+int place_find(struct place_ctx *c)
+{
+	struct place_step steps[PLACE_STEPS_MAX];
+	unsigned int n = place_steps(c, steps);
+	bool cells = place_guest_cells(c);
+
+	for (;; cells = false) {
+		for (unsigned int i = 0; i < n; i++) {
+			int r = try_step(c, &steps[i], cells);
+
+			if (r == 0)
+				c->step = steps[i];
+			if (r != -ENOSPC)
+				return r;
+		}
+		if (!cells)
+			return -ENOSPC;
+	}
 }

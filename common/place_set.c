@@ -18,11 +18,15 @@ struct idset place_reserved(const struct host *h, const struct policy *p)
 
 struct idset place_claimed(const struct ledger *l, const char *self)
 {
+	const struct idset *last = NULL; /* equal sets are one (ledger_set()): most claims hold none */
 	struct idset ret = IDSET_EMPTY;
 
 	for (unsigned int i = 0; i < l->n_claims; i++)
-		if (l->claims[i].kind != CLAIM_OBSERVE && !streq(l->claims[i].uuid, self))
-			idset_or(&ret, l->claims[i].cpus);
+		if (l->claims[i].cpus != last && l->claims[i].kind != CLAIM_OBSERVE &&
+		    !streq(l->claims[i].uuid, self)) {
+			last = l->claims[i].cpus;
+			idset_or(&ret, last);
+		}
 	return ret;
 }
 
@@ -30,6 +34,7 @@ struct idset place_shared(const struct host *h, const struct idset *reserved, co
 {
 	struct idset ret = h->online;
 
+	idset_andnot(&ret, &h->exclusive);
 	idset_andnot(&ret, reserved);
 	idset_andnot(&ret, claimed);
 	return ret;

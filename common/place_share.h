@@ -20,11 +20,12 @@ int place_share_note(struct ledger *l, const struct host *h, const struct idset 
 
 /*
  * Recompute every floater of CLAIM_OURS (all claims must be in l: ledger_read()). Those that changed are marked
- * `moved`, and only the lines of their claims are rewritten. Without place_share_note() in this boot nothing is done.
- * Returns how many floaters are marked, new ones and those that were before; -ENOMEM.
+ * `moved`, and only the lines of their claims are rewritten; if one of them runs, ledger.moves says so. Without
+ * place_share_note() in this boot nothing is done. Returns how many floaters are marked, new ones and those that were
+ * before; -ENOMEM.
  */
 int place_share_update(struct ledger *l);
 
-/* The set of one floater, as above; *ret. claimed: place_claimed(). */
+/* The set of one floater, as above; *ret is empty where nothing is left at all. claimed: place_claimed(). */
 void place_share_set(const struct idset *online, const struct idset *reserved, const struct idset *claimed,
 		     const struct idset *home, const struct idset *limit, unsigned int vcpus, struct idset *ret);

@@ -84,23 +84,53 @@ struct holder {
 	unsigned int n;
 };
 
-/* The one with most first; names decide between equals, so that the order of claims does not matter. */
+/* Names decide between equals, so that the order of claims does not matter. */
+static int by_name(const struct claim *a, const struct claim *b)
+{
+	int d = strcmp(a->name ? a->name : "", b->name ? b->name : "");
+
+	return d ? d : strcmp(a->uuid, b->uuid);
+}
+
+/* The one with most first. */
 static int by_share(const void *pa, const void *pb)
 {
 	const struct holder *a = pa, *b = pb;
-	int d;
 
 	if (a->n != b->n)
 		return a->n > b->n ? -1 : 1;
-	d = strcmp(a->claim->name ? a->claim->name : "", b->claim->name ? b->claim->name : "");
-	return d ? d : strcmp(a->claim->uuid, b->claim->uuid);
+	return by_name(a->claim, b->claim);
+}
+
+struct page_holder {
+	const struct claim *claim;
+	uint64_t n;
+};
+
+static bool has_more(const struct page_holder *a, const struct page_holder *b)
+{
+	return a->n != b->n ? a->n > b->n : by_name(a->claim, b->claim) < 0;
+}
+
+/* ", 2 reserved", if any of them is among those: whether there is. */
+static bool add_part(struct sbuf *b, const char **sep, const struct idset *part, const struct idset *among,
+		     const char *what)
+{
+	struct idset s = *part;
+
+	idset_and(&s, among);
+	if (idset_is_empty(&s))
+		return false;
+	sbuf_addf(b, "%s%u %s", *sep, idset_count(&s), what);
+	*sep = ", ";
+	return true;
 }
 
 void place_add_holders(struct sbuf *b, const struct place_ctx *c, const struct idset *among)
 {
 	_cleanup_free_ struct holder *holders = calloc(c->l->n_claims + 1, sizeof(*holders));
-	struct idset reserved = c->q->reserved;
-	unsigned int n = 0, n_reserved, n_others = 0;
+	struct idset reserved = c->q->reserved, exclusive = c->h->exclusive;
+	unsigned int n = 0, n_others = 0;
 	const char *sep = " (";
 
 	if (!holders) {
@@ -126,15 +156,50 @@ void place_add_holders(struct sbuf *b, const struct place_ctx *c, const struct i
 		n_others += holders[i].n;
 	if (n_others > 0)
 		sbuf_addf(b, "%s%u by others", sep, n_others);
-	idset_and(&reserved, among);
 	idset_andnot(&reserved, &c->held);
-	n_reserved = idset_count(&reserved);
-	if (n_reserved > 0) {
-		sbuf_addf(b, "%s%u reserved", sep, n_reserved);
-		sep = ", ";
-	}
+	idset_andnot(&exclusive, &c->held);
+	idset_andnot(&exclusive, &c->q->reserved);
+	(void)add_part(b, &sep, &reserved, among, "reserved");
+	if (add_part(b, &sep, &exclusive, among, "in the exclusive cpuset "))
+		place_add_name(b, c->h->exclusive_name);
+	(void)add_part(b, &sep, &c->kept, among, "kept for the host");
 	if (*sep == ',')
 		sbuf_add(b, ")");
+}
+
+/* Who has most of these pages (or bytes); in the order of by_share(). */
+void place_add_page_holders(struct sbuf *b, const struct place_ctx *c, uint64_t size, const struct idset *nodes)
+{
+	struct page_holder best[HOLDERS_SHOWN + 1] = { 0 };
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < c->l->n_claims; i++) {
+		struct page_holder t = { .claim = &c->l->claims[i] };
+		unsigned int at;
+
+		if (t.claim->kind == CLAIM_OBSERVE || streq(t.claim->uuid, c->self))
+			continue;
+		for (unsigned int j = 0; j < t.claim->n_pages; j++)
+			if (t.claim->pages[j].size == size && t.claim->pages[j].node >= 0 &&
+			    idset_has(nodes, (unsigned int)t.claim->pages[j].node))
+				t.n += t.claim->pages[j].count;
+		if (t.n == 0)
+			continue;
+		for (at = n; at > 0 && has_more(&t, &best[at - 1]); at--)
+			best[at] = best[at - 1];
+		best[at] = t;
+		n += n < HOLDERS_SHOWN;
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		sbuf_add(b, i ? ", " : " (");
+		if (size)
+			sbuf_addf(b, "%" PRIu64, best[i].n);
+		else
+			place_add_bytes(b, best[i].n);
+		sbuf_add(b, " claimed by ");
+		place_add_name(b, best[i].claim->name ? best[i].claim->name : best[i].claim->uuid);
+	}
+	sbuf_add(b, n > 0 ? ")" : "");
 }
 
 const struct claim *place_top_holder(const struct place_ctx *c, const struct idset *among)
@@ -173,4 +238,38 @@ void place_unmet(struct place_ctx *c, struct sbuf *b)
 void place_note(struct place_ctx *c, struct sbuf *b)
 {
 	add_message(&c->p->notes, b);
+}
+
+/* The devices that it is beside: "; near 0000:3b:00.0 and 2 more". */
+static void add_devices(struct sbuf *b, const struct place_ctx *c)
+{
+	const char *first = NULL;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < c->q->n_devices; i++) {
+		if (c->q->devices[i].node < 0 || !idset_has(&c->found.nodes, (unsigned int)c->q->devices[i].node))
+			continue;
+		if (n++ == 0)
+			first = c->q->devices[i].name;
+	}
+	if (n == 0 || c->h->n_nodes < 2)
+		return;
+	sbuf_add(b, "; near ");
+	place_add_name(b, first);
+	if (n > 1)
+		sbuf_addf(b, " and %u more", n - 1);
+}
+
+void place_say_nodes(struct place_ctx *c)
+{
+	_cleanup_sbuf_ struct sbuf b = { 0 };
+	char why[192];
+
+	place_search_why(&c->search, &c->found, why, sizeof(why));
+	sbuf_add(&b, why);
+	add_devices(&b, c);
+	if (b.failed)
+		c->p->notes.failed = true;
+	else
+		place_say(c->p->why_nodes, sizeof(c->p->why_nodes), "%s", b.s);
 }

@@ -25,6 +25,7 @@ struct host_spec {
 	unsigned int free_gib[8];           /* per node; 0: all of it */
 	unsigned int pages_2m[8], pages_1g[8];
 	unsigned int used_2m[8];
+	unsigned int cpuless;               /* the last so many nodes have memory only */
 	bool memory_unknown, pools_unknown, no_pools;
 	const char *thp;
 };
@@ -45,6 +46,26 @@ static inline void host_free(struct host *h)
 	free(h->nodes);
 	free(h->cpus);
 	msgs_fini(&h->warnings);
+}
+
+/* The last n nodes lose their CPUs. */
+static inline void host_drop_cpus(struct host *h, unsigned int n)
+{
+	unsigned int kept = 0;
+
+	if (n == 0)
+		return;
+	for (unsigned int i = h->n_nodes - n; i < h->n_nodes; i++) {
+		idset_andnot(&h->online, &h->nodes[i].cpus);
+		h->nodes[i].cpus = IDSET_EMPTY;
+		h->nodes[i].holds_guests = false;
+	}
+	/* Cores are numbered by their lowest CPU: those of the first nodes come first. */
+	for (unsigned int i = 0; i < h->n_cpus; i++)
+		if (idset_has(&h->online, (unsigned int)h->cpus[i].id))
+			h->cpus[kept++] = h->cpus[i];
+	h->n_cpus = kept;
+	h->n_cores = h->n_cores / h->n_nodes * (h->n_nodes - n);
 }
 
 static inline void host_make(struct host *h, const struct host_spec *s)
@@ -87,6 +108,7 @@ static inline void host_make(struct host *h, const struct host_spec *s)
 		for (unsigned int j = 0; j < nodes; j++)
 			n->distance[j] = i == j ? 10 : i / 2 == j / 2 ? 16 : 32;
 	}
+	host_drop_cpus(h, s->cpuless);
 }
 
 static inline struct idset set_of(const char *list)
@@ -180,6 +202,14 @@ static inline char *placement_text(const struct placement *p)
 			sbuf_addf(&b, " %" PRIu64 "x%" PRIu64 "M@%d", g->count, g->size / MIB, g->node);
 		else
 			sbuf_addf(&b, " %" PRIu64 "M@%d", g->count / MIB, g->node);
+		if (g->grow)
+			sbuf_addf(&b, "(+%" PRIu64 ")", g->grow);
+	}
+	for (unsigned int i = 0; i < p->n_cells; i++) {
+		char what[32];
+
+		(void)snprintf(what, sizeof(what), "cell%u", p->cells[i].id);
+		show_set(&b, what, &p->cells[i].nodes);
 	}
 	if (p->page_size)
 		sbuf_addf(&b, " pages=%" PRIu64 "M", p->page_size / MIB);
