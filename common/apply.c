@@ -5,8 +5,12 @@
  * with its dependants (the originals of all are on record before the cause is written), and shared objects (one hold
  * of the lock).
  *
+ * An object that this start has changed already keeps its record, and its original: it is written again where it does
+ * not say what it should (repair), or gets another value under the same number (a move of the shared pool, retune).
+ *
  * Guarantee: an object is written only after its intent record was, and only while the start is the current one. A
- * failed write leaves a "left" record, a kill at any point a record that reading the object settles.
+ * failed write leaves a "left" record, or, of another value, the intent as it is; a kill at any point leaves a record
+ * that reading the object settles.
  */
 #include "apply_priv.h"
 #include "log.h"
@@ -51,9 +55,21 @@ static enum apply_outcome not_recorded(struct apply_run *a, const struct apply_o
 	(void)err_set(&e, -rc, "%s: %s: cannot be recorded: %s, left as it was", a->name, o->knob, err_name(-rc));
 	if (!*a->failure) {
 		(void)snprintf(a->failure, sizeof(a->failure), "%s", e.text);
-		log_warning("%s", e.text);
+		log_msg(a->quiet ? LOG_LVL_DEBUG : LOG_LVL_WARNING, "%s", e.text);
 	}
 	return APPLY_FAILED;
+}
+
+/* It was not written. A step that was to get another value stays unsettled: what it said before is still ours. */
+static void record_left(struct apply_run *a, const struct undo_step *r, int rc)
+{
+	if (!r->before)
+		(void)undo_left(a->undo, r->number, -rc, err_name(-rc)); /* without it the object settles the record */
+}
+
+static bool is_as_before(const struct backend *be, const struct undo_step *r, const char *value)
+{
+	return be->same(r->object, value, r->before ? r->before : r->original);
 }
 
 /* The write itself, its intent having been made under `number`. */
@@ -72,10 +88,10 @@ static enum apply_outcome write_recorded(struct apply_run *a, const struct step 
 	if (!undo_still_current(a->undo))
 		return APPLY_LATE;
 	rc = apply_write(a, be, s->object, s->value, &now);
-	if (rc == 0 && now && be->same(s->object, now, r->original) && !be->same(s->object, s->value, r->original))
+	if (rc == 0 && now && is_as_before(be, r, now) && !is_as_before(be, r, s->value))
 		rc = -EINVAL; /* accepted and ignored */
-	if (rc < 0 && (!now || be->same(s->object, now, r->original))) {
-		(void)undo_left(a->undo, number, -rc, err_name(-rc)); /* without it the object settles the record */
+	if (rc < 0 && (!now || is_as_before(be, r, now))) {
+		record_left(a, r, rc);
 		return apply_failure(a, &o, s->value, rc, "left as it was");
 	}
 	/* Failed, and yet not what it was: what it says now is what has to be undone. */
@@ -103,46 +119,107 @@ static enum apply_outcome set_object(struct apply_run *a, const struct step *s, 
 	return write_recorded(a, s, be, (unsigned int)n);
 }
 
-/* An object that this start has changed before: repair, or another value for it. was_reset: by its cause, just now. */
+/* Whether an object's value is one that this start gave it, or its original. */
+static bool is_known_value(const struct backend *be, const struct undo_step *r, const char *now)
+{
+	return (r->state == UNDO_DONE && be->same(r->object, now, r->readback)) ||
+	       (r->before && be->same(r->object, now, r->before)) || be->same(r->object, now, r->original) ||
+	       be->same(r->object, now, r->wanted);
+}
+
+/* Give a dependant the value on record. Where its cause leaves nothing of it (-EINVAL) what is there now is right. */
+static enum apply_outcome keep_value(struct apply_run *a, const struct apply_object *o, const struct backend *be,
+				     unsigned int number)
+{
+	const struct undo_step *r = undo_find(a->undo, number);
+	_cleanup_free_ char *now = NULL, *wanted = r ? strdup(r->wanted) : NULL;
+	int rc;
+
+	if (!wanted)
+		return APPLY_FAILED;
+	if (!undo_still_current(a->undo))
+		return APPLY_LATE;
+	rc = apply_write(a, be, o->object, wanted, &now);
+	if (now)
+		record_done(a, be, number, now);
+	if (rc == 0 || rc == -EINVAL)
+		return APPLY_IN_FORCE;
+	return apply_failure(a, o, wanted, rc, "its cause has changed it");
+}
+
+/* An object that this start has changed before: repair, or another value for it. ret_number: as in set_object(). */
 static enum apply_outcome set_again(struct apply_run *a, const struct step *s, const struct backend *be,
-				    struct undo_step *r, const char *now, bool was_reset)
+				    struct undo_step *r, const char *now, unsigned int *ret_number)
 {
 	const struct apply_object o = object_of(s);
-	bool is_ours = r->state == UNDO_DONE && be->same(s->object, now, r->readback);
-	_cleanup_free_ char *original = NULL;
-	unsigned int superseded = r->number;
-	enum apply_outcome out;
+	bool is_same = be->same(s->object, s->value, r->wanted);
+	bool was_reset = r->cause && r->state == UNDO_INTENT; /* killed between the cause's write and its own */
+	int rc;
 
-	if (be->same(s->object, s->value, r->wanted)) {
-		if (r->state == UNDO_INTENT && be->same(s->object, now, r->wanted))
-			record_done(a, be, r->number, now);
-		if (is_ours || be->same(s->object, now, r->wanted))
-			return APPLY_IN_FORCE;
-	}
-	was_reset |= r->cause && r->state == UNDO_INTENT; /* killed between the cause's write and its own */
-	if (!was_reset && !is_ours && !be->same(s->object, now, r->original) && !be->same(s->object, now, r->wanted)) {
+	if (r->state == UNDO_INTENT && be->same(s->object, now, r->wanted))
+		record_done(a, be, r->number, now);
+	if (is_same && (be->same(s->object, now, r->wanted) ||
+			(r->state == UNDO_DONE && be->same(s->object, now, r->readback))))
+		return APPLY_IN_FORCE;
+	if (!was_reset && !is_known_value(be, r, now)) {
 		apply_log_foreign(a, &o, now, "left as it is");
 		return APPLY_FAILED;
 	}
-	if (be->same(s->object, s->value, r->wanted))
-		return write_recorded(a, s, be, r->number);
-	original = strdup(r->original);
-	if (!original)
-		return APPLY_FAILED;
-	out = set_object(a, s, be, r->cause, original, NULL);
-	if (out == APPLY_IN_FORCE)
-		(void)undo_undone(a->undo, superseded, "superseded"); /* else undone twice, to the same value */
-	return out;
+	rc = is_same ? 0 : undo_rewant(a->undo, r->number, s->value);
+	if (rc < 0)
+		return not_recorded(a, &o, rc);
+	if (be->same(s->object, now, s->value)) {
+		record_done(a, be, r->number, now);
+		return APPLY_IN_FORCE;
+	}
+	if (ret_number) {
+		*ret_number = r->number;
+		return APPLY_IN_FORCE;
+	}
+	return s->restore_only ? keep_value(a, &o, be, r->number) : write_recorded(a, s, be, r->number);
+}
+
+/* Whether the setting's value is a floater's: it will have another one some day. */
+static bool follows_pool(const struct apply_run *a, const struct step *s)
+{
+	return s->setting->floater >= 0 && (unsigned int)s->setting->floater < a->undo->plan.placement.n_floaters;
+}
+
+/*
+ * Nothing to be written. It is ours all the same if it is to follow the shared pool: moves know only what is on record.
+ */
+static enum apply_outcome record_as_is(struct apply_run *a, const struct step *s, const struct backend *be,
+				       const char *now)
+{
+	const struct apply_object o = object_of(s);
+	int n;
+
+	if (!follows_pool(a, s))
+		return APPLY_IN_FORCE;
+	n = undo_intent(a->undo, o.knob, o.target, s->backend, s->object, now, s->value, false);
+	if (n < 0)
+		return not_recorded(a, &o, n);
+	record_done(a, be, (unsigned int)n, now);
+	return APPLY_IN_FORCE;
+}
+
+/* What was refused is tried once more: only the last answer counts. */
+static void forget_refused(struct undo *u, unsigned int n_before, const struct step *s)
+{
+	for (unsigned int i = 0; i < n_before; i++)
+		if (u->steps[i].state == UNDO_LEFT && streq(u->steps[i].object, s->object) &&
+		    streq(u->steps[i].backend, s->backend))
+			(void)undo_undone(u, u->steps[i].number, "tried again"); /* for show only */
 }
 
 /* ret_number: as in set_object(); stays as it is where nothing is left to be written. */
 static enum apply_outcome apply_one(struct apply_run *a, const struct step *given, unsigned int n_before,
-				    bool was_reset, unsigned int *ret_number)
+				    unsigned int *ret_number)
 {
 	struct undo_step *r = recorded(a->undo, n_before, given);
+	_cleanup_free_ char *now = NULL, *kept = NULL;
 	struct step copy = *given, *s = &copy;
 	const struct apply_object o = object_of(s);
-	_cleanup_free_ char *now = NULL;
 	int rc = 0;
 	const struct backend *be = apply_backend(a, s->backend, s->object, &rc);
 
@@ -150,7 +227,9 @@ static enum apply_outcome apply_one(struct apply_run *a, const struct step *give
 	if (s->restore_only && !r)
 		return APPLY_IN_FORCE;
 	if (s->restore_only)
-		s->value = r->wanted;
+		s->value = kept = strdup(r->wanted);
+	if (!s->value)
+		return APPLY_FAILED;
 	if (be)
 		rc = apply_read(a, be, s->object, &now);
 	if (rc < 0 || !be)
@@ -158,9 +237,10 @@ static enum apply_outcome apply_one(struct apply_run *a, const struct step *give
 	if (a->undo->plan.observe)
 		return APPLY_IN_FORCE;
 	if (r)
-		return set_again(a, s, be, r, now, was_reset);
+		return set_again(a, s, be, r, now, ret_number);
+	forget_refused(a->undo, n_before, s);
 	if (be->same(s->object, now, s->value))
-		return APPLY_IN_FORCE;
+		return record_as_is(a, s, be, now);
 	return set_object(a, s, be, 0, now, ret_number);
 }
 
@@ -171,9 +251,10 @@ static void apply_singles(struct apply_run *a, const struct step *s, unsigned in
 	_cleanup_free_ unsigned int *numbers = calloc(n, sizeof(*numbers));
 
 	for (unsigned int i = 0; i < n; i++)
-		outcome[i] = numbers ? apply_one(a, &s[i], n_before, false, &numbers[i]) : APPLY_FAILED;
+		outcome[i] = numbers ? apply_one(a, &s[i], n_before, &numbers[i]) : APPLY_FAILED;
 	for (unsigned int i = 0; i < n && numbers; i++) {
 		const struct apply_object o = object_of(&s[i]);
+		const struct undo_step *r;
 		const struct backend *be;
 		int rc = 0;
 
@@ -184,26 +265,11 @@ static void apply_singles(struct apply_run *a, const struct step *s, unsigned in
 			outcome[i] = write_recorded(a, &s[i], be, numbers[i]);
 			continue;
 		}
-		(void)undo_left(a->undo, numbers[i], -rc, err_name(-rc)); /* without it the object settles the record */
+		r = undo_find(a->undo, numbers[i]);
+		if (r)
+			record_left(a, r, rc);
 		outcome[i] = apply_failure(a, &o, s[i].value, rc, "left as it was");
 	}
-}
-
-/* Give a dependant its value back. Where its cause leaves nothing of it (-EINVAL) what is there now is right. */
-static enum apply_outcome keep_value(struct apply_run *a, const struct apply_object *o, const struct backend *be,
-				     unsigned int number, const struct undo_step *r)
-{
-	_cleanup_free_ char *now = NULL;
-	int rc;
-
-	if (!undo_still_current(a->undo))
-		return APPLY_LATE;
-	rc = apply_write(a, be, o->object, r->wanted, &now);
-	if (now)
-		record_done(a, be, number, now);
-	if (rc == 0 || rc == -EINVAL)
-		return APPLY_IN_FORCE;
-	return apply_failure(a, o, r->wanted, rc, "its cause has changed it");
 }
 
 /* One dependant after its cause was written. */
@@ -221,20 +287,49 @@ static enum apply_outcome settle_dependant(struct apply_run *a, const struct ste
 		return APPLY_ABSENT;
 	rc = apply_read(a, be, s->object, &now);
 	if (rc < 0) {
-		(void)undo_left(a->undo, number, -rc, err_name(-rc)); /* gone: undo finds it gone, too */
+		record_left(a, r, rc); /* gone: undo finds it gone, too */
 		return apply_failure(a, &o, s->value, rc, "left as it was");
 	}
+	/* What somebody else had given it is on record in the place of the step's own value, see record_again(). */
 	if (!be->same(s->object, now, r->wanted))
-		return s->restore_only ? keep_value(a, &o, be, number, r) : write_recorded(a, s, be, number);
+		return s->restore_only || !be->same(s->object, s->value, r->wanted) ? keep_value(a, &o, be, number)
+										     : write_recorded(a, s, be, number);
 	record_done(a, be, number, now);
 	return APPLY_IN_FORCE;
 }
 
+/*
+ * A dependant on record whose cause is written once more: its intent is made again, so that whatever becomes of it is
+ * ours. One that somebody else has changed since is from here on a thing to be kept as it is.
+ */
+static enum apply_outcome record_again(struct apply_run *a, const struct step *s, const struct backend *be,
+				       struct undo_step *r, unsigned int cause, const char *now,
+				       unsigned int *ret_number)
+{
+	const struct apply_object o = object_of(s);
+	struct step kept = *s;
+	char result[160];
+	int rc;
+
+	if ((r->cause && r->state == UNDO_INTENT) || is_known_value(be, r, now)) {
+		rc = undo_rewant(a->undo, r->number, s->restore_only ? r->wanted : s->value);
+		if (rc < 0)
+			return not_recorded(a, &o, rc);
+		*ret_number = r->number;
+		return APPLY_IN_FORCE;
+	}
+	(void)snprintf(result, sizeof(result), "changed by somebody else (%.100s), left", now);
+	(void)undo_undone(a->undo, r->number, result); /* unrecorded it is found out again */
+	kept.value = (char *)(uintptr_t)now; /* only read */
+	return set_object(a, &kept, be, cause, now, ret_number);
+}
+
 /* Originals of a cause's dependants, on record before the cause is written. */
-static void record_dependants(struct apply_run *a, const struct step *s, unsigned int n, unsigned int cause,
-			      unsigned int *numbers, enum apply_outcome *outcome)
+static void record_dependants(struct apply_run *a, const struct step *s, unsigned int n, unsigned int n_before,
+			      unsigned int cause, unsigned int *numbers, enum apply_outcome *outcome)
 {
 	for (unsigned int i = 0; i < n; i++) {
+		struct undo_step *r = recorded(a->undo, n_before, &s[i]);
 		_cleanup_free_ char *now = NULL;
 		struct step kept = s[i];
 		int rc = 0;
@@ -250,38 +345,60 @@ static void record_dependants(struct apply_run *a, const struct step *s, unsigne
 		}
 		if (kept.restore_only)
 			kept.value = now;
-		outcome[i] = set_object(a, &kept, be, cause, now, &numbers[i]);
+		if (!r)
+			forget_refused(a->undo, n_before, &kept);
+		outcome[i] = r ? record_again(a, &s[i], be, r, cause, now, &numbers[i])
+			       : set_object(a, &kept, be, cause, now, &numbers[i]);
 	}
+}
+
+/* The cause says already what it should: it is put on record as it is, with its dependants, and not written. */
+static enum apply_outcome settle_cause(struct apply_run *a, const struct step *s, const struct backend *be,
+				       unsigned int number, const char *now)
+{
+	const struct apply_object o = object_of(s);
+	int rc = undo_commit(a->undo);
+
+	if (rc < 0)
+		return not_recorded(a, &o, rc);
+	record_done(a, be, number, now);
+	return APPLY_IN_FORCE;
 }
 
 /* s[0] is the cause, s[1..n) its dependants. */
 static void apply_group(struct apply_run *a, const struct step *s, unsigned int n, unsigned int n_before,
 			enum apply_outcome *outcome)
 {
-	_cleanup_free_ unsigned int *numbers = NULL;
+	_cleanup_free_ unsigned int *numbers = calloc(n, sizeof(*numbers));
+	struct undo_step *r = recorded(a->undo, n_before, s);
 	_cleanup_free_ char *now = NULL;
 	unsigned int cause = 0;
 	int rc = 0;
 	const struct backend *be = apply_backend(a, s->backend, s->object, &rc);
-	bool is_recorded = recorded(a->undo, n_before, s), is_set = true;
+	bool is_set, one_by_one;
 
-	if (be && apply_read(a, be, s->object, &now) == 0)
-		is_set = be->same(s->object, now, s->value);
-	numbers = calloc(n, sizeof(*numbers));
-	/* Nothing resets the dependants of a cause that is not written; those of a recorded one are on record, too. */
-	if (a->undo->plan.observe || is_set || is_recorded || !numbers) {
+	if (be && apply_read(a, be, s->object, &now) < 0)
+		be = NULL;
+	is_set = be && be->same(s->object, now, s->value);
+	/* Nothing resets the dependants of a cause that is not written. */
+	one_by_one = a->undo->plan.observe || !be || !numbers || (r && !is_known_value(be, r, now)) ||
+		     (is_set && (r || !follows_pool(a, s)));
+	if (one_by_one) {
 		for (unsigned int i = 0; i < n; i++)
-			outcome[i] = apply_one(a, &s[i], n_before, i > 0 && is_recorded && !is_set, NULL);
+			outcome[i] = apply_one(a, &s[i], n_before, NULL);
 		return;
 	}
-	outcome[0] = set_object(a, s, be, 0, now, &cause);
+	if (!r)
+		forget_refused(a->undo, n_before, s);
+	outcome[0] = r ? set_again(a, s, be, r, now, &cause) : set_object(a, s, be, 0, now, &cause);
 	if (!cause) {
+		/* In force, or it cannot be recorded. */
 		for (unsigned int i = 1; i < n; i++)
-			outcome[i] = APPLY_FAILED;
+			outcome[i] = outcome[0] == APPLY_IN_FORCE ? apply_one(a, &s[i], n_before, NULL) : outcome[0];
 		return;
 	}
-	record_dependants(a, s + 1, n - 1, cause, numbers + 1, outcome + 1);
-	outcome[0] = write_recorded(a, s, be, cause);
+	record_dependants(a, s + 1, n - 1, n_before, cause, numbers + 1, outcome + 1);
+	outcome[0] = is_set ? settle_cause(a, s, be, cause, now) : write_recorded(a, s, be, cause);
 	for (unsigned int i = 1; i < n; i++)
 		if (numbers[i])
 			outcome[i] = outcome[0] == APPLY_LATE ? APPLY_LATE : settle_dependant(a, &s[i], numbers[i]);
@@ -365,9 +482,9 @@ static void count_outcomes(const struct apply_run *a, const struct steps *s, con
 	}
 }
 
-int apply_steps(const struct hostfs *fs, struct undo *u, const struct steps *s, struct apply_count *ret)
+int apply_run_steps(struct apply_run *a, const struct steps *s, struct apply_count *ret)
 {
-	struct apply_run a = {.fs = fs, .name = u->plan.name, .undo = u};
+	struct undo *u = a->undo;
 	_cleanup_free_ enum apply_outcome *outcome = calloc(s->n ? s->n : 1, sizeof(*outcome));
 	unsigned int n_before = u->n_steps, n;
 	bool late;
@@ -384,18 +501,25 @@ int apply_steps(const struct hostfs *fs, struct undo *u, const struct steps *s, 
 			for (unsigned int j = i; j < i + n; j++)
 				outcome[j] = APPLY_LATE;
 		else if (first->fold != FOLD_NONE && !u->plan.observe)
-			apply_shared(&a, first, n, outcome + i);
+			apply_shared(a, first, n, outcome + i);
 		else if (has_dependant(s, i))
-			apply_group(&a, first, n, n_before, outcome + i);
+			apply_group(a, first, n, n_before, outcome + i);
 		else
-			apply_singles(&a, first, n, n_before, outcome + i);
+			apply_singles(a, first, n, n_before, outcome + i);
 		late = late || outcome[i + n - 1] == APPLY_LATE;
 	}
 	(void)undo_flush(u); /* what is lost says no more than the objects */
-	count_outcomes(&a, s, outcome, ret);
+	count_outcomes(a, s, outcome, ret);
 	if (!*ret->failure)
-		(void)snprintf(ret->failure, sizeof(ret->failure), "%s", a.failure);
+		(void)snprintf(ret->failure, sizeof(ret->failure), "%s", a->failure);
 	return 0;
+}
+
+int apply_steps(const struct hostfs *fs, struct undo *u, const struct steps *s, struct apply_count *ret)
+{
+	struct apply_run a = {.fs = fs, .name = u->plan.name, .undo = u};
+
+	return apply_run_steps(&a, s, ret);
 }
 
 /* An unsettled record whose object has the wanted value was carried out; the rest is for apply_steps() to judge. */

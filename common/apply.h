@@ -17,6 +17,8 @@ struct apply_count {
 	unsigned int late;     /* a newer start or a later phase came first */
 	char failure[ERR_TEXT_SIZE]; /* the first failure's line, "" none */
 	char name[256];        /* undo: the domain's, cut, for the log; "" not known */
+	bool moves;            /* undo: the shared pool has grown: apply_moves() has something to do */
+	bool shrinks;          /* undo: more huge pages were to be given back than one hold of the lock allows */
 };
 
 /*
@@ -31,23 +33,50 @@ int apply_steps(const struct hostfs *fs, struct undo *u, const struct steps *s, 
  * restored only if its value is still our read-back (or, for an unsettled record, the wanted value); otherwise
  * it is left and the log says who has what. Gone objects count as restored. Repeatable: what is done is
  * recorded as undone. Finishes with the removal of the claim, plan/ and undo/. Works without an undo file, and
- * takes the lock itself. A newer start of the same UUID, made meanwhile, is not touched.
+ * takes the lock itself. A newer start of the same UUID, made meanwhile, is not touched. With the claim go the pages
+ * that were added for it (hugepool_shrink()); floaters that have more room now are marked, no more (ret->moves). No
+ * undo file of this domain may be open for writing.
  * Returns 1 if there was something, 0 if the UUID is not known, or -errno.
  */
 int undo_all(const struct hostfs *fs, const char *uuid, struct apply_count *ret, struct err *e);
 /* The same for one start: where undo file or claim are another one's, nothing is touched and 0 is returned. */
 int undo_start(const struct hostfs *fs, const char *uuid, uint64_t generation, struct apply_count *ret, struct err *e);
 
-/* "12 settings put back, 1 left as somebody else has set it, 1 failed": what the log says of it. Returns snprintf's. */
 /* Whether there is anything to say. */
 bool apply_undone_any(const struct apply_count *c);
+/* "12 settings put back, 1 left as somebody else has set it, 1 failed": what the log says of it. Returns snprintf's. */
 int apply_format_undone(const struct apply_count *c, char *buf, size_t size);
 
 /*
  * Undo every dead claim (claim_is_dead), at most `max` of them (UINT32_MAX: all); if thorough also leftovers without
- * a claim (a crash between the two) and temporary files of killed writers. Returns how many were undone, or -errno.
+ * a claim (a crash between the two) and temporary files of killed writers, and all moves that wait are carried out
+ * (apply_moves()). Returns how many were undone, or -errno.
  */
 int apply_sweep(const struct hostfs *fs, bool thorough, bool judge_root, unsigned int max, struct err *e);
+
+/*
+ * Carry out what place_share_update() has marked: every running domain with a moved floater but `except` (a uuid whose
+ * undo file the caller has open; NULL: none). From its own record alone: one write for each group that floats, and
+ * what that resets. The lock must not be held. A domain that is busy stays marked, and so does one that cannot be
+ * moved, which is one warning with both sides' names; one notice says how many were moved. ret: in_force counts domains
+ * moved, failed those that were not, late those that were busy. 0, or -errno where nothing could be looked at.
+ */
+int apply_moves(const struct hostfs *fs, const char *except, struct apply_count *ret, struct err *e);
+
+/*
+ * A domain's own part in that, for the one whose undo file is open. apply_follow(), the lock held: settings take the
+ * values of the floaters of c. apply_settle(), without it, after they were applied: moves that came meanwhile are
+ * applied, then the marks taken away. Both: 0 or -errno.
+ */
+int apply_follow(struct undo *u, const struct claim *c);
+int apply_settle(const struct hostfs *fs, struct undo *u);
+
+/*
+ * A running domain with another plan than it was started with (undo_rewrite()): steps that the plan has no longer are
+ * undone, changed ones get their new value, new ones are applied. back counts what was undone.
+ */
+int apply_retune(const struct hostfs *fs, struct undo *u, struct run *run, struct apply_count *ret,
+		 struct apply_count *back, struct err *e);
 
 /* Settle records of a running domain that have neither done nor left, and apply what is missing (reconnect). */
 int apply_repair(const struct hostfs *fs, struct undo *u, struct apply_count *ret);

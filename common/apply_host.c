@@ -115,7 +115,7 @@ enum apply_outcome apply_failure(struct apply_run *a, const struct apply_object 
 	is_told = was_told(&a->told[class == ERR_ABSENT], o, code);
 	if (is_told && class == ERR_ABSENT)
 		return APPLY_ABSENT;
-	if (is_told || (class == ERR_DENIED && a->denied_told))
+	if (is_told || a->quiet || (class == ERR_DENIED && a->denied_told))
 		level = LOG_LVL_DEBUG;
 	if (class == ERR_DENIED)
 		a->denied_told = true;
@@ -127,6 +127,7 @@ enum apply_outcome apply_failure(struct apply_run *a, const struct apply_object 
 
 void apply_log_foreign(struct apply_run *a, const struct apply_object *o, const char *value, const char *consequence)
 {
+	a->foreign = true;
 	log_warning("%s: %s%s%s: %s %s is %.*s, changed by somebody else since: %s", a->name, o->knob,
 		    separator(o->target), o->target, o->backend, o->object, SHOWN, value, consequence);
 }

@@ -18,7 +18,9 @@ struct apply_run {
 	struct undo *undo;      /* NULL: release without an undo file */
 	const char *broken[4];  /* back ends (backend.c has four) */
 	bool undoing;           /* one object that cannot be put back does not keep the others from it */
-	bool denied_told;
+	bool quiet;             /* failures are for the caller to tell (`failure`) */
+	bool foreign;           /* something was left because somebody else has changed it */
+	bool denied_told, stand_in_told;
 	struct apply_told told[2]; /* the last failure that was logged, and the last absent object */
 	char failure[ERR_TEXT_SIZE];
 };
@@ -51,6 +53,9 @@ const struct backend *apply_backend(struct apply_run *a, const char *name, const
 enum apply_outcome apply_failure(struct apply_run *a, const struct apply_object *o, const char *wanted, int code,
 				 const char *consequence);
 
+/* The steps of one run in their order: apply_steps() with what the caller wants to know of it in *a. */
+int apply_run_steps(struct apply_run *a, const struct steps *s, struct apply_count *ret);
+
 /* The object holds something that is neither ours nor the original. */
 void apply_log_foreign(struct apply_run *a, const struct apply_object *o, const char *value, const char *consequence);
 
@@ -58,9 +63,17 @@ void apply_log_foreign(struct apply_run *a, const struct apply_object *o, const 
 void apply_shared(struct apply_run *a, const struct step *s, unsigned int n, enum apply_outcome *outcome);
 
 /*
- * Drop a domain's claims on shared objects: the lock is held, l was read under it. Everything is decided, l is written
- * ahead, objects are written, read back. l itself still has to be written once more by the caller, which then drops
- * the domain's claim too. Returns 0, or -errno if the write-ahead failed: then nothing was touched.
+ * Drop a domain's claims on shared objects, those of steps in keep[0..n_keep) excepted: the lock is held, l was read
+ * under it. Everything is decided, l is written ahead, objects are written, read back. l itself still has to be written
+ * once more by the caller, which then drops the domain's claim too. Returns 0, or -errno if the write-ahead failed:
+ * then nothing was touched.
  */
-int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid, struct apply_count *count,
-			 struct err *e);
+int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid, const struct steps *keep,
+			 unsigned int n_keep, struct apply_count *count, struct err *e);
+
+/*
+ * Undo what this start did to objects that no step of keep[0..n_keep) is about, own and shared ones. 0 or -errno;
+ * -ESTALE: a newer start came first.
+ */
+int apply_undo_others(const struct hostfs *fs, struct undo *u, const struct steps *keep, unsigned int n_keep,
+		      struct apply_count *count, struct err *e);

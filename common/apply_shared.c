@@ -250,6 +250,17 @@ static void decide(struct batch *b, struct work *w, enum apply_outcome *outcome)
 		w->target = steal_ptr(&target);
 }
 
+/* What an earlier run of this start has recorded about an object: from now on the new record speaks for it. */
+static void forget_records(struct undo *u, const char *backend, const char *object, const char *result)
+{
+	for (unsigned int i = 0; i < u->n_steps; i++) {
+		const struct undo_step *s = &u->steps[i];
+
+		if (s->shared && s->state != UNDO_UNDONE && streq(s->object, object) && streq(s->backend, backend))
+			(void)undo_undone(u, s->number, result); /* for show only */
+	}
+}
+
 /* In the domain's own file what `status` shows of it; what is undone is the ledger's business. */
 static int record_intents(struct batch *b, unsigned int *numbers)
 {
@@ -260,6 +271,7 @@ static int record_intents(struct batch *b, unsigned int *numbers)
 		numbers[i] = 0;
 		if (!b->w[i].target)
 			continue;
+		forget_records(b->a->undo, s->backend, s->object, "superseded");
 		n = undo_intent(b->a->undo, s->knob, s->target, s->backend, s->object, s->original, b->w[i].target,
 				true);
 		if (n < 0)
@@ -418,8 +430,18 @@ static void drop_finished(struct ledger *l)
 			ledger_remove_shared(l, &l->shared[i]);
 }
 
-int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid, struct apply_count *count,
-			 struct err *e)
+static bool is_wanted(const struct shared *s, const struct steps *keep, unsigned int n_keep)
+{
+	for (unsigned int i = 0; i < n_keep; i++)
+		for (unsigned int j = 0; j < keep[i].n; j++)
+			if (keep[i].s[j].fold != FOLD_NONE && streq(keep[i].s[j].object, s->object) &&
+			    streq(keep[i].s[j].backend, s->backend))
+				return true;
+	return false;
+}
+
+int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid, const struct steps *keep,
+			 unsigned int n_keep, struct apply_count *count, struct err *e)
 {
 	_cleanup_(batch_fini) struct batch b = {.a = a, .l = l};
 	bool any = false;
@@ -428,9 +450,15 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
 	b.w = calloc(l->n_shared ? l->n_shared : 1, sizeof(*b.w));
 	if (!b.w)
 		return err_set(e, ENOMEM, "%s", err_name(ENOMEM));
-	for (unsigned int i = 0; i < l->n_shared; i++)
-		if (l->shared[i].n_claims == 0 || has_claim(&l->shared[i], uuid))
-			unclaim(&b, &l->shared[i], uuid, count);
+	for (unsigned int i = 0; i < l->n_shared; i++) {
+		struct shared *s = &l->shared[i];
+
+		if (s->n_claims && (!has_claim(s, uuid) || is_wanted(s, keep, n_keep)))
+			continue;
+		unclaim(&b, s, uuid, count);
+		if (n_keep) /* else the whole record goes */
+			forget_records(a->undo, s->backend, s->object, "unclaimed");
+	}
 	add_dependants(&b);
 	for (unsigned int i = 0; i < b.n; i++)
 		any |= b.w[i].target != NULL;

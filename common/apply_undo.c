@@ -9,15 +9,20 @@
  * written. Each step can be repeated; a kill anywhere leaves work for the next call: own objects, then under the lock
  * shared ones and the claim, then plan/UUID, and undo/UUID last, since the hook takes that one for the sign that
  * something is left to do.
+ *
+ * With a claim that held CPUs the shared pool grows: floaters are computed anew in the same write of the ledger, and
+ * whoever called carries the moves out (apply_moves()).
  */
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include "apply_priv.h"
+#include "hugepool.h"
 #include "lines.h"
 #include "log.h"
 #include "num.h"
 #include "paths.h"
+#include "place_share.h"
 
 enum verdict { BACK, OURS, FOREIGN, GONE, UNREADABLE };
 
@@ -60,7 +65,8 @@ static struct judged judge(struct apply_run *a, struct undo_step *s)
 		j.verdict = BACK;
 	else if (s->undoing || (s->cause && s->state == UNDO_INTENT))
 		j.verdict = OURS; /* its cause was written, whatever that made of it */
-	else if (j.be->same(s->object, j.now, s->state == UNDO_DONE ? s->readback : s->wanted))
+	else if (j.be->same(s->object, j.now, s->state == UNDO_DONE ? s->readback : s->wanted) ||
+		 (s->before && j.be->same(s->object, j.now, s->before)))
 		j.verdict = OURS;
 	else
 		j.verdict = FOREIGN;
@@ -72,6 +78,28 @@ static void conclude(struct apply_run *a, struct undo_step *s, const char *resul
 	(void)undo_undone(a->undo, s->number, result); /* unrecorded it is found as it is now, and done again */
 }
 
+/*
+ * An original that was the empty set, of a group that has tasks in it (a running domain): the kernel does not empty
+ * that, and the back end has written what means the same (be_cgroup.c).
+ */
+static bool is_stand_in(const struct judged *j, const char *now)
+{
+	const char *original = j->step->original;
+
+	return !original[strspn(original, " ")] && !j->be->same(j->step->object, now, original);
+}
+
+static void conclude_stand_in(struct apply_run *a, struct undo_step *s, const char *now)
+{
+	char result[160];
+
+	(void)snprintf(result, sizeof(result), "the kernel empties no group with tasks in it: %.80s instead", now);
+	conclude(a, s, result);
+	log_msg(a->stand_in_told ? LOG_LVL_DEBUG : LOG_LVL_NOTICE, "%s: %s: %s %s: %s, which is as wide", a->name,
+		s->knob, s->backend, s->object, result);
+	a->stand_in_told = true;
+}
+
 /* Write the original and say how that went. */
 static enum apply_outcome put_back(struct apply_run *a, struct judged *j)
 {
@@ -79,6 +107,10 @@ static enum apply_outcome put_back(struct apply_run *a, struct judged *j)
 	_cleanup_free_ char *now = NULL;
 	int rc = apply_write(a, j->be, o.object, j->step->original, &now);
 
+	if (rc == 0 && now && is_stand_in(j, now)) {
+		conclude_stand_in(a, j->step, now);
+		return APPLY_IN_FORCE;
+	}
 	if (rc == 0 || (now && j->be->same(o.object, now, j->step->original))) {
 		conclude(a, j->step, "restored");
 		return APPLY_IN_FORCE;
@@ -190,11 +222,29 @@ static bool has_dependants(const struct undo *u, const struct undo_step *c)
 	return false;
 }
 
-static bool has_open_cause(struct undo *u, const struct undo_step *s)
+static bool is_named(const struct undo_step *s, const struct steps *keep, unsigned int n_keep)
 {
-	const struct undo_step *c = s->cause ? undo_find(u, s->cause) : NULL;
+	for (unsigned int i = 0; i < n_keep; i++)
+		for (unsigned int j = 0; j < keep[i].n; j++)
+			if (keep[i].s[j].fold == FOLD_NONE && streq(keep[i].s[j].object, s->object) &&
+			    streq(keep[i].s[j].backend, s->backend))
+				return true;
+	return false;
+}
 
-	return c && is_open(c);
+static struct undo_step *open_cause(struct undo *u, const struct undo_step *s)
+{
+	struct undo_step *c = s->cause ? undo_find(u, s->cause) : NULL;
+
+	return c && is_open(c) ? c : NULL;
+}
+
+/* What steps of keep[] are about is kept; a dependant shares its cause's lot. */
+static bool is_kept(struct undo *u, const struct undo_step *s, const struct steps *keep, unsigned int n_keep)
+{
+	const struct undo_step *c = open_cause(u, s);
+
+	return is_named(c ? c : s, keep, n_keep);
 }
 
 /* A step that was to be undone, and how that went. */
@@ -238,7 +288,8 @@ static void count_ended(const struct apply_run *a, struct ended *e, unsigned int
 	}
 }
 
-static int undo_own(struct apply_run *a, struct apply_count *count)
+/* Newest first, but for what is_kept(). */
+static int undo_own(struct apply_run *a, const struct steps *keep, unsigned int n_keep, struct apply_count *count)
 {
 	struct undo *u = a->undo;
 	_cleanup_free_ enum apply_outcome *outcome = calloc(u->n_steps + 1, sizeof(*outcome));
@@ -248,13 +299,13 @@ static int undo_own(struct apply_run *a, struct apply_count *count)
 	if (!outcome || !ended)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < u->n_steps; i++)
-		if (is_open(&u->steps[i]))
+		if (is_open(&u->steps[i]) && !is_kept(u, &u->steps[i], keep, n_keep))
 			ended[n++].step = &u->steps[i];
 	undo_batch(u);
 	for (unsigned int i = u->n_steps; i-- > 0;) {
 		struct undo_step *s = &u->steps[i];
 
-		if (!is_open(s) || has_open_cause(u, s))
+		if (!is_open(s) || open_cause(u, s) || is_kept(u, s, keep, n_keep))
 			continue;
 		/* A newer start has unlinked the file: what is there now is its. */
 		if (!undo_still_current(u))
@@ -295,6 +346,53 @@ struct subject {
 	const uint64_t *expect; /* sweep: only this generation */
 };
 
+static bool has_grown_pools(const struct ledger *l)
+{
+	for (unsigned int i = 0; i < l->n_pools; i++)
+		if (l->pools[i].grown || l->pools[i].adopted || l->pools[i].pending || l->pools[i].leaving)
+			return true;
+	return false;
+}
+
+/* The claim goes, and what follows from that; written. All claims must be in l if there is anything to follow. */
+static int drop_claim(struct apply_run *a, struct ledger *l, const char *uuid, bool all, struct apply_count *count,
+		      struct err *e)
+{
+	int64_t freed = 0;
+	int rc;
+
+	ledger_remove(l, uuid);
+	if (all && place_share_update(l) < 0)
+		return err_set(e, ENOMEM, "%s", err_name(ENOMEM));
+	count->moves = l->moves;
+	rc = ledger_write(a->fs, l, e);
+	if (rc < 0 || !all || !has_grown_pools(l))
+		return rc;
+	freed = hugepool_shrink(a->fs, l);
+	if (freed < 0)
+		log_warning("%s: huge pages that were added for it cannot be given back now: %s", a->name,
+			    err_name((int)-freed));
+	count->shrinks = freed > 0;
+	return ledger_write(a->fs, l, e);
+}
+
+/* Everything that the ledger has of the domain. Where others are concerned all of it is read, else the one claim. */
+static int leave_ledger(struct apply_run *a, struct ledger *l, const struct subject *s, struct apply_count *count,
+			struct err *e)
+{
+	const struct claim *c = ledger_find(l, s->uuid);
+	bool all = (c && c->kind != CLAIM_OBSERVE && !idset_is_empty(c->cpus)) || has_grown_pools(l);
+	int rc = 0;
+
+	if (all) {
+		ledger_fini(l);
+		rc = ledger_read(a->fs, l, e);
+	}
+	if (rc == 0)
+		rc = apply_release_shared(a, l, s->uuid, NULL, 0, count, e);
+	return rc < 0 ? rc : drop_claim(a, l, s->uuid, all, count, e);
+}
+
 static int finish(struct apply_run *a, const struct subject *s, struct apply_count *count, struct err *e)
 {
 	_cleanup_(ledger_fini) struct ledger l = {0};
@@ -319,16 +417,43 @@ static int finish(struct apply_run *a, const struct subject *s, struct apply_cou
 		(void)snprintf(count->name, sizeof(count->name), "%s", c->name);
 		a->name = count->name;
 	}
-	if (known)
-		rc = apply_release_shared(a, &l, s->uuid, count, e);
-	if (known && rc == 0) {
-		ledger_remove(&l, s->uuid);
-		rc = ledger_write(a->fs, &l, e);
-	}
+	/* decide may have been killed when it had taken its claim back, but not all pages that were added for it. */
+	rc = known || has_grown_pools(&l) ? leave_ledger(a, &l, s, count, e) : 0;
 	if (rc < 0)
 		return rc;
 	rc = undo_remove(a->fs, s->uuid);
 	return rc < 0 ? err_set(e, -rc, "/%s/%s: %s", PATH_UNDO, s->uuid, err_name(-rc)) : known || s->has_undo;
+}
+
+/* A huge pool is shrunk in pieces, each under a hold of the lock of its own. */
+static void shrink_on(const struct hostfs *fs)
+{
+	int64_t freed;
+
+	do {
+		_cleanup_(ledger_fini) struct ledger l = {0};
+		_cleanup_close_ int lock = ledger_lock(fs, NULL);
+
+		if (lock < 0 || ledger_read(fs, &l, NULL) < 0)
+			return; /* the next one that ends goes on */
+		freed = hugepool_shrink(fs, &l);
+		if (ledger_write(fs, &l, NULL) < 0)
+			return;
+	} while (freed > 0);
+}
+
+/*
+ * To write, and thus alone. A worker of an earlier phase, or a move, that is about: it is told to stop, by the one
+ * record that is appended without the lock, and waited for.
+ */
+static int open_for_undo(const struct hostfs *fs, const char *uuid, struct undo *ret, struct err *e)
+{
+	int rc = undo_open_within(fs, uuid, 0, ret, e);
+
+	if (rc != -ETIMEDOUT)
+		return rc;
+	(void)undo_tell_stopped(fs, uuid); /* else it goes on to its end */
+	return undo_open(fs, uuid, true, ret, e);
 }
 
 static int undo_domain(const struct hostfs *fs, const char *uuid, const uint64_t *expect, struct apply_count *ret,
@@ -338,9 +463,9 @@ static int undo_domain(const struct hostfs *fs, const char *uuid, const uint64_t
 	struct subject s = {.uuid = uuid, .expect = expect};
 	struct apply_run a = {.fs = fs, .name = uuid, .undoing = true};
 	/* The file may be good all the same; any other error is the file's own. */
-	static const int passing[] = {ENOMEM, EMFILE, ENFILE, EACCES, EIO};
+	static const int passing[] = {ENOMEM, EMFILE, ENFILE, EACCES, EIO, ETIMEDOUT};
 	struct err why = {0};
-	int rc = undo_open(fs, uuid, true, &u, &why);
+	int rc = open_for_undo(fs, uuid, &u, &why);
 
 	if (rc == -EINVAL && !uuid_is_valid(uuid))
 		return err_set(e, EINVAL, "'%s' is no UUID", uuid);
@@ -359,16 +484,44 @@ static int undo_domain(const struct hostfs *fs, const char *uuid, const uint64_t
 		(void)snprintf(ret->name, sizeof(ret->name), "%s", a.name);
 		/* Void from here on; on a full /run it also makes room for the ledger. */
 		(void)hostfs_unlink(fs, "%s/%s", PATH_PLAN, uuid);
-		/* Tells a worker of an earlier phase, if one is still about, to stop. */
+		/* Whoever opens it next knows that it ends. */
 		if (u.phase != CLAIM_STOPPED)
 			(void)undo_set_phase(&u, CLAIM_STOPPED);
-		rc = undo_own(&a, ret);
+		rc = undo_own(&a, NULL, 0, ret);
 		if (rc < 0)
 			return rc == -ESTALE ? 0 : err_set(e, -rc, "%s", err_name(-rc));
 	}
 	rc = finish(&a, &s, ret, e);
+	if (ret->shrinks)
+		shrink_on(fs);
 	if (!*ret->failure)
 		(void)snprintf(ret->failure, sizeof(ret->failure), "%s", a.failure);
+	return rc;
+}
+
+int apply_undo_others(const struct hostfs *fs, struct undo *u, const struct steps *keep, unsigned int n_keep,
+		      struct apply_count *count, struct err *e)
+{
+	struct apply_run a = {.fs = fs, .name = u->plan.name, .undo = u, .undoing = true};
+	_cleanup_(ledger_fini) struct ledger l = {0};
+	_cleanup_close_ int lock = -1;
+	const struct claim *c;
+	int rc = undo_own(&a, keep, n_keep, count);
+
+	if (rc < 0)
+		return err_set(e, -rc, "%s", err_name(-rc));
+	lock = ledger_lock(fs, e);
+	rc = lock < 0 ? lock : ledger_read_one(fs, u->plan.uuid, &l, e);
+	if (rc < 0)
+		return rc;
+	c = ledger_find(&l, u->plan.uuid);
+	if (!c || c->generation != u->generation)
+		return err_set(e, ESTALE, "its claim is gone");
+	rc = apply_release_shared(&a, &l, u->plan.uuid, keep, n_keep, count, e);
+	if (rc == 0)
+		rc = ledger_write(fs, &l, e);
+	if (!*count->failure)
+		(void)snprintf(count->failure, sizeof(count->failure), "%s", a.failure);
 	return rc;
 }
 
@@ -512,6 +665,8 @@ static void log_swept(const struct remains *r, const struct apply_count *c)
 int apply_sweep(const struct hostfs *fs, bool thorough, bool judge_root, unsigned int max, struct err *e)
 {
 	struct sweep w = {.fs = fs, .max = max};
+	struct apply_count moved = {0};
+	struct err moves = {0};
 	int rc = find_remains(&w, thorough, judge_root, e), done = 0, failed = 0;
 
 	for (unsigned int i = 0; i < w.n && rc >= 0; i++) {
@@ -532,5 +687,7 @@ int apply_sweep(const struct hostfs *fs, bool thorough, bool judge_root, unsigne
 	free(w.r);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
+	if (thorough && apply_moves(fs, NULL, &moved, &moves) < 0)
+		log_warning("moves of shared guests: %s", moves.text);
 	return failed < 0 && done == 0 ? err_set(e, -failed, "%s", err_name(-failed)) : done;
 }

@@ -4,8 +4,10 @@
  * the value is the file's text without the trailing newline.
  *
  * An empty cpuset.cpus means "as the parent" on v2 (Documentation/admin-guide/cgroup-v2.rst, "Cpuset Interface
- * Files") and is restored by an empty line. On v1 the kernel refuses to empty it while tasks are inside (ENOSPC),
- * but a group with tasks never is empty there in the first place.
+ * Files") and is restored by an empty line. While tasks are inside the kernel refuses to empty what was not empty
+ * (ENOSPC, validate_change() in kernel/cgroup/cpuset.c, seen with 6.1). Then the largest set that the hierarchy has
+ * says the same, now and when the parent gets another set: what a group wants beyond its parent has no effect. On v1 a
+ * group with tasks never is empty in the first place.
  *
  * A real control file reads as "\n" when it is empty. A file of no bytes exists in made-up trees only; it reads
  * as NOTHING, which equals the empty set, so that restoring it gives the same file again.
@@ -42,13 +44,44 @@ static int cgroup_read(const struct hostfs *fs, const char *object, char *buf, s
 	return (int)strlen(NOTHING);
 }
 
+/* Text of the object's file with ".effective", of the highest group above it that has one. Length or -errno. */
+static int read_widest(const struct hostfs *fs, const char *object, char *buf, size_t size)
+{
+	const char *file = strrchr(object, '/');
+	_cleanup_free_ char *dir = file ? strndup(object, (size_t)(file - object)) : NULL;
+	size_t highest = 0;
+
+	if (!dir)
+		return -ENOENT;
+	/* Above the mount point there is none. */
+	for (char *end; (end = strrchr(dir, '/'));) {
+		*end = '\0';
+		if (!hostfs_exists(fs, "%s%s.effective", dir, file))
+			break;
+		highest = (size_t)(end - dir);
+	}
+	return highest ? hostfs_read(fs, buf, size, "%.*s%s.effective", (int)highest, object, file) : -ENOENT;
+}
+
+/* The files of which an empty set means the parent's. */
+static bool is_inherited(const char *object, const char *value)
+{
+	const char *file = strrchr(object, '/');
+
+	return !value[strspn(value, " ")] && file && (streq(file, "/cpuset.cpus") || streq(file, "/cpuset.mems"));
+}
+
 static int cgroup_write(const struct hostfs *fs, const char *object, const char *value)
 {
+	_cleanup_free_ char *widest = NULL;
 	_cleanup_close_ int fd = -1;
 	int r;
 
 	if (fs->real || !streq(value, NOTHING)) {
 		r = hostfs_write(fs, value, "%s", object);
+		if (r == -ENOSPC && is_inherited(object, value) && (widest = malloc(BACKEND_VALUE_MAX)) &&
+		    read_widest(fs, object, widest, BACKEND_VALUE_MAX) > 0)
+			r = hostfs_write(fs, widest, "%s", object);
 		return r == -ENODEV ? -ENOENT : r;
 	}
 	fd = hostfs_open(fs, O_WRONLY | O_TRUNC, "%s", object);

@@ -5,7 +5,8 @@
  * writes its own idea of them at daemon-reload, libvirt asks systemd at `virsh schedinfo`.
  *
  * The object is "UNIT/PROPERTY"; the value is a number, or "unset" for UINT64_MAX, which is what systemd has
- * for a weight or quota that nobody gave (src/shared/cgroup-setup.h, CGROUP_WEIGHT_INVALID, USEC_INFINITY).
+ * for a weight, quota or limit that nobody gave (src/shared/cgroup-setup.h: CGROUP_WEIGHT_INVALID, USEC_INFINITY,
+ * CGROUP_LIMIT_MAX). What it has for protection that nobody gave is 0, as if it had been given.
  */
 #include "backend.h"
 

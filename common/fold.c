@@ -65,10 +65,18 @@ static int fold_max(const struct fold_input *in, char **ret)
 	return give_number(most, ret);
 }
 
+/* No limit at all, as a cgroup file and systemd's properties (be_unit.c) say it: nothing can be added to that. */
+static bool is_unlimited(const char *text)
+{
+	return streq(text, "max") || streq(text, "unset");
+}
+
 static int fold_sum(const struct fold_input *in, char **ret)
 {
 	uint64_t sum, v;
 
+	if (is_unlimited(in->original))
+		return give(strdup(in->original), ret);
 	if (num_parse_u64(in->original, &sum) < 0)
 		return -EINVAL;
 	for (unsigned int i = 0; i < in->n; i++) {

@@ -2,11 +2,11 @@
 /*
  * Claims, shared objects and pools in memory, and the same as text (record.h), one kind of line per kind of thing:
  *
- *   ledger  format, boot id, next generation, foreign_read, online CPUs, reserved CPUs
+ *   ledger  format, boot id, next generation, moves, foreign_read, online CPUs, reserved CPUs
  *   claim   uuid, kind, phase, generation, pid, its start, daemon, its start, since, name, cpus, floats, pages
  *   shared  index, knob, target, backend, object, fold, order, cause, settled, original, written, before, readback
  *   want    index of the shared line, uuid, wanted              in the order in which they were claimed
- *   pool    node, page size, others, grown, total, pending
+ *   pool    node, page size, others, grown, total, pending, adopted, leaving
  *
  * floats is NOW/HOME/LIMIT/VCPUS/MOVED for each, with ";" between; pages NODE:SIZE:COUNT:GROW with ",".
  *
@@ -446,10 +446,10 @@ static void put_shared(struct sbuf *b, const struct shared *s, unsigned int inde
 
 int ledger_print(const struct ledger *l, struct sbuf *b)
 {
-	struct number n[6];
+	struct number n[8];
 
 	record_add(b, "ledger", LEDGER_FORMAT, l->boot_id, number(&n[0], l->next_generation),
-		   l->foreign_read ? "1" : "0", set_text(l->online), set_text(l->reserved), NULL);
+		   l->moves ? "1" : "0", l->foreign_read ? "1" : "0", set_text(l->online), set_text(l->reserved), NULL);
 	if (l->rest_len)
 		sbuf_addn(b, l->rest, l->rest_len);
 	for (unsigned int i = 0; i < l->n_claims; i++)
@@ -460,7 +460,8 @@ int ledger_print(const struct ledger *l, struct sbuf *b)
 	for (unsigned int i = 0; i < l->n_pools; i++)
 		record_add(b, "pool", number(&n[0], (uint64_t)l->pools[i].node), number(&n[1], l->pools[i].size),
 			   number(&n[2], l->pools[i].others), number(&n[3], l->pools[i].grown),
-			   number(&n[4], l->pools[i].total), number(&n[5], l->pools[i].pending), NULL);
+			   number(&n[4], l->pools[i].total), number(&n[5], l->pools[i].pending),
+			   number(&n[6], l->pools[i].adopted), number(&n[7], l->pools[i].leaving), NULL);
 	return b->failed ? -ENOMEM : 0;
 }
 
@@ -616,6 +617,8 @@ static int take_pool(struct ledger *l, const struct record *r)
 		.grown = record_u64(r, 4, 0),
 		.total = record_u64(r, 5, 0),
 		.pending = record_u64(r, 6, 0),
+		.adopted = record_u64(r, 7, 0),
+		.leaving = record_u64(r, 8, 0),
 	};
 	l->n_pools++;
 	return 0;
@@ -647,9 +650,10 @@ bool ledger_take_head(char **pos, const char *boot_id, struct ledger *l)
 	    !streq(record_str(&r, 1), LEDGER_FORMAT) || !streq(record_str(&r, 2), boot_id))
 		return false;
 	l->next_generation = record_u64(&r, 3, l->next_generation);
-	l->foreign_read = streq(record_str(&r, 4), "1");
+	l->moves = streq(record_str(&r, 4), "1");
+	l->foreign_read = streq(record_str(&r, 5), "1");
 	/* What cannot be read is as before the first decision. */
-	if (take_set(l, record_str(&r, 5), &l->online) < 0 || take_set(l, record_str(&r, 6), &l->reserved) < 0)
+	if (take_set(l, record_str(&r, 6), &l->online) < 0 || take_set(l, record_str(&r, 7), &l->reserved) < 0)
 		l->online = &no_cpus;
 	return true;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The host ledger, /run/domtune/ledger: who holds what. One line per domain, one per shared object that was
- * changed, one per huge page pool; in its head the CPUs that there are to share. Read and rewritten whole, by rename, under one flock on /run/domtune/lock,
- * in prepare, started and release; never the place of per-domain detail (undo.h).
+ * changed, one per huge page pool; in its head the CPUs that there are to share. Read and rewritten whole, by rename,
+ * under one flock on /run/domtune/lock, in prepare, started and release; never the place of per-domain detail
+ * (undo.h).
  *
  * A ledger of another boot is ignored, and it, plan/ and undo/ are emptied. Lines that are torn or edited are
  * ignored. The ledger knows nothing about knobs.
@@ -81,8 +82,10 @@ struct ledger_pool {
 	uint64_t size;   /* bytes per page */
 	uint64_t others; /* used by others than our claims, as of the last time none of ours was in flight */
 	uint64_t grown;  /* of those that are there, ours: added by us and not taken away again */
-	uint64_t total;  /* nr_hugepages after our last change; counts with grown or pending */
+	uint64_t total;  /* persistent pages (nr_hugepages less surplus_hugepages) after our last change */
 	uint64_t pending; /* being added, or were when we were killed (hugepool.h) */
+	uint64_t adopted; /* surplus pages of others that growing made persistent: to become surplus again */
+	uint64_t leaving; /* being taken away, or were when we were killed */
 };
 
 struct ledger_sets;
@@ -90,6 +93,7 @@ struct ledger_sets;
 struct ledger {
 	char boot_id[BOOT_ID_SIZE];
 	uint64_t next_generation;
+	bool moves; /* a running domain's floater was moved and nobody has tried yet to carry it out */
 	bool foreign_read; /* domains running before us were looked up in this boot */
 	const struct idset *online, *reserved; /* as of the last decision; empty: none was made yet */
 	struct ledger_sets *sets; /* see ledger_set() */
@@ -159,13 +163,17 @@ void shared_drop_claim(struct shared *s, const char *uuid);
 bool claim_is_dead(const struct hostfs *fs, const struct claim *c, bool thorough, bool judge_root);
 
 /*
- * Whether any claim looks dead: for the hook, at every phase. A scan of the text that parses nothing else: kill(pid, 0)
- * for LEDGER_LOOK_PIDS claims, and of these a thorough look at LEDGER_LOOK; other ones at each call. Also true for a
- * ledger of another boot (there is something to remove). False without a ledger and below another root than "/".
+ * Whether there is something for a sweep: for the hook, at every phase. A claim that looks dead, by a scan of the text
+ * that parses nothing else: kill(pid, 0) for LEDGER_LOOK_PIDS claims, and of these a thorough look at LEDGER_LOOK;
+ * other ones at each call. Or moves that nobody has tried (ledger.moves), or a ledger of another boot (to be
+ * removed). False without a ledger and below another root than "/".
  */
 #define LEDGER_LOOK 8
 #define LEDGER_LOOK_PIDS 64
 bool ledger_has_dead(const struct hostfs *fs);
+
+/* ledger.moves, from the first line alone, under any root. */
+bool ledger_has_moves(const struct hostfs *fs);
 
 const char *claim_kind_name(enum claim_kind k);   /* "ours", "foreign", "observe" */
 const char *claim_phase_name(enum claim_phase p); /* "prepared", "started", "stopped" */

@@ -83,8 +83,9 @@ static int64_t now_us(void)
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-static int flock_until(int fd, int64_t deadline_us)
+int ledger_flock(int fd, unsigned int ms)
 {
+	int64_t deadline_us = now_us() + (int64_t)ms * 1000;
 	struct timespec pause = {0, 200 * 1000};
 
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -101,7 +102,6 @@ static int flock_until(int fd, int64_t deadline_us)
 
 int ledger_lock(const struct hostfs *fs, struct err *e)
 {
-	int64_t deadline_us = now_us() + LEDGER_LOCK_MS * 1000;
 	struct stat st;
 	int rc;
 
@@ -112,7 +112,7 @@ int ledger_lock(const struct hostfs *fs, struct err *e)
 			return err_set(e, -fd, "/%s: %s", PATH_LOCK, err_name(-fd));
 		rc = ledger_check_file(fd);
 		if (rc == 0)
-			rc = flock_until(fd, deadline_us);
+			rc = ledger_flock(fd, LEDGER_LOCK_MS);
 		if (rc == -ETIMEDOUT)
 			return err_set(e, ETIMEDOUT, "/%s: somebody has held it for %d ms", PATH_LOCK, LEDGER_LOCK_MS);
 		if (rc < 0)
@@ -405,17 +405,39 @@ static bool has_dead(const struct hostfs *fs, const char *text, unsigned int n, 
 	return false;
 }
 
+/* The head of a ledger of this boot: whether its moves wait. -ESTALE: of another one. */
+static int head_moves(const struct hostfs *fs, const char *text)
+{
+	char boot_id[BOOT_ID_SIZE], head[128];
+	int len;
+
+	hostfs_boot_id(fs, boot_id);
+	len = snprintf(head, sizeof(head), "ledger\t%s\t%s\t", LEDGER_FORMAT, boot_id);
+	if (!str_starts(text, head))
+		return -ESTALE;
+	text += len;
+	(void)take_number(&text); /* the next generation */
+	return *text == '1';
+}
+
+bool ledger_has_moves(const struct hostfs *fs)
+{
+	_cleanup_close_ int fd = hostfs_open(fs, O_RDONLY | O_NOFOLLOW, "%s", PATH_LEDGER);
+	char head[256];
+	ssize_t n = fd < 0 || ledger_check_file(fd) < 0 ? 0 : read(fd, head, sizeof(head) - 1);
+
+	head[n > 0 ? n : 0] = '\0';
+	return head_moves(fs, head) == 1;
+}
+
 bool ledger_has_dead(const struct hostfs *fs)
 {
 	_cleanup_free_ char *text = NULL;
-	char boot_id[BOOT_ID_SIZE], head[128];
 	unsigned int n;
 
 	if (!fs->real || read_text(fs, &text) < 0 || !*text)
 		return false;
-	hostfs_boot_id(fs, boot_id);
-	(void)snprintf(head, sizeof(head), "ledger\t%s\t%s\t", LEDGER_FORMAT, boot_id);
-	if (!str_starts(text, head))
+	if (head_moves(fs, text) != 0)
 		return true;
 	n = count_claims(text);
 	/* Pids of hook calls go up by a few at a time: every window has its turn. */

@@ -10,6 +10,9 @@
 /* Whether an open file is a regular one that only root (or the caller) can write: 0, -EPERM, -EINVAL. */
 int ledger_check_file(int fd);
 
+/* flock(2), exclusive; waits so long. 0, -ETIMEDOUT or another -errno. */
+int ledger_flock(int fd, unsigned int ms);
+
 /* All of it as lines of text. Returns 0 or -ENOMEM. */
 int ledger_print(const struct ledger *l, struct sbuf *b);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * apply prepare|started|stopped|release|reconnect UUID, apply sweep
+ * apply prepare|started|stopped|release|reconnect|retune UUID, apply sweep
  *
- * Carries out what `decide` wrote into undo/UUID, and takes it back. Started by the hook's supervisor (or exec'd by
+ * Carries out what `decide` wrote into undo/UUID, and takes it back; and moves running guests of the shared pool where
+ * a claim that came or went has left them no room, or more of it. Started by the hook's supervisor (or exec'd by
  * `decide`) with nothing of libvirt's left open: whatever becomes of this process, the domain goes on. Links libc only.
  *
  * Exit status: 0 done, or nothing to do; 1 prepare refused (on-error="fail", everything undone, the line on
@@ -106,13 +107,27 @@ static int apply_stage(const struct call *c, struct undo *u, enum stage stage, s
 	return 0;
 }
 
+/* What was moved and what was not is in the log already. except: a domain whose undo file is open; NULL: none. */
+static void move_guests(const struct call *c, const char *except)
+{
+	struct apply_count count = {0};
+	struct err e = {0};
+
+	if (apply_moves(&c->fs, except, &count, &e) < 0)
+		log_warning("moves of shared guests: %s", e.text);
+}
+
 static int do_prepare(struct call *c)
 {
 	_cleanup_(undo_fini) struct undo u = {.fd = -1};
 	struct apply_count count = {0}, undone = {0};
 	struct err e = {0};
-	int rc = open_undo(c, &u);
+	int rc;
 
+	/* First: the CPUs are to be free before QEMU runs. */
+	if (ledger_has_moves(&c->fs))
+		move_guests(c, NULL);
+	rc = open_undo(c, &u);
 	if (rc <= 0)
 		return rc < 0 ? FAILED : DONE;
 	rc = apply_stage(c, &u, STAGE_PREPARE, NULL, &count);
@@ -120,13 +135,16 @@ static int do_prepare(struct call *c)
 		return DONE;
 	if (!u.plan.fail)
 		return rc < 0 ? FAILED : DONE;
+	undo_fini(&u);
 	(void)undo_all(&c->fs, c->uuid, &undone, &e); /* what stays is in undo/UUID for the next call */
+	if (undone.moves)
+		move_guests(c, NULL);
 	report_refused(c, *count.failure ? count.failure : "a setting could not be applied: see the log");
 	return REFUSED;
 }
 
-/* The process that runs now is what the claim's life hangs on. */
-static int record_process(const struct call *c, const struct undo *u, struct err *e)
+/* The process that runs now is what the claim's life hangs on; and what it shares is where the ledger says by now. */
+static int record_process(const struct call *c, struct undo *u, struct err *e)
 {
 	_cleanup_(ledger_fini) struct ledger l = {0};
 	_cleanup_close_ int lock = ledger_lock(&c->fs, e);
@@ -141,6 +159,8 @@ static int record_process(const struct call *c, const struct undo *u, struct err
 	claim = ledger_find(&l, c->uuid);
 	if (!claim || claim->generation != u->generation)
 		return err_set(e, ESTALE, "its claim is gone");
+	if (u->phase == CLAIM_STARTED && (rc = apply_follow(u, claim)) < 0)
+		return err_set(e, -rc, "%s", err_name(-rc));
 	if (claim->pid == u->pid && claim->pid_start == u->pid_start && claim->phase == u->phase)
 		return 0;
 	claim->pid = u->pid;
@@ -168,27 +188,40 @@ static int record_phase(const struct call *c, struct undo *u, enum claim_phase p
  * Without a claim nothing is placed: `decide` was killed before it was made (hooks/decide.c), or the ledger is lost,
  * and the CPUs may be others'. What the start did before is put back; a newer start's, if there is one, is not touched.
  */
-static int give_up(const struct call *c, const struct undo *u, const char *phase)
+static int give_up(const struct call *c, struct undo *u, const char *phase)
 {
 	struct apply_count count = {0};
 	struct err e = {0};
 	char undone[128];
-	int rc = undo_start(&c->fs, c->uuid, u->generation, &count, &e);
+	uint64_t generation = u->generation;
+	int rc;
 
+	undo_fini(u); /* undo opens it itself */
+	rc = undo_start(&c->fs, c->uuid, generation, &count, &e);
 	if (rc < 0) {
-		log_warning("%s %s: it has no claim, and not all is undone: %s", u->plan.name, phase, e.text);
+		log_warning("%s %s: it has no claim, and not all is undone: %s",
+			    *count.name ? count.name : c->uuid, phase, e.text);
 		return FAILED;
 	}
 	if (rc == 0)
 		return DONE;
 	(void)apply_format_undone(&count, undone, sizeof(undone));
-	log_warning("%s %s: it has no claim (a crash, or the ledger was lost): untuned, %s", u->plan.name, phase,
-		    undone);
+	log_warning("%s %s: it has no claim (a crash, or the ledger was lost): untuned, %s", count.name, phase, undone);
 	return DONE;
 }
 
-/* Settings of a stage that are in force: `prepare` has logged its failures, the wrapper's results are on record. */
-static void count_earlier(const struct undo *u, struct apply_count *count)
+/* What the wrapper made of its settings is on record. */
+static void count_execs(const struct undo *u, struct apply_count *count)
+{
+	for (unsigned int i = 0; i < u->n_execs; i++)
+		if (u->execs[i].ok)
+			count->in_force++;
+		else
+			count->skipped++;
+}
+
+/* Settings that `prepare` applied: it has logged its failures. */
+static void count_prepared(const struct undo *u, struct apply_count *count)
 {
 	for (size_t i = 0; i < u->plan.n_settings; i++) {
 		const struct setting *s = &u->plan.settings[i];
@@ -204,15 +237,10 @@ static void count_earlier(const struct undo *u, struct apply_count *count)
 		else
 			count->in_force++;
 	}
-	for (unsigned int i = 0; i < u->n_execs; i++)
-		if (u->execs[i].ok)
-			count->in_force++;
-		else
-			count->skipped++;
 }
 
 /* "profile latency, CPUs 2-5, node 0, 38 settings in force, 2 skipped" */
-static void log_started(const struct undo *u, const struct apply_count *count)
+static void log_running(const struct undo *u, const char *phase, const struct apply_count *count)
 {
 	const struct placement *p = &u->plan.placement;
 	_cleanup_sbuf_ struct sbuf b = {0};
@@ -220,8 +248,6 @@ static void log_started(const struct undo *u, const struct apply_count *count)
 	_cleanup_free_ char *cpu_text = NULL, *node_text = NULL;
 	unsigned int skipped = count->skipped + (unsigned int)u->plan.n_skipped;
 
-	if (u->plan.n_settings == 0)
-		return; /* it occupies what its own definition says, no more */
 	for (unsigned int i = 0; i < p->n_vcpus; i++)
 		idset_or(&cpus, &p->vcpus[i].cpus);
 	cpu_text = idset_text(&cpus);
@@ -240,35 +266,75 @@ static void log_started(const struct undo *u, const struct apply_count *count)
 		sbuf_addf(&b, ", %u failed", count->failed);
 	if (count->late)
 		sbuf_addf(&b, ", %u late", count->late);
-	log_notice("%s started: %s", u->plan.name, b.s ? b.s : "");
+	log_notice("%s %s: %s", u->plan.name, phase, b.s ? b.s : "");
+}
+
+/* Domain of a call that is about a running one. */
+struct running {
+	struct undo undo;
+	struct run run;
+};
+
+static void running_fini(struct running *r)
+{
+	undo_fini(&r->undo);
+	run_fini(&r->run);
+}
+
+/*
+ * Open its record, find its process, note both. True: go on; else *status is how the call ends. The phase comes before
+ * anything else is done: a worker of an earlier one that is still about sees it and stops.
+ */
+static bool begin_running(const struct call *c, const char *phase, struct running *r, int *status)
+{
+	struct err e = {0};
+	int rc = open_undo(c, &r->undo);
+
+	*status = rc < 0 ? FAILED : DONE;
+	if (rc <= 0)
+		return false;
+	rc = run_find_groups(&c->fs, r->undo.plan.name, &r->run, &e);
+	if (rc < 0) {
+		log_warning("%s %s: %s; its threads are left as they are", r->undo.plan.name, phase, e.text);
+		*status = FAILED;
+		return false;
+	}
+	r->undo.pid = r->run.pid;
+	r->undo.pid_start = r->run.start;
+	if (record_phase(c, &r->undo, CLAIM_STARTED) != -ESTALE) /* else logged; the threads are there all the same */
+		return true;
+	*status = give_up(c, &r->undo, phase);
+	return false;
+}
+
+/* The shared pool may have changed while its settings were applied. */
+static void end_running(const struct call *c, struct running *r)
+{
+	int rc = apply_settle(&c->fs, &r->undo);
+
+	if (rc < 0)
+		log_warning("%s: it could not follow the shared CPUs: %s", r->undo.plan.name, err_name(-rc));
 }
 
 static int do_started(struct call *c)
 {
-	_cleanup_(undo_fini) struct undo u = {.fd = -1};
-	_cleanup_(run_fini) struct run run = {0};
+	_cleanup_(running_fini) struct running r = {.undo = {.fd = -1}};
 	struct apply_count count = {0};
-	struct err e = {0};
-	int rc = open_undo(c, &u);
+	int rc, status;
 
-	if (rc <= 0)
-		return rc < 0 ? FAILED : DONE;
-	rc = run_find_groups(&c->fs, u.plan.name, &run, &e);
-	if (rc < 0) {
-		log_warning("%s started: %s; its threads are left as they are", u.plan.name, e.text);
-		(void)record_phase(c, &u, CLAIM_STARTED); /* logged */
-		return FAILED;
+	if (!begin_running(c, "started", &r, &status)) {
+		if (r.undo.fd >= 0)
+			(void)record_phase(c, &r.undo, CLAIM_STARTED); /* it was not found; logged */
+		return status;
 	}
-	u.pid = run.pid;
-	u.pid_start = run.start;
-	/* The phase first: a worker of `prepare` that is still about sees it and stops. */
-	if (record_phase(c, &u, CLAIM_STARTED) == -ESTALE) /* else logged; the threads are there all the same */
-		return give_up(c, &u, "started");
-	rc = apply_stage(c, &u, STAGE_STARTED, &run, &count);
-	if (apply_read_exec(&c->fs, &u, &run) < 0)
-		log_debug("%s: what the wrapper made of it cannot be read", u.plan.name);
-	count_earlier(&u, &count);
-	log_started(&u, &count);
+	rc = apply_stage(c, &r.undo, STAGE_STARTED, &r.run, &count);
+	if (apply_read_exec(&c->fs, &r.undo, &r.run) < 0)
+		log_debug("%s: what the wrapper made of it cannot be read", r.undo.plan.name);
+	end_running(c, &r);
+	count_prepared(&r.undo, &count);
+	count_execs(&r.undo, &count);
+	if (r.undo.plan.n_settings) /* else it occupies what its own definition says, no more */
+		log_running(&r.undo, "started", &count);
 	return rc < 0 ? FAILED : DONE;
 }
 
@@ -297,6 +363,8 @@ static int do_release(struct call *c)
 	}
 	if (rc == 0)
 		return DONE;
+	if (count.moves)
+		move_guests(c, NULL);
 	(void)apply_format_undone(&count, undone, sizeof(undone));
 	log_msg(apply_undone_any(&count) ? LOG_LVL_NOTICE : LOG_LVL_DEBUG, "%s released: %s",
 		*count.name ? count.name : c->uuid, undone);
@@ -305,26 +373,46 @@ static int do_release(struct call *c)
 
 static int do_reconnect(struct call *c)
 {
-	_cleanup_(undo_fini) struct undo u = {.fd = -1};
-	_cleanup_(run_fini) struct run run = {0};
+	_cleanup_(running_fini) struct running r = {.undo = {.fd = -1}};
 	struct apply_count count = {0};
-	struct err e = {0};
-	int rc = open_undo(c, &u);
+	int rc, status;
 
-	if (rc <= 0)
-		return rc < 0 ? FAILED : DONE;
-	rc = run_find_groups(&c->fs, u.plan.name, &run, &e);
-	if (rc < 0) {
-		log_warning("%s reconnect: %s; left as it is", u.plan.name, e.text);
-		return FAILED;
-	}
-	u.pid = run.pid;
-	u.pid_start = run.start;
-	if (record_phase(c, &u, CLAIM_STARTED) == -ESTALE) /* else logged */
-		return give_up(c, &u, "reconnect");
-	rc = apply_repair(&c->fs, &u, &count);
+	if (!begin_running(c, "reconnect", &r, &status))
+		return status;
+	rc = apply_repair(&c->fs, &r.undo, &count);
 	if (rc < 0)
-		log_warning("%s reconnect: %s", u.plan.name, err_name(-rc));
+		log_warning("%s reconnect: %s", r.undo.plan.name, err_name(-rc));
+	end_running(c, &r);
+	if (ledger_has_moves(&c->fs))
+		move_guests(c, c->uuid);
+	return rc < 0 ? FAILED : DONE;
+}
+
+/* `decide` has given a running domain another plan, and its claim is changed accordingly. */
+static int do_retune(struct call *c)
+{
+	_cleanup_(running_fini) struct running r = {.undo = {.fd = -1}};
+	struct apply_count count = {0}, back = {0};
+	struct err e = {0};
+	char undone[128] = "";
+	int rc, status;
+
+	if (!begin_running(c, "retune", &r, &status))
+		return status;
+	rc = apply_retune(&c->fs, &r.undo, &r.run, &count, &back, &e);
+	if (rc < 0)
+		log_warning("%s retune: %s", r.undo.plan.name, e.text);
+	end_running(c, &r);
+	move_guests(c, c->uuid); /* also those that could not be moved before */
+	count_execs(&r.undo, &count);
+	if (rc == 0 && r.undo.plan.n_settings) {
+		log_running(&r.undo, "retuned", &count);
+		return DONE;
+	}
+	if (rc == 0) {
+		(void)apply_format_undone(&back, undone, sizeof(undone));
+		log_notice("%s retuned: nothing is asked for it any more, %s", r.undo.plan.name, undone);
+	}
 	return rc < 0 ? FAILED : DONE;
 }
 
@@ -342,7 +430,8 @@ static const struct verb {
 	bool has_uuid;
 } verbs[] = {
 	{"prepare", do_prepare, true}, {"started", do_started, true},     {"stopped", do_stopped, true},
-	{"release", do_release, true}, {"reconnect", do_reconnect, true}, {"sweep", do_sweep, false},
+	{"release", do_release, true}, {"reconnect", do_reconnect, true}, {"retune", do_retune, true},
+	{"sweep", do_sweep, false},
 };
 
 static const struct verb *find_verb(int argc, char **argv)
@@ -361,7 +450,8 @@ int main(int argc, char **argv)
 	int status;
 
 	if (!verb || (verb->has_uuid && !uuid_is_valid(argv[2]))) {
-		(void)fputs("usage: apply prepare|started|stopped|release|reconnect UUID | apply sweep\n", stderr);
+		(void)fputs("usage: apply prepare|started|stopped|release|reconnect|retune UUID | apply sweep\n",
+			    stderr);
 		return FAILED;
 	}
 	/* Supervisor or reader gone: the work is done all the same. */

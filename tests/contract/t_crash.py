@@ -15,7 +15,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import BUILD, TOP, UUID, Log, Root, Tap, build_with_helpers_in, domain_xml  # noqa: E402
+from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, domain_xml  # noqa: E402
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-crash-")
@@ -76,14 +76,14 @@ def run_apply(root, *args, **env):
                           check=False)
 
 
-def run_decide(root, attributes="", **env):
-    """decide prepare, as the supervisor runs it: XML on 0, the report pipe on 3. Its exit status and the report."""
+def run_decide(root, attributes="", verb="prepare", xml=None, **env):
+    """decide, as the supervisor runs it: XML on 0, the report pipe on 3. Its exit status and the report."""
     environ = {"DOMTUNE_ROOT": root.dir, "PATH": os.environ["PATH"], **env}
     reader, writer = os.pipe()
 
     def prepare():
         os.dup2(writer, 3)
-    result = subprocess.run([decide, "prepare", str(os.getpid())], input=domain_xml(body=TUNE % attributes), env=environ,
+    result = subprocess.run([decide, verb, str(os.getpid())], input=xml or domain_xml(body=TUNE % attributes), env=environ,
                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(3,) if writer != 3 else (writer,),
                             preexec_fn=prepare, timeout=60, check=False)
     os.close(writer)
@@ -464,12 +464,217 @@ def test_garbage():
     root.remove()
 
 
+# ---- the shared pool ----
+
+UUID_OF = {"web1": UUID, "web2": "5dea22b3-1d52-d8f3-2516-782e98ab3fa0", "db1": "6dea22b3-1d52-d8f3-2516-782e98ab3fa0"}
+SHARED = "<d:cpu policy='shared'/>"
+DEDICATED = "<d:cpu policy='dedicated'/>"
+
+
+def tuned(name, cpu):
+    body = "  <metadata>\n    <d:tune xmlns:d='urn:domtune:1'>%s</d:tune>\n  </metadata>\n" % cpu
+    return domain_xml(name=name, uuid=UUID_OF[name], body=body)
+
+
+def pool_root(layout):
+    """Two shared guests run; a third one is about to start. The tree before any of them, and the root."""
+    root = Root()
+    shutil.rmtree(root.dir)
+    domains = []
+    for number, name in enumerate(UUID_OF):
+        domains += ["--domain", "%s:%d:%s:2" % (name, 7 + number, UUID_OF[name])]
+    subprocess.check_call([sys.executable, os.path.join(TOP, "tests/mkroot.py"), root.dir, "--cpus", "8", "--cgroup"] +
+                          list(layout) + domains)
+    root.put("etc/domtune/policy.xml", "<policy xmlns='urn:domtune:1'><default profile='off'/></policy>\n")
+    before = outside(root)
+    for name in "web1", "web2":
+        run_decide(root, xml=tuned(name, SHARED))
+        run_apply(root, "started", UUID_OF[name])
+    return root, before
+
+
+def cpus_of(text):
+    found = set()
+    for part in text.strip().split(",") if text.strip() else []:
+        first, _, last = part.partition("-")
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
+def sets_of(root, before, name):
+    """The CPUs of the groups of this guest that are not as they were."""
+    return {n: cpus_of(root.get(n)) for n in changed(root, before)
+            if n.endswith("cpuset.cpus") and ("x2d%s" % name in n or "-%s" % name in n)}
+
+
+def claimed(root, name):
+    for line in (root.get("run/domtune/ledger") or "").splitlines():
+        fields = line.split("\t")
+        if fields[0] == "claim" and fields[1] == UUID_OF[name]:
+            return cpus_of(fields[11])
+    return set()
+
+
+def waits(root):
+    """Marks of floaters in the ledger, and its flag."""
+    lines = (root.get("run/domtune/ledger") or "").splitlines()
+    return [n for n in lines if n.startswith("claim\t") and n.split("\t")[12].endswith("/1")] or \
+        [n for n in lines[:1] if n.split("\t")[4] == "1"]
+
+
+def warnings_of(said):
+    """What is not about the profiles, which this root does not have."""
+    return [text for level, text in said if level <= 4 and "no profile" not in text]
+
+
+def release_all(root):
+    for name in UUID_OF:
+        run_apply(root, "release", UUID_OF[name])
+    if waits(root):
+        run_apply(root, "sweep")
+
+
+def test_moves():
+    """Shared guests give way before a dedicated one starts, and come back when it has gone."""
+    for layout in LAYOUTS[:2]:
+        name = " ".join(layout)
+        root, before = pool_root(layout)
+        home = sets_of(root, before, "web1")
+        log = Log(root)
+        status = run_decide(root, xml=tuned("db1", DEDICATED))
+        said = log.read()
+        mine = claimed(root, "db1")
+        now = [cpus for guest in ("web1", "web2") for cpus in sets_of(root, before, guest).values()]
+        tap.ok(layout == ("v1",) or len(now) == 2, name + ": one group of each is all that is written", now)
+        tap.ok(status[0] == 0 and len(mine) == 2 and now and not any(cpus & mine or not cpus for cpus in now),
+               name + ": after prepare nobody else is on its CPUs", status, mine, now)
+        moved = [text for level, text in said if text.startswith("2 shared guests moved to CPUs ")]
+        tap.ok(len(moved) == 1 and not warnings_of(said), name + ": one line says so", said)
+        tap.ok(not waits(root), name + ": and nothing waits", waits(root))
+        run_apply(root, "started", UUID_OF["db1"])
+        log.read()
+        result = run_apply(root, "release", UUID_OF["db1"])
+        said = log.read()
+        tap.ok(result.returncode == 0 and sets_of(root, before, "web1") == home and not waits(root),
+               name + ": after release they are back", result, sets_of(root, before, "web1"), home)
+        tap.ok([text for level, text in said if text.startswith("2 shared guests moved to CPUs ")], name + ": and say so", said)
+        release_all(root)
+        tap.ok(changed(root, before) == [], name + ": and all is as it was", changed(root, before))
+        log.close()
+        root.remove()
+
+
+def test_moves_killed():
+    if not can_inject():
+        tap.skip("kill -9 while guests are moved", "needs a build with SAN=1")
+        return
+    for layout in LAYOUTS[:2]:
+        for verb in "prepare", "release":
+            root, before = pool_root(layout)
+            if verb == "release":
+                run_decide(root, xml=tuned("db1", DEDICATED))
+                run_apply(root, "started", UUID_OF["db1"])
+            bad, n, killed = [], 0, True
+            while killed:
+                n += 1
+                copy = copy_of(root)
+                at = {"DOMTUNE_CRASH_AT": "apply:%d" % n}
+                if verb == "prepare":
+                    killed = run_decide(copy, xml=tuned("db1", DEDICATED), **at)[0] == -9
+                else:
+                    killed = run_apply(copy, "release", UUID_OF["db1"], **at).returncode == -9
+                run_apply(copy, "sweep")
+                mine = claimed(copy, "db1")
+                now = [cpus for guest in ("web1", "web2") for cpus in sets_of(copy, before, guest).values()]
+                if waits(copy) or not now or any(cpus & mine or not cpus for cpus in now):
+                    bad.append((n, mine, now, waits(copy)))
+                release_all(copy)
+                if changed(copy, before):
+                    bad.append((n, changed(copy, before)))
+                copy.remove()
+            tap.ok(not bad and n > 5, "%s: %s killed at each of its %d durable actions, then a sweep"
+                   % (" ".join(layout), verb, n - 1), *bad)
+            root.remove()
+
+
+def test_moves_refused():
+    if not can_inject():
+        tap.skip("moves that the kernel refuses", "needs a build with SAN=1")
+        return
+    root, before = pool_root(("v2",))
+    log = Log(root)
+    status = run_decide(root, xml=tuned("db1", DEDICATED), DOMTUNE_FAULT="web1:%d*9" % errno.EINVAL)
+    said = warnings_of(log.read())
+    tap.ok(status[0] == 0 and len(said) == 1 and said[0].startswith("web1: ") and "db1 should have alone" in said[0],
+           "a move that is refused: one warning names both", status, said)
+    tap.ok(len(waits(root)) == 1, "it stays marked", waits(root))
+    run_apply(root, "sweep")
+    tap.ok(not waits(root) and not [c for c in sets_of(root, before, "web1").values() if c & claimed(root, "db1")],
+           "and a sweep tries it again", waits(root))
+    release_all(root)
+    tap.ok(changed(root, before) == [], "and all of it goes back", changed(root, before))
+    log.close()
+    root.remove()
+
+
+def test_retune():
+    """From dedicated to shared and back, and left alone, while it runs."""
+    for layout in LAYOUTS[:2]:
+        name = " ".join(layout)
+        root, before = pool_root(layout)
+        run_decide(root, xml=tuned("db1", DEDICATED))
+        run_apply(root, "started", UUID_OF["db1"])
+        mine, was = claimed(root, "db1"), sets_of(root, before, "db1")
+        log = Log(root)
+        status = run_decide(root, verb="retune", xml=tuned("db1", DEDICATED))
+        tap.ok(status[0] == 0 and claimed(root, "db1") == mine and sets_of(root, before, "db1") == was,
+               name + ": retune with the same annotation changes nothing", status, mine, claimed(root, "db1"))
+        said = [text for level, text in log.read() if "retuned: " in text]
+        tap.ok(len(said) == 1 and said[0].startswith("db1 retuned: "), name + ": one line says that it was", said)
+        status = run_decide(root, verb="retune", xml=tuned("db1", SHARED))
+        groups = {guest: sets_of(root, before, guest) for guest in UUID_OF}
+        tap.ok(status[0] == 0 and not claimed(root, "db1") and all(groups.values()) and not waits(root) and
+               len({frozenset(c) for sets in groups.values() for c in sets.values()}) == 1,
+               name + ": shared, all float over the same CPUs", status, groups, log.read())
+        status = run_decide(root, verb="retune", xml=tuned("db1", DEDICATED))
+        now = [c for guest in ("web1", "web2") for c in sets_of(root, before, guest).values()]
+        tap.ok(status[0] == 0 and len(claimed(root, "db1")) == 2 and not any(c & claimed(root, "db1") for c in now),
+               name + ": dedicated again, they have given way", status, claimed(root, "db1"), now)
+        log.read()
+        status = run_decide(root, verb="off", xml=tuned("db1", DEDICATED))
+        tap.ok(status[0] == 0 and sets_of(root, before, "db1") == {} and not claimed(root, "db1") and
+               root.get("run/domtune/undo/" + UUID_OF["db1"]) is None, name + ": off, its groups are as they were",
+               status, sets_of(root, before, "db1"), log.read())
+        release_all(root)
+        tap.ok(changed(root, before) == [], name + ": and all is as it was", changed(root, before))
+        log.close()
+        root.remove()
+
+
+def test_groups_that_cannot_be_emptied():
+    """What a group with tasks in it answers (ENOSPC): it gets what means the same, and that is said."""
+    if not can_inject():
+        tap.skip("groups that cannot be emptied", "needs a build with SAN=1")
+        return
+    root, before = pool_root(("v2",))
+    log = Log(root)
+    status = run_decide(root, verb="off", xml=tuned("web1", SHARED),
+                        DOMTUNE_FAULT="web1.scope/libvirt/cpuset.cpus:%d*1" % errno.ENOSPC)
+    said = [text for level, text in log.read() if level <= 5]
+    now = list(sets_of(root, before, "web1").values())
+    tap.ok(status[0] == 0 and now == [cpus_of("0-7")], "a group that cannot be emptied gets all CPUs", status, now)
+    tap.ok(len([text for text in said if "empties no group with tasks in it: 0-7 instead" in text]) == 1,
+           "and one line says so", said)
+    log.close()
+    root.remove()
+
+
 def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     make_room_for_bursts()
     try:
         os.makedirs(helpers)
-        build_with_helpers_in(work, [(decide, ["hooks/decide.c", "common/foreign.c", "common/qemucaps.c"],
+        build_with_helpers_in(work, [(decide, DECIDE + ["common/foreign.c", "common/qemucaps.c"],
                                       ["libxml-2.0", "libcgroup"])])
         shutil.copy(os.path.join(BUILD, "apply"), helpers)
         for test in [value for name, value in sorted(globals().items()) if name.startswith("test_")]:

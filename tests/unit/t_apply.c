@@ -286,7 +286,7 @@ TEST(late_workers_stop)
 	struct steps steps = {.n = 2};
 	struct step s[2];
 	struct apply_count c = {0};
-	struct undo u, later;
+	struct undo u;
 
 	root_put(&r, "sys/a", "1\n");
 	root_put(&r, "sys/b", "1\n");
@@ -296,9 +296,7 @@ TEST(late_workers_stop)
 	s[1] = make_step(&two, "file", "sys/b", "2");
 	s[1].fold = FOLD_MAX;
 	steps.s = s;
-	IS_INT(undo_open(&r.fs, UUID_A, true, &later, NULL), 0);
-	IS_INT(undo_set_phase(&later, CLAIM_STOPPED), 0);
-	undo_fini(&later);
+	IS_INT(undo_tell_stopped(&r.fs, UUID_A), 0);
 	IS_INT(apply_steps(&r.fs, &u, &steps, &c), 0);
 	IS_INT(c.late, 2);
 	IS_FILE(&r, "sys/a", "1");
@@ -320,11 +318,7 @@ TEST(late_workers_stop)
 
 static void stop_it(const struct hostfs *fs)
 {
-	struct undo u;
-
-	IS_INT(undo_open(fs, UUID_A, true, &u, NULL), 0);
-	IS_INT(undo_set_phase(&u, CLAIM_STOPPED), 0);
-	undo_fini(&u);
+	IS_INT(undo_tell_stopped(fs, UUID_A), 0);
 }
 
 /* The same when it happens between reading an object and writing it. */

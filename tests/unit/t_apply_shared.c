@@ -182,4 +182,28 @@ TEST(without_a_claim_nothing_shared_is_written)
 	release(&r, UUID_A, 1);
 }
 
+/* What all guests want together, e.g. protection of a slice: down again with each, to what it was, 0 or no limit. */
+TEST(sums_go_back)
+{
+	static const struct {
+		const char *original, *one, *both;
+	} cases[] = {{"0\n", "10\n", "30\n"}, {"5\n", "15\n", "35\n"}, {"unset\n", "unset\n", "unset\n"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ROOT(r);
+
+		root_put(&r, "sys/x", cases[i].original);
+		begin(&r, UUID_A, false);
+		begin(&r, UUID_B, false);
+		IS_INT(APPLY(&r, UUID_A, shared_step(FOLD_SUM, NULL, "sys/x", "10")).failed, 0);
+		IS_STR(root_get(&r, "sys/x"), cases[i].one);
+		IS_INT(APPLY(&r, UUID_B, shared_step(FOLD_SUM, NULL, "sys/x", "20")).failed, 0);
+		IS_STR(root_get(&r, "sys/x"), cases[i].both);
+		release(&r, UUID_B, 1);
+		IS_STR(root_get(&r, "sys/x"), cases[i].one);
+		release(&r, UUID_A, 1);
+		IS_STR(root_get(&r, "sys/x"), cases[i].original);
+	}
+}
+
 TAP_MAIN

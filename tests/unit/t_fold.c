@@ -42,6 +42,8 @@ TEST(numbers)
 		{FOLD_MAX, NULL, "5", {"18446744073709551616"}, NULL},
 		{FOLD_SUM, NULL, "5", {"7", "1"}, "13"},
 		{FOLD_SUM, NULL, "0", {"18446744073709551615", "1"}, "18446744073709551615"},
+		{FOLD_SUM, NULL, "max", {"7"}, "max"},
+		{FOLD_SUM, NULL, "unset", {"7", "1"}, "unset"},
 		{FOLD_SUM, NULL, "x", {"7"}, NULL},
 		{FOLD_SUM, NULL, "x", {NULL}, "x"}, /* nobody wants anything: it stays as it is */
 	};
