@@ -8,7 +8,7 @@
  * use all may together use no more CPUs than there are vCPUs. That leaves out what only narrows a domain (<vcpu
  * cpuset=>, placement='auto', a custom partition): it shares those CPUs with others of its kind.
  */
-#include "foreign.h"
+#include "foreign_priv.h"
 
 #include "num.h"
 #include "paths.h"
@@ -68,8 +68,7 @@ static int find_pid(const char *text)
 	return num_parse_range(digits, 1, INT32_MAX, &pid) == 0 ? (int)pid : 0;
 }
 
-/* Cpus_allowed_list of one thread (proc(5)). */
-static int thread_cpus(const struct hostfs *fs, int pid, const char *tid, struct idset *ret)
+int foreign_thread_cpus(const struct hostfs *fs, int pid, const char *tid, struct idset *ret)
 {
 	static const char key[] = "\nCpus_allowed_list:";
 	char status[16384], *at, *end;
@@ -108,7 +107,7 @@ static struct idset thread_pins(const struct hostfs *fs, int pid, const struct i
 
 		if (!hostfs_is_name(entry->d_name) || !is_vcpu(fs, pid, entry->d_name))
 			continue;
-		if (thread_cpus(fs, pid, entry->d_name, &cpus) < 0)
+		if (foreign_thread_cpus(fs, pid, entry->d_name, &cpus) < 0)
 			continue;
 		vcpus++;
 		if (!idset_is_subset(online, &cpus))
@@ -118,14 +117,14 @@ static struct idset thread_pins(const struct hostfs *fs, int pid, const struct i
 	return idset_count(&all) > vcpus ? IDSET_EMPTY : all;
 }
 
-static int add_found(const struct domain *d, int pid, uint64_t start, const struct idset *cpus, struct ledger *known,
-		     struct ledger *found)
+static int add_found(const char *uuid, const char *name, int pid, uint64_t start, const struct idset *cpus,
+		     struct ledger *known, struct ledger *found)
 {
 	struct claim *c;
 
-	if (!uuid_is_valid(d->uuid) || ledger_find(known, d->uuid) || ledger_find(found, d->uuid))
+	if (!uuid_is_valid(uuid) || ledger_find(known, uuid) || ledger_find(found, uuid))
 		return 0;
-	c = ledger_add(found, d->uuid, d->name);
+	c = ledger_add(found, uuid, name);
 	if (!c)
 		return -ENOMEM;
 	c->kind = CLAIM_FOREIGN;
@@ -134,6 +133,17 @@ static int add_found(const struct domain *d, int pid, uint64_t start, const stru
 	c->pid_start = start;
 	c->cpus = ledger_set(found, cpus);
 	return c->cpus ? 1 : -ENOMEM;
+}
+
+int foreign_add_process(struct ledger *known, struct ledger *found, const char *name, int pid, uint64_t start,
+			const struct idset *cpus)
+{
+	char uuid[64];
+
+	/* Version 8 of RFC 9562: to be told apart from those that libvirt makes (4). */
+	(void)snprintf(uuid, sizeof(uuid), "%08x-0000-8000-8000-%012llx", (unsigned int)pid,
+		       (unsigned long long)start & 0xffffffffffffull);
+	return add_found(uuid, name, pid, start, cpus, known, found);
 }
 
 /* One status file. Returns 1 if a claim was added, 0 if not, -ENOMEM. */
@@ -166,7 +176,7 @@ static int look_at(const struct hostfs *fs, const char *file, const struct idset
 		return r == -ENOMEM ? r : 0;
 	if (idset_is_empty(&cpus))
 		cpus = foreign_pins(&d, online);
-	r = idset_is_empty(&cpus) ? 0 : add_found(&d, pid, start, &cpus, known, found);
+	r = idset_is_empty(&cpus) ? 0 : add_found(d.uuid, d.name, pid, start, &cpus, known, found);
 	domain_fini(&d);
 	return r;
 }

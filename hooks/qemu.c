@@ -283,7 +283,7 @@ static void run(const struct hook *h, const struct work *w, uint64_t until, stru
 {
 	const char *argv[] = { w->program, w->verb, w->argument, NULL };
 	_cleanup_close_ int xml = -1;
-	struct worker worker = { .argv = argv, .input = -1, .root = h->root };
+	struct worker worker = { .argv = argv, .input = -1, .root = h->root, .grow_ms = h->gate.grow_deadline_ms };
 
 	if (w->takes_xml) {
 		xml = xml_as_fd(h);
@@ -304,7 +304,8 @@ static void describe_end(const struct hook *h, const struct work *w, const struc
 
 	buf[0] = '\0';
 	if (r->end == WORKER_LATE)
-		(void)snprintf(buf, size, "%s not done within %u ms%s", w->verb, h->gate.deadline_ms, tail);
+		(void)snprintf(buf, size, "%s not done within %u ms%s", w->verb,
+			       h->gate.deadline_ms + (r->growing ? h->gate.grow_deadline_ms : 0), tail);
 	else if (r->end == WORKER_NOT_RUN)
 		(void)snprintf(buf, size, "%s could not be run%s%s", w->program, r->code ? ": " : "",
 			       r->code ? err_name(r->code) : "");

@@ -30,6 +30,7 @@ struct supervised {
 	int pidfd;  /* -1: SIGCHLD is blocked and waited for */
 	int report; /* reading end, -1 at its end */
 	sigset_t old_mask;
+	unsigned int grow_ms; /* 0: the deadline has been put off, or cannot be */
 	char text[REPORT_SIZE];
 	size_t len;
 };
@@ -220,14 +221,29 @@ static bool wait_sigchld(struct supervised *s, int ms)
 	return waitid(P_PID, (id_t)s->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == s->pid;
 }
 
+/* Whether the worker has said that it grows; a line whose end has not come yet is none. */
+static bool says_growing(const struct supervised *s)
+{
+	static const char line[] = "growing\n";
+	const char *at = memmem(s->text, s->len, line, sizeof(line) - 1);
+
+	return at && (at == s->text || at[-1] == '\n');
+}
+
 static bool wait_end(struct supervised *s, uint64_t until)
 {
 	for (;;) {
-		int ms = left_ms(until);
+		int ms;
+
+		if (s->grow_ms && says_growing(s)) {
+			until += s->grow_ms;
+			s->grow_ms = 0;
+		}
+		ms = left_ms(until);
 
 		if (s->pidfd >= 0 ? wait_pidfd(s, ms) : wait_sigchld(s, ms))
 			return true;
-		if (ms == 0)
+		if (ms == 0 && !(s->grow_ms && says_growing(s)))
 			return false;
 	}
 }
@@ -241,6 +257,8 @@ static void take_report(struct supervised *s, struct worker_report *ret)
 	while (strchr(rest, '\n') && (line = strsep(&rest, "\n"))) {
 		if (streq(line, "strict"))
 			ret->strict = true;
+		else if (streq(line, "growing"))
+			ret->growing = true;
 		else if (str_starts(line, "refused "))
 			(void)snprintf(ret->refused, sizeof(ret->refused), "%s", line + strlen("refused "));
 	}
@@ -259,7 +277,7 @@ static enum worker_end judge(const struct worker_report *r)
 
 void supervise(const struct worker *w, uint64_t until, struct worker_report *ret)
 {
-	struct supervised s = { .pid = -1, .pidfd = -1, .report = -1 };
+	struct supervised s = { .pid = -1, .pidfd = -1, .report = -1, .grow_ms = w->grow_ms };
 	bool ended;
 	int r;
 
@@ -272,6 +290,7 @@ void supervise(const struct worker *w, uint64_t until, struct worker_report *ret
 	}
 
 	ended = wait_end(&s, until);
+	s.grow_ms = 0;
 	if (!ended)
 		ret->end = WORKER_LATE;
 	/* The group even if the leader ended well: nothing of a worker is to stay. */

@@ -7,6 +7,7 @@
  * lines to descriptor 3:
  *
  *   strict         the owner asked for on-error="fail"
+ *   growing        huge pages are being added: the deadline is put off, the first time by worker.grow_ms
  *   refused TEXT   why the start is to be refused; then it exits with WORKER_EXIT_REFUSED
  */
 #pragma once
@@ -36,6 +37,7 @@ struct worker {
 	const char *const *argv; /* argv[0]: absolute path of the program; NULL-terminated */
 	int input;               /* descriptor for its stdin, -1: /dev/null */
 	const char *root;        /* DOMTUNE_ROOT of its environment, NULL: not set */
+	unsigned int grow_ms;    /* by which "growing" puts the deadline off, once */
 };
 
 struct worker_report {
@@ -43,6 +45,7 @@ struct worker_report {
 	int wait_status;
 	int code;
 	bool strict;
+	bool growing; /* the deadline was put off */
 	bool stuck; /* was killed and has not ended */
 	char refused[WORKER_REFUSED_SIZE]; /* "" nothing said */
 };
@@ -51,7 +54,7 @@ struct worker_report {
 uint64_t supervise_now(void);
 
 /*
- * Run the worker until supervise_now() is `until` at most (and WORKER_KILL_WAIT_MS longer if it must be killed). The
- * caller's own descriptors 0 to 2 must be taken.
+ * Run the worker until supervise_now() is `until` at most, or w->grow_ms after that if it says that it grows (and
+ * WORKER_KILL_WAIT_MS longer if it must be killed). The caller's own descriptors 0 to 2 must be taken.
  */
 void supervise(const struct worker *w, uint64_t until, struct worker_report *ret);

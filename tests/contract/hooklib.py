@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What the hook's contract tests share: a build with helpers in a place of our own, fake roots, TAP."""
+import glob
 import os
 import shlex
 import shutil
@@ -12,6 +13,7 @@ import zlib
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("DOMTUNE_BUILD") or os.path.join(TOP, "build")
+DECIDE = sorted(glob.glob("hooks/decide*.c", root_dir=TOP))
 BOOT_ID = "11111111-2222-3333-4444-555555555555"
 UUID = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
 
@@ -99,9 +101,9 @@ class Root:
         return "%d:%d:%d:%d.%09d:%d.%09d" % (st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns // 10**9,
                                              st.st_mtime_ns % 10**9, st.st_ctime_ns // 10**9, st.st_ctime_ns % 10**9)
 
-    def put_gate(self, idle=False, deadline_ms=2000):
+    def put_gate(self, idle=False, deadline_ms=2000, grow_ms=5000):
         self.put("run/domtune/cache/gate", record("gate", "1", BOOT_ID, self.stat_text("etc/domtune/policy.xml"),
-                 self.stat_text("etc/domtune/profiles"), "1" if idle else "0", "0", str(deadline_ms), "5000"))
+                 self.stat_text("etc/domtune/profiles"), "1" if idle else "0", "0", str(deadline_ms), str(grow_ms)))
 
     def listing(self, below=""):
         """Every file with its content, to compare trees."""

@@ -412,6 +412,7 @@ def test_without_pidfd():
     options = ["-o", "/dev/null", "-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=ENOSYS", hook]
     for what, script, want in [("ends well", "exit 0", 0), ("hangs", "exec sleep 60", 0),
                                ("refuses", "echo strict >&3; echo refused no room >&3; exit 1", 1),
+                               ("grows and refuses", "echo growing >&3; sleep 2; echo refused no room >&3; exit 1", 1),
                                ("floods the report pipe", "exec yes >&3", 0)]:
         workers(script + "\n")
         root = Root()
@@ -452,6 +453,45 @@ def test_log():
     tap.ok(len(said) == 1 and "/decide could not be run" in said[0] and "\n" not in said[0].rstrip("\n"),
            "log: no helper", said)
     log.close()
+    root.remove()
+
+
+# ---- growing ----
+
+def test_growing():
+    """A worker that adds huge pages gets the time for it, once, and only if it says so in a whole line."""
+    done = 'sleep 2; echo done >>"%s/calls"' % work
+    cases = [
+        ("does not say that it grows", done, SHORT_MS, 60000, False, SHORT_MS),
+        ("says it without an end of line", "printf growing >&3; " + done, SHORT_MS, 60000, False, SHORT_MS),
+        ("says it in another line", "echo not growing >&3; echo growing up >&3; " + done, SHORT_MS, 60000, False, SHORT_MS),
+        ("grows", "echo growing >&3; " + done, SHORT_MS, 60000, True, None),
+        ("grows and is strict", "echo strict >&3; echo growing >&3; " + done, SHORT_MS, 60000, True, None),
+        ("grows too long", "echo growing >&3; exec sleep 60", SHORT_MS, 200, False, SHORT_MS + 200),
+        ("grows twice", "echo growing >&3; sleep 0.8; echo growing >&3; exec sleep 60", SHORT_MS, 1500, False, SHORT_MS + 1500),
+    ]
+    for what, script, deadline, grow, ends, late in cases:
+        workers(script + "\n")
+        root = Root()
+        root.put_gate(deadline_ms=deadline, grow_ms=grow)
+        log = Log(root)
+        forget_calls()
+        result = run("prepare", root)
+        said = log.warnings()
+        tap.ok(result.is_silent() and (calls() == ["done"]) == ends, "a worker that %s %s" % (what, "goes on" if ends else
+               "is ended"), result, calls())
+        tap.ok(not said if late is None else len(said) == 1 and "not done within %d ms" % late in said[0],
+               "a worker that %s: the log" % what, said)
+        if what == "grows twice":
+            tap.ok(2.9 < result.seconds < 4.4, "the deadline is put off once", result)
+        log.close()
+        root.remove()
+
+    workers("echo strict >&3; echo growing >&3; exec sleep 60\n")
+    root = Root()
+    root.put_gate(deadline_ms=SHORT_MS, grow_ms=200)
+    result = run("prepare", root)
+    tap.ok(result.status == 1 and b"not done within %d ms" % (SHORT_MS + 200) in result.err, "strict, and it grows too long: refused", result)
     root.remove()
 
 

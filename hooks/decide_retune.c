@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A domain that runs and has a claim is decided again, as if it came now: for another annotation, policy or host
+ * (`retune`), or to leave it alone from here on (`off`: as with the profile of that name and no annotation). What its
+ * process was started with stays (plan_inputs.was). The claim keeps its generation, process and phase; undo/UUID gets
+ * the new plan and keeps what was done, so that `apply retune` makes the difference.
+ *
+ * The ledger is written first: killed between the two, the domain runs as before on CPUs that others may get by now,
+ * which the next retune or a restart puts right; the other way round it would be placed on CPUs it does not hold.
+ *
+ * A domain that is left alone keeps a claim only for what cannot be given back while it runs: huge pages of a pool that
+ * we have grown (they shrink at its release), and the CPUs it pins itself.
+ */
+#include "common/hugepool.h"
+#include "common/log.h"
+#include "decide.h"
+
+/* Pages of its pools that we added; only for those its end has to be seen. */
+static bool uses_grown_pages(const struct ledger *l, const struct claim *c)
+{
+	for (unsigned int i = 0; i < c->n_pages; i++)
+		for (unsigned int j = 0; j < l->n_pools; j++)
+			if (c->pages[i].size && l->pools[j].node == c->pages[i].node &&
+			    l->pools[j].size == c->pages[i].size && l->pools[j].grown)
+				return true;
+	return false;
+}
+
+/* Only these CPUs, and its huge pages if they are to be kept, are left of the claim. */
+static int strip(struct ledger *l, struct claim *c, const struct idset *cpus, bool with_pages)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < c->n_pages && with_pages; i++)
+		if (c->pages[i].size)
+			c->pages[n++] = c->pages[i];
+	c->n_pages = n;
+	c->n_floats = 0;
+	c->kind = idset_is_empty(cpus) ? CLAIM_OURS : CLAIM_FOREIGN;
+	c->cpus = ledger_set(l, cpus);
+	return c->cpus ? 0 : -ENOMEM;
+}
+
+/* Replace claim and plan; c is what it is to be. */
+static int rewrite(struct decision *d, struct ledger *l, struct claim *c, struct undo *u, struct err *e)
+{
+	int r;
+
+	d->kind = c->kind;
+	d->cpus = *c->cpus;
+	d->generation = c->generation;
+	r = decide_update_shared(d, l, e);
+	if (r == 0)
+		r = ledger_write(&d->fs, l, e);
+	if (r == 0)
+		r = undo_rewrite(&d->fs, u, &d->plan, e);
+	d->next = d->plan.observe ? NULL : "retune";
+	return r;
+}
+
+static int replace(struct decision *d, struct ledger *l, struct claim *c, struct undo *u, enum outcome *ret,
+		   struct err *e)
+{
+	struct idset pins = foreign_pins(&d->domain, &d->host.online);
+	bool keeps = uses_grown_pages(l, c), leave;
+	enum claim_kind kind;
+	int r;
+
+	*ret = OUTCOME_CLAIMED;
+	leave = !decide_claim_kind(&d->plan, &pins, &kind) || d->verb == DECIDE_OFF;
+	if (leave && !keeps && idset_is_empty(&pins)) {
+		d->next = "release"; /* all of it goes; the ledger is not touched before */
+		return 0;
+	}
+	if (leave) {
+		r = strip(l, c, &pins, keeps);
+	} else {
+		c->n_floats = c->n_pages = 0;
+		r = decide_fill_claim(d, l, &pins, kind, c);
+	}
+	return r < 0 ? err_set(e, -r, "claim: %s", err_name(-r)) : rewrite(d, l, c, u, e);
+}
+
+static int retune_in(struct decision *d, struct ledger *l, struct undo *u, enum outcome *ret, struct err *e)
+{
+	struct claim *c = ledger_find(l, d->domain.uuid);
+	bool news;
+	int r;
+
+	if (!c || c->generation != u->generation)
+		return -ENOENT;
+	if (c->phase != CLAIM_STARTED)
+		return err_set(e, EBUSY, "it is %s, not running", c->phase == CLAIM_PREPARED ? "starting" : "stopping");
+	r = decide_merge_found(d, l, &news, e);
+	if (r < 0)
+		return r;
+	if (hugepool_settle(&d->fs, l) < 0)
+		log_debug("pools: not all could be settled"); /* what is not counts as taken */
+	decide_read_pools(d, l);
+	place_update_pools(l, &d->host);
+	r = decide_make_plan(d, l, &u->plan, e);
+	if (r < 0)
+		return r;
+	if (d->plan.observe && c->kind == CLAIM_OURS && d->verb == DECIDE_RETUNE) {
+		log_notice("%s: the policy only observes: what is in force stays (domtune retune --off)",
+			   d->domain.name);
+		return 0;
+	}
+	c = ledger_find(l, d->domain.uuid); /* merging may have moved it */
+	return c ? replace(d, l, c, u, ret, e) : -ENOENT;
+}
+
+int decide_retune(struct decision *d, enum outcome *ret, struct err *e)
+{
+	_cleanup_(undo_fini) struct undo u = { .fd = -1 };
+	_cleanup_(ledger_fini) struct ledger l = { 0 };
+	_cleanup_close_ int lock = -1;
+	int r = undo_open(&d->fs, d->domain.uuid, true, &u, e);
+
+	if (r == -ESTALE || r == -EBADMSG)
+		return -ENOENT;
+	if (r < 0)
+		return r;
+	lock = ledger_lock(&d->fs, e);
+	if (lock < 0)
+		return lock;
+	r = ledger_read(&d->fs, &l, e);
+	return r < 0 ? r : retune_in(d, &l, &u, ret, e);
+}
