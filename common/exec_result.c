@@ -1,180 +1,94 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What became of the settings that only the wrapper can bring into force: QEMU's final command line, its policy and
- * affinity are read from /proc, so that the answer is the kernel's and QEMU's, not the plan's. The command line is
- * scanned, not parsed: the objects in question are written by libvirt or by our wrapper, as JSON or as key=value.
+ * What became of the settings that only the wrapper can bring into force: QEMU's final command line, its policy,
+ * affinity and locked memory are read from /proc, so that the answer is the kernel's and QEMU's, not the plan's. A
+ * setting is in force if every back end of guest RAM has it; with guest cells, each on the nodes of its own.
  *
  * Where a setting is not in force, the wrapper's own reason is used: it leaves them in its environment, as
  * DOMTUNE_KEPT="KNOB: REASON; KNOB: REASON", where "wrapper" in a knob's place speaks for all of them. QEMU could
  * write anything there; it is text for people, nothing else.
  */
-#include "apply.h"
+#include "exec_result.h"
 
 #include <fcntl.h>
 
+#include "apply.h"
 #include "num.h"
+#include "qemuram.h"
 
-#define PROC_TEXT_MAX (4u << 20)
-#define VALUE_MAX     1024
-
-/* NUL-separated strings, as in /proc/PID/cmdline and environ; a NUL is behind the last one too. */
-struct strings {
-	char *text;
-	size_t len;
-};
-
-struct qemu {
+struct exec_look {
 	const struct hostfs *fs;
-	const struct undo *undo;
-	const struct run *run;
-	struct strings argv, env;
-	int env_error;       /* negative errno */
-	const char *backend; /* -object of guest RAM, NULL: none is named */
+	const struct plan *plan;
+	int pid;
+	struct qemuram ram;
+	struct strings env;
+	int env_error; /* negative errno */
+	struct qemuram_map *maps;
+	int n_maps; /* thorough; negative: not read */
 };
 
-/* One setting's answer. */
-struct answer {
-	bool ok;
-	char effective[VALUE_MAX];
-	char why[256]; /* where it is not in force; "": the wrapper's reason */
-};
-
-static const char *next_string(const struct strings *s, const char *p)
-{
-	p = p ? p + strlen(p) + 1 : s->text;
-	return p && p < s->text + s->len ? p : NULL;
-}
-
-static int read_strings(const struct qemu *q, const char *file, struct strings *ret)
-{
-	return hostfs_read_all(q->fs, PROC_TEXT_MAX, &ret->text, &ret->len, "proc/%d/%s", q->run->pid, file);
-}
-
-static void append(char *buf, size_t size, const char *text, size_t n)
-{
-	size_t len = strlen(buf);
-
-	if (len && len + 1 < size) {
-		buf[len++] = ',';
-		buf[len] = '\0';
-	}
-	if (n >= size - len)
-		n = size - len - 1;
-	memcpy(buf + len, text, n);
-	buf[len + n] = '\0';
-}
-
-/* "key":VALUE anywhere in a JSON text: a string, a number, a word, or the inside of a list. */
-static bool json_value(const char *arg, const char *key, char *buf, size_t size)
-{
-	size_t n = strlen(key);
-
-	for (const char *p = strchr(arg, '"'); p; p = strchr(p + 1, '"')) {
-		const char *ends = ",} ";
-
-		if (strncmp(p + 1, key, n) != 0 || p[1 + n] != '"')
-			continue;
-		p += n + 2;
-		p += strspn(p, " ");
-		if (*p != ':')
-			continue;
-		p += 1 + strspn(p + 1, " ");
-		if (*p == '"' || *p == '[')
-			ends = *p++ == '"' ? "\"" : "]";
-		append(buf, size, p, strcspn(p, ends));
-		return true;
-	}
-	return false;
-}
-
-/* key=VALUE between commas; a list is written by repeating the key, or as key.0=, key.1=. */
-static bool plain_value(const char *arg, const char *key, char *buf, size_t size)
-{
-	size_t n = strlen(key);
-	bool found = false;
-
-	for (const char *p = arg; *p;) {
-		size_t len = strcspn(p, ",");
-		const char *equals = memchr(p, '=', len);
-
-		if (equals && strncmp(p, key, n) == 0 && (p + n == equals || p[n] == '.')) {
-			append(buf, size, equals + 1, len - (size_t)(equals + 1 - p));
-			found = true;
-		} else if (!equals && p == arg && streq(key, "qom-type")) {
-			append(buf, size, p, len);
-			found = true;
-		}
-		p += len;
-		p += *p == ',';
-	}
-	return found;
-}
-
-/* A property of an -object or -machine argument, "" if it is not there. */
-static bool object_value(const char *arg, const char *key, char *buf, size_t size)
-{
-	buf[0] = '\0';
-	if (!arg)
-		return false;
-	return arg[0] == '{' ? json_value(arg, key, buf, size) : plain_value(arg, key, buf, size);
-}
-
-static bool object_says_yes(const char *arg, const char *key)
-{
-	char value[16];
-
-	return object_value(arg, key, value, sizeof(value)) &&
-	       (streq(value, "true") || streq(value, "on") || streq(value, "yes"));
-}
-
-/* The -object that `-machine memory-backend=` names. */
-static const char *find_backend(const struct strings *argv)
-{
-	char id[VALUE_MAX] = "", value[VALUE_MAX];
-
-	for (const char *p = next_string(argv, NULL); p; p = next_string(argv, p)) {
-		const char *arg = streq(p, "-machine") ? next_string(argv, p) : NULL;
-
-		if (arg && object_value(arg, "memory-backend", value, sizeof(value)))
-			memcpy(id, value, sizeof(id));
-	}
-	for (const char *p = next_string(argv, NULL); p && id[0]; p = next_string(argv, p)) {
-		const char *arg = streq(p, "-object") ? next_string(argv, p) : NULL;
-
-		if (arg && object_value(arg, "id", value, sizeof(value)) && streq(value, id))
-			return arg;
-	}
-	return NULL;
-}
-
-/* QEMU's sizes: bytes, or with a suffix (util/cutils.c, qemu_strtosz). */
-static uint64_t qemu_size(const char *text)
-{
-	static const char suffixes[] = "kMG";
-	char digits[24];
-	size_t n = strspn(text, "0123456789");
-	const char *suffix;
-	uint64_t size;
-
-	if (n == 0 || n >= sizeof(digits))
-		return 0;
-	memcpy(digits, text, n);
-	digits[n] = '\0';
-	if (num_parse_u64(digits, &size) < 0)
-		return 0;
-	if (!text[n])
-		return size;
-	suffix = strchr(suffixes, text[n] == 'K' ? 'k' : text[n]);
-	return suffix && !text[n + 1] && size < UINT32_MAX ? size << (10 * (suffix - suffixes + 1)) : 0;
-}
-
-static void say(struct answer *a, const char *text)
+static void say(struct exec_result *a, const char *text)
 {
 	(void)snprintf(a->effective, sizeof(a->effective), "%s", text); /* cut is fine: for people */
 }
 
+/* Of all back ends one answer, or of each its own: "cell 0 2M, cell 1 default". */
+static void say_each(const struct exec_look *q, struct exec_result *a, unsigned int i, const char *text)
+{
+	size_t len = strlen(a->effective);
+
+	if (q->ram.n_backends < 2)
+		say(a, text);
+	else
+		(void)snprintf(a->effective + len, sizeof(a->effective) - len, "%scell %d %s", i ? ", " : "",
+			       q->ram.backends[i].cell, text); /* cut is fine */
+}
+
+static const struct placed_cell *placed_cell(const struct exec_look *q, int cell)
+{
+	const struct placement *pl = &q->plan->placement;
+
+	for (unsigned int i = 0; i < pl->n_cells && cell >= 0; i++)
+		if (pl->cells[i].id == (unsigned int)cell)
+			return &pl->cells[i];
+	return NULL;
+}
+
+/* "2 GiB", "1.5 GiB", "192 MiB" */
+static void size_text(uint64_t bytes, char *buf, size_t size)
+{
+	uint64_t mib = bytes >> 20, tenths = (mib % 1024) * 10 / 1024;
+
+	if (mib < 1024)
+		(void)snprintf(buf, size, "%llu MiB", (unsigned long long)mib); /* fits */
+	else if (tenths)
+		(void)snprintf(buf, size, "%llu.%llu GiB", (unsigned long long)mib / 1024,
+			       (unsigned long long)tenths); /* fits */
+	else
+		(void)snprintf(buf, size, "%llu GiB", (unsigned long long)mib / 1024); /* fits */
+}
+
+/* How much of guest RAM has them. Never rounded up to 100. */
+static void say_coverage(const struct exec_look *q, struct exec_result *a)
+{
+	uint64_t huge = 0, all = 0;
+	char size[32];
+
+	for (int i = 0; i < q->n_maps; i++) {
+		huge += q->maps[i].huge;
+		all += q->maps[i].size;
+	}
+	if (all == 0)
+		return;
+	size_text(all, size, sizeof(size));
+	(void)snprintf(a->effective, sizeof(a->effective), "thp (%u%% of %s)", (unsigned int)(huge / (all / 100 + 1)),
+		       size); /* fits */
+	if (huge >= all)
+		(void)snprintf(a->effective, sizeof(a->effective), "thp (100%% of %s)", size); /* fits */
+}
+
 /* Transparent huge pages: QEMU advises them for all of guest RAM, the host's mode decides. */
-static void answer_thp(const struct qemu *q, struct answer *a)
+static void answer_thp(const struct exec_look *q, struct exec_result *a)
 {
 	char modes[128];
 
@@ -182,38 +96,57 @@ static void answer_thp(const struct qemu *q, struct answer *a)
 		modes[0] = '\0';
 	a->ok = strstr(modes, "[always]") || strstr(modes, "[madvise]");
 	say(a, a->ok ? "thp" : "default");
-	if (!a->ok)
+	if (a->ok)
+		say_coverage(q, a);
+	else
 		(void)snprintf(a->why, sizeof(a->why),
 			       "transparent huge pages are switched off on this host"); /* fits */
 }
 
-static void answer_pages(const struct qemu *q, const struct setting *s, struct answer *a)
+/* "2M", "1G", or "default" for what is no memfd on huge pages (the wrapper makes no other). */
+static const char *pages_of(const char *arg, char size[QEMURAM_VALUE])
 {
-	char type[64], size[32];
+	char type[QEMURAM_VALUE];
+
+	(void)qemu_value(arg, "qom-type", type);
+	(void)qemu_value(arg, "hugetlbsize", size);
+	if (!streq(type, "memory-backend-memfd") || !qemu_says_yes(arg, "hugetlb"))
+		return "default";
+	switch (qemu_size(size)) {
+	case 2u << 20:
+		return "2M";
+	case 1u << 30:
+		return "1G";
+	default:
+		return size[0] ? size : "hugetlb";
+	}
+}
+
+static void answer_pages(const struct exec_look *q, const struct setting *s, struct exec_result *a)
+{
+	char size[QEMURAM_VALUE];
 
 	if (streq(s->value, "thp")) {
 		answer_thp(q, a);
 		return;
 	}
-	(void)object_value(q->backend, "qom-type", type, sizeof(type));
-	(void)object_value(q->backend, "hugetlbsize", size, sizeof(size));
-	if (!streq(type, "memory-backend-memfd") || !object_says_yes(q->backend, "hugetlb")) {
+	a->ok = q->ram.n_backends > 0 || streq(s->value, "default");
+	if (q->ram.n_backends == 0)
 		say(a, "default");
-		a->ok = streq(s->value, "default");
-		return;
+	for (unsigned int i = 0; i < q->ram.n_backends; i++) {
+		const struct placed_cell *cell = placed_cell(q, q->ram.backends[i].cell);
+		const char *have = pages_of(q->ram.backends[i].arg, size);
+
+		a->ok &= streq(have, cell && cell->page_size == 0 ? "default" : s->value);
+		say_each(q, a, i, have);
 	}
-	switch (qemu_size(size)) {
-	case 2u << 20:
-		say(a, "2M");
-		break;
-	case 1u << 30:
-		say(a, "1G");
-		break;
-	default:
-		say(a, size[0] ? size : "hugetlb");
-		break;
-	}
-	a->ok = streq(a->effective, s->value);
+	if (a->ok)
+		say(a, s->value);
+}
+
+static void set_text(char *buf, size_t size, const char *text)
+{
+	(void)snprintf(buf, size, "%s", text); /* cut is fine: it is compared, or for people */
 }
 
 /*
@@ -221,9 +154,9 @@ static void answer_pages(const struct qemu *q, const struct setting *s, struct a
  * (fs/proc/task_mmu.c, show_numa_map). One short read: the file walks the page tables of what it prints, and
  * printing guest RAM takes seconds per TiB.
  */
-static void process_policy(const struct qemu *q, char *ret_policy, size_t size, char *ret_nodes, size_t nodes_size)
+static void process_policy(const struct exec_look *q, char ret_policy[QEMURAM_VALUE], char ret_nodes[QEMURAM_VALUE])
 {
-	_cleanup_close_ int fd = hostfs_open(q->fs, O_RDONLY, "proc/%d/numa_maps", q->run->pid);
+	_cleanup_close_ int fd = hostfs_open(q->fs, O_RDONLY, "proc/%d/numa_maps", q->pid);
 	char text[512], *word, *colon, *end;
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
@@ -241,9 +174,9 @@ static void process_policy(const struct qemu *q, char *ret_policy, size_t size, 
 	*end = '\0';
 	colon = strrchr(word, ':');
 	if (colon)
-		append(ret_nodes, nodes_size, colon + 1, strlen(colon + 1));
+		set_text(ret_nodes, QEMURAM_VALUE, colon + 1);
 	word[strcspn(word, " :=")] = '\0';
-	append(ret_policy, size, word, strlen(word));
+	set_text(ret_policy, QEMURAM_VALUE, word);
 }
 
 /* Words for one policy: the contract's, QEMU's (qapi, HostMemPolicy), the kernel's (mm/mempolicy.c). */
@@ -255,76 +188,198 @@ static const struct {
 	{"interleave", "interleave", "interleave"},
 };
 
-/* Policy of guest RAM, in the contract's words, and its nodes: the back end's own, else the process's. */
-static const char *memory_policy(const struct qemu *q, char nodes[VALUE_MAX])
+/*
+ * Policy of a back end (NULL: of the process), in the contract's words, and its nodes: its own, else the process's.
+ */
+static const char *memory_policy(const struct exec_look *q, const char *arg, struct idset *ret_nodes)
 {
-	char policy[VALUE_MAX];
-	bool own = object_value(q->backend, "policy", policy, sizeof(policy)) && !streq(policy, "default");
+	char policy[QEMURAM_VALUE], nodes[QEMURAM_VALUE] = "";
+	bool own = qemu_value(arg, "policy", policy) && !streq(policy, "default");
 
 	if (own)
-		(void)object_value(q->backend, "host-nodes", nodes, VALUE_MAX);
+		(void)qemu_value(arg, "host-nodes", nodes);
 	else
-		process_policy(q, policy, sizeof(policy), nodes, VALUE_MAX);
+		process_policy(q, policy, nodes);
+	if (idset_parse(nodes, ret_nodes) < 0)
+		*ret_nodes = IDSET_EMPTY;
 	for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
 		if (streq(policy, own ? policies[i].qemu : policies[i].kernel))
 			return policies[i].value;
 	return "none";
 }
 
-/* The value is "POLICY:NODES". */
-static void answer_placement(const struct qemu *q, const struct setting *s, struct answer *a)
+/* Pages of a cell that spans nodes are taken in turns where they are huge, whatever the policy (common/wplan.c). */
+static bool is_policy(const char *have, const char *want, size_t n, const struct placed_cell *cell)
 {
-	const char *colon = strchr(s->value, ':'), *policy;
-	struct idset want, have;
-	char nodes[VALUE_MAX];
-
-	policy = memory_policy(q, nodes);
-	if (streq(policy, "none")) {
-		say(a, policy);
-		return;
-	}
-	if (idset_parse(nodes, &have) < 0 || idset_format(&have, nodes, sizeof(nodes)) < 0)
-		have = IDSET_EMPTY;
-	(void)snprintf(a->effective, sizeof(a->effective), "%s:%.*s", policy, VALUE_MAX / 2, nodes); /* cut */
-	a->ok = colon && strlen(policy) == (size_t)(colon - s->value) && str_starts(s->value, policy) &&
-		idset_parse(colon + 1, &want) == 0 && idset_equal(&want, &have);
+	if (cell && cell->page_size > 0 && idset_count(&cell->nodes) > 1 && streq(have, "interleave") &&
+	    n == strlen("strict") && strncmp(want, "strict", n) == 0)
+		return true;
+	return strlen(have) == n && strncmp(have, want, n) == 0;
 }
 
-static void answer_prealloc(const struct qemu *q, const struct setting *s, struct answer *a)
+/* The value is "POLICY:NODES". */
+static void answer_placement(const struct exec_look *q, const struct setting *s, struct exec_result *a)
 {
-	say(a, object_says_yes(q->backend, "prealloc") ? "yes" : "no");
+	const char *colon = strchr(s->value, ':');
+	struct idset want;
+	unsigned int i = 0;
+
+	a->ok = colon && idset_parse(colon + 1, &want) == 0;
+	do {
+		const struct qemuram_backend *b = q->ram.n_backends ? &q->ram.backends[i] : NULL;
+		const struct placed_cell *cell = b ? placed_cell(q, b->cell) : NULL;
+		char nodes[QEMURAM_VALUE / 2], text[QEMURAM_VALUE];
+		struct idset have;
+		const char *policy = memory_policy(q, b ? b->arg : NULL, &have);
+
+		if (idset_format(&have, nodes, sizeof(nodes)) < 0)
+			nodes[0] = '\0';
+		(void)snprintf(text, sizeof(text), streq(policy, "none") ? "%s" : "%s:%s", policy, nodes); /* fits */
+		say_each(q, a, i, text);
+		a->ok = a->ok && is_policy(policy, s->value, (size_t)(colon - s->value), cell) &&
+			idset_equal(cell ? &cell->nodes : &want, &have);
+	} while (++i < q->ram.n_backends);
+	if (a->ok)
+		say(a, s->value);
+}
+
+static void answer_prealloc(const struct exec_look *q, const struct setting *s, struct exec_result *a)
+{
+	bool all = q->ram.n_backends > 0;
+
+	for (unsigned int i = 0; i < q->ram.n_backends; i++)
+		all &= qemu_says_yes(q->ram.backends[i].arg, "prealloc");
+	say(a, all ? "yes" : "no");
 	a->ok = streq(a->effective, s->value);
 }
 
-/* Affinity of QEMU's first thread, from /proc/PID/status (proc(5)). */
-static void answer_affinity(const struct qemu *q, const struct setting *s, struct answer *a)
+/* The value of one line of /proc/PID/status (proc(5)), "" if there is none. */
+static void status_value(const struct exec_look *q, const char *key, char *buf, size_t size)
 {
-	static const char key[] = "Cpus_allowed_list:";
 	char text[16384];
-	struct idset want, have;
-	char *p = NULL;
+	const char *p = NULL;
 
-	if (hostfs_read(q->fs, text, sizeof(text), "proc/%d/status", q->run->pid) >= 0)
+	if (hostfs_read(q->fs, text, sizeof(text), "proc/%d/status", q->pid) >= 0)
 		p = strstr(text, key);
-	if (!p) {
+	buf[0] = '\0';
+	if (!p)
+		return;
+	p += strlen(key);
+	p += strspn(p, " \t");
+	(void)snprintf(buf, size, "%.*s", (int)strcspn(p, "\n"), p); /* cut is no list any more */
+}
+
+/* Affinity of QEMU's first thread. */
+static void answer_affinity(const struct exec_look *q, const struct setting *s, struct exec_result *a)
+{
+	struct idset want, have;
+
+	status_value(q, "Cpus_allowed_list:", a->effective, sizeof(a->effective));
+	if (!a->effective[0]) {
 		(void)snprintf(a->why, sizeof(a->why), "its affinity cannot be read"); /* fits */
 		return;
 	}
-	p += strlen(key);
-	p += strspn(p, " \t");
-	p[strcspn(p, "\n")] = '\0';
-	say(a, p);
-	a->ok = idset_parse(s->value, &want) == 0 && idset_parse(p, &have) == 0 && idset_is_subset(&have, &want);
+	a->ok = idset_parse(s->value, &want) == 0 && idset_parse(a->effective, &have) == 0 &&
+		idset_is_subset(&have, &want);
+}
+
+/* Whether the mount that this path lies on is a hugetlbfs, as the process sees it (proc(5), mounts). */
+static bool is_on_hugetlbfs(const struct exec_look *q, const char *path)
+{
+	_cleanup_free_ char *text = NULL;
+	char *rest, *line;
+	size_t best = 0;
+	bool huge = false;
+
+	if (!path[0] || hostfs_read_all(q->fs, 1u << 20, &text, NULL, "proc/%d/mounts", q->pid) < 0)
+		return false;
+	rest = text;
+	while ((line = strsep(&rest, "\n"))) {
+		char *dir = strchr(line, ' '), *type = dir ? strchr(dir + 1, ' ') : NULL;
+		size_t n = type ? (size_t)(type - dir - 1) : 0;
+
+		if (n < best || n == 0 || strncmp(dir + 1, path, n) != 0 || (n > 1 && path[n] && path[n] != '/'))
+			continue;
+		best = n;
+		huge = str_starts(type + 1, "hugetlbfs ");
+	}
+	return huge;
+}
+
+/* Whether all of guest RAM is on huge pages of a pool: these are never swapped, and never merged. */
+static bool is_hugetlb(const struct exec_look *q)
+{
+	char size[QEMURAM_VALUE], path[QEMURAM_VALUE];
+
+	for (unsigned int i = 0; i < q->ram.n_backends; i++) {
+		const char *arg = q->ram.backends[i].arg;
+
+		(void)qemu_value(arg, "mem-path", path);
+		if (streq(pages_of(arg, size), "default") && !is_on_hugetlbfs(q, path))
+			return false;
+	}
+	return q->ram.n_backends > 0;
+}
+
+static void answer_lock(const struct exec_look *q, const struct setting *s, struct exec_result *a)
+{
+	uint64_t memory = 0, locked = 0;
+	char text[64];
+
+	for (unsigned int i = 0; i < q->ram.n_backends; i++)
+		memory += q->ram.backends[i].size;
+	if (memory == 0)
+		memory = q->plan->memory;
+	status_value(q, "VmLck:", text, sizeof(text));
+	text[strspn(text, "0123456789")] = '\0';
+	if (num_parse_range(text, 0, UINT64_MAX >> 10, &locked) < 0)
+		locked = 0;
+	a->ok = true;
+	if (memory > 0 && locked << 10 >= memory)
+		say(a, "yes");
+	else if (is_hugetlb(q))
+		say(a, "yes (huge pages)");
+	else
+		say(a, "no");
+	a->ok = str_starts(a->effective, s->value);
+}
+
+/* What QEMU asks of the kernel: the machine's word (on by default), or a back end's own. */
+static bool is_asked_to_merge(const struct exec_look *q)
+{
+	const char *machine = strings_option(&q->ram.argv, "-machine");
+	char value[QEMURAM_VALUE];
+	bool all = qemu_value(machine, "mem-merge", value) ? qemu_says_yes(machine, "mem-merge") : true, any = false;
+
+	for (unsigned int i = 0; i < q->ram.n_backends; i++) {
+		const char *arg = q->ram.backends[i].arg;
+
+		any |= qemu_value(arg, "merge", value) ? qemu_says_yes(arg, "merge") : all;
+	}
+	return q->ram.n_backends ? any : all;
+}
+
+static void answer_merge(const struct exec_look *q, const struct setting *s, struct exec_result *a)
+{
+	bool merges = is_asked_to_merge(q), huge = is_hugetlb(q);
+
+	if (q->n_maps > 0) {
+		merges = false;
+		for (int i = 0; i < q->n_maps; i++)
+			merges |= q->maps[i].mergeable;
+	}
+	say(a, merges && !huge ? "yes" : "no");
+	a->ok = streq(a->effective, s->value);
+	if (!a->ok && huge)
+		(void)snprintf(a->why, sizeof(a->why), "huge pages are not merged"); /* fits */
 }
 
 static const struct {
 	const char *knob;
-	void (*answer)(const struct qemu *q, const struct setting *s, struct answer *a);
+	void (*answer)(const struct exec_look *q, const struct setting *s, struct exec_result *a);
 } answers[] = {
-	{"memory.pages", answer_pages},
-	{"memory.placement", answer_placement},
-	{"memory.prealloc", answer_prealloc},
-	{"cpu.emulator", answer_affinity},
+	{"memory.pages", answer_pages}, {"memory.placement", answer_placement}, {"memory.prealloc", answer_prealloc},
+	{"memory.lock", answer_lock},   {"memory.merge", answer_merge},         {"cpu.emulator", answer_affinity},
 };
 
 static void copy_printable(char *buf, size_t size, const char *text, size_t n)
@@ -337,11 +392,11 @@ static void copy_printable(char *buf, size_t size, const char *text, size_t n)
 }
 
 /* What the wrapper left as it was, and why; NULL: nothing, so either it changed all that was wanted or did not run. */
-static const char *kept_list(const struct qemu *q)
+static const char *kept_list(const struct exec_look *q)
 {
 	static const char name[] = "DOMTUNE_KEPT=";
 
-	for (const char *p = next_string(&q->env, NULL); p; p = next_string(&q->env, p))
+	for (const char *p = strings_next(&q->env, NULL); p; p = strings_next(&q->env, p))
 		if (str_starts(p, name))
 			return p + strlen(name);
 	return NULL;
@@ -375,7 +430,7 @@ static const struct {
 	{"memory.nodes", "memory.placement"},
 };
 
-static void explain(const struct qemu *q, const struct setting *s, struct answer *a)
+static void explain(const struct exec_look *q, const struct setting *s, struct exec_result *a)
 {
 	const char *list = kept_list(q), *knob = s->knob, *text;
 
@@ -394,18 +449,49 @@ static void explain(const struct qemu *q, const struct setting *s, struct answer
 	(void)snprintf(a->why, sizeof(a->why), "%s", text); /* fits */
 }
 
-static int answer_setting(const struct qemu *q, struct undo *u, const struct setting *s)
+int exec_look(const struct hostfs *fs, const struct plan *plan, int pid, bool thorough, struct exec_look **ret)
 {
-	struct answer a = {0};
+	struct exec_look *q = calloc(1, sizeof(*q));
+	int r;
 
+	if (!q)
+		return -ENOMEM;
+	q->fs = fs;
+	q->plan = plan;
+	q->pid = pid;
+	r = qemuram_read(fs, pid, &q->ram);
+	if (r < 0) {
+		free(q);
+		return r;
+	}
+	q->env_error = strings_read(fs, pid, "environ", &q->env);
+	q->n_maps = thorough ? qemuram_maps(fs, pid, &q->ram, plan->memory, true, &q->maps) : -1;
+	*ret = q;
+	return 0;
+}
+
+void exec_answer(const struct exec_look *q, const struct setting *s, struct exec_result *ret)
+{
+	*ret = (struct exec_result){0};
 	for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
 		if (streq(answers[i].knob, s->knob)) {
-			answers[i].answer(q, s, &a);
+			answers[i].answer(q, s, ret);
 			break;
 		}
-	if (!a.ok)
-		explain(q, s, &a);
-	return undo_exec_result(u, s->knob, s->target, a.ok, a.effective, a.ok ? "" : a.why);
+	if (!ret->ok)
+		explain(q, s, ret);
+	else
+		ret->why[0] = '\0';
+}
+
+void exec_look_free(struct exec_look *q)
+{
+	if (!q)
+		return;
+	qemuram_fini(&q->ram);
+	free(q->env.text);
+	free(q->maps);
+	free(q);
 }
 
 static bool is_answered(const struct undo *u, const struct setting *s)
@@ -423,7 +509,7 @@ static bool is_open(const struct undo *u, const struct setting *s)
 
 int apply_read_exec(const struct hostfs *fs, struct undo *u, const struct run *run)
 {
-	struct qemu q = {.fs = fs, .undo = u, .run = run};
+	struct exec_look *q = NULL;
 	bool any = false;
 	int r = 0;
 
@@ -431,17 +517,16 @@ int apply_read_exec(const struct hostfs *fs, struct undo *u, const struct run *r
 		any = is_open(u, &u->plan.settings[i]);
 	if (!any)
 		return 0;
-	r = read_strings(&q, "cmdline", &q.argv);
-	if (r < 0)
-		return r == -ENOENT ? -ESRCH : r;
-	q.env_error = read_strings(&q, "environ", &q.env);
-	if (q.env_error > 0)
-		q.env_error = 0;
-	q.backend = find_backend(&q.argv);
-	for (size_t i = 0; i < u->plan.n_settings && r >= 0; i++)
-		if (is_open(u, &u->plan.settings[i]))
-			r = answer_setting(&q, u, &u->plan.settings[i]);
-	free(q.argv.text);
-	free(q.env.text);
+	r = exec_look(fs, &u->plan, run->pid, false, &q);
+	for (size_t i = 0; i < u->plan.n_settings && r >= 0; i++) {
+		const struct setting *s = &u->plan.settings[i];
+		struct exec_result a;
+
+		if (!is_open(u, s))
+			continue;
+		exec_answer(q, s, &a);
+		r = undo_exec_result(u, s->knob, s->target, a.ok, a.effective, a.why);
+	}
+	exec_look_free(q);
 	return r < 0 ? r : 0;
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The wrapper's part of a plan. What a setting of the exec stage becomes is one row of rules[]; everything else
- * (nodes, threads, CPUs) follows from the placement.
+ * (cells, nodes, threads, CPUs) follows from the placement.
  *
- * Guest RAM gets a policy of its own where that is worth an argument: with `strict` and `interleave`, and always
- * with huge pages, whose claim is per node. The process itself never binds, it only prefers: QEMU's own memory on
- * a full node would otherwise end in its death (Documentation/admin-guide/mm/numa_memory_policy.rst).
+ * Guest RAM gets a policy of its own where that is worth an argument: with `strict` and `interleave`, with huge
+ * pages, whose claim is per node, and where guest cells lie on different nodes. The process itself never binds, it only
+ * prefers: QEMU's own memory on a full node would otherwise end in its death
+ * (Documentation/admin-guide/mm/numa_memory_policy.rst).
  */
 #include "wplan.h"
 
@@ -15,10 +16,31 @@
 #include "paths.h"
 
 #define WPLAN_FORMAT "1"
-/* QEMU uses no more, whatever it is told (util/oslib-posix.c, MAX_MEM_PREALLOC_THREAD_COUNT). */
+/*
+ * QEMU uses no more threads for one back end, whatever it is told (util/oslib-posix.c, MAX_MEM_PREALLOC_THREAD_COUNT),
+ * and clearing pages is bound by a node's memory by then.
+ */
 #define PREALLOC_THREADS_MAX 16
-#define WPLAN_MAX            (256u << 10) /* a few lists of CPUs */
+#define WPLAN_MAX            (1u << 20) /* a list of CPUs for each of 64 cells */
 #define NUMBER_MAX           24
+
+/*
+ * What QEMU maps beside guest RAM, all of which mlockall(2) counts, touched or not: a thread has a stack of 8 MiB
+ * (RLIMIT_STACK) and may have a heap of 64 MiB (glibc, HEAP_MAX_SIZE); I/O threads and the main loop may each have 64
+ * workers (util/thread-pool.c), which come when they are needed, and QEMU aborts where one cannot be made. The rest
+ * (program, libraries, video RAM, 1 GiB for translated code without KVM) was 0.3 to 1.4 GiB with QEMU 7.2 (measured).
+ */
+#define LOCK_THREAD  (UINT64_C(72) << 20)
+#define LOCK_WORKERS 64
+#define LOCK_REST    (UINT64_C(2) << 30)
+
+/* The rules' common part of all memory records. */
+struct draft {
+	struct wplan *w;
+	struct wplan_memory all;
+	bool placed; /* the back ends need the policy */
+	bool pages;  /* memory.pages asks for huge ones */
+};
 
 void wplan_fini(struct wplan *w)
 {
@@ -26,6 +48,7 @@ void wplan_fini(struct wplan *w)
 		free(w->attrs[i].name);
 		free(w->attrs[i].value);
 	}
+	free(w->memory);
 	free(w->emulator);
 	memset(w, 0, sizeof(*w));
 }
@@ -41,31 +64,31 @@ static int add_attr(struct wplan *w, const char *name, const char *value)
 	if (!a->name || !a->value) {
 		free(a->name);
 		free(a->value);
-		*a = (struct wplan_attr){ 0 };
+		*a = (struct wplan_attr){0};
 		return -ENOMEM;
 	}
 	w->n_attrs++;
 	return 0;
 }
 
-static int rule_affinity(const struct plan *p, const struct setting *s, struct wplan *w)
+static int rule_affinity(const struct plan *p, const struct setting *s, struct draft *d)
 {
 	(void)p;
-	return add_attr(w, "affinity", s->value);
+	return add_attr(d->w, "affinity", s->value);
 }
 
-static int rule_placement(const struct plan *p, const struct setting *s, struct wplan *w)
+static int rule_placement(const struct plan *p, const struct setting *s, struct draft *d)
 {
 	static const struct {
 		enum place_memory policy;
 		const char *process, *backend; /* words of set_mempolicy(2) and of QEMU's HostMemPolicy */
 	} words[] = {
-		{ PLACE_MEMORY_PREFERRED, "preferred", "preferred" },
-		{ PLACE_MEMORY_STRICT, "preferred", "bind" },
-		{ PLACE_MEMORY_INTERLEAVE, "interleave", "interleave" },
+		{PLACE_MEMORY_PREFERRED, "preferred", "preferred"},
+		{PLACE_MEMORY_STRICT, "preferred", "bind"},
+		{PLACE_MEMORY_INTERLEAVE, "interleave", "interleave"},
 	};
 	_cleanup_free_ char *nodes = idset_text(&p->placement.memory_nodes);
-	_cleanup_sbuf_ struct sbuf b = { 0 };
+	_cleanup_sbuf_ struct sbuf b = {0};
 
 	(void)s;
 	if (!nodes)
@@ -74,99 +97,152 @@ static int rule_placement(const struct plan *p, const struct setting *s, struct 
 		if (words[i].policy != p->placement.memory_policy || !*nodes)
 			continue;
 		sbuf_addf(&b, "%s:%s", words[i].process, nodes);
-		if (b.failed || add_attr(w, "mempolicy", b.s))
+		if (b.failed || add_attr(d->w, "mempolicy", b.s))
 			return -ENOMEM;
-		(void)snprintf(w->policy, sizeof(w->policy), "%s", words[i].backend); /* fits */
-		w->nodes = p->placement.memory_nodes;
-		w->memory |= words[i].policy != PLACE_MEMORY_PREFERRED;
+		(void)snprintf(d->all.policy, sizeof(d->all.policy), "%s", words[i].backend); /* fits */
+		d->all.nodes = p->placement.memory_nodes;
+		d->placed |= words[i].policy != PLACE_MEMORY_PREFERRED;
 	}
 	return 0;
 }
 
-/* The nodes that the pages were claimed on; where nobody asked for a policy, one that takes them there. */
-static int rule_pages(const struct plan *p, const struct setting *s, struct wplan *w)
+static int rule_pages(const struct plan *p, const struct setting *s, struct draft *d)
 {
 	if (p->placement.page_size == 0 || streq(s->value, "thp"))
 		return 0;
-	w->memory = true;
-	w->page_size = p->placement.page_size;
-	if (w->policy[0])
-		return 0;
-	for (unsigned int i = 0; i < p->placement.n_pages; i++)
-		if (p->placement.pages[i].size == w->page_size && p->placement.pages[i].node >= 0)
-			idset_add(&w->nodes, (unsigned int)p->placement.pages[i].node);
-	if (!idset_is_empty(&w->nodes))
-		(void)snprintf(w->policy, sizeof(w->policy), "%s",
-			       idset_count(&w->nodes) > 1 ? "interleave" : "preferred"); /* fits */
+	d->pages = true;
+	d->all.page_size = p->placement.page_size;
+	for (unsigned int i = 0; i < p->placement.n_pages && !d->all.policy[0]; i++)
+		if (p->placement.pages[i].size == d->all.page_size && p->placement.pages[i].node >= 0)
+			idset_add(&d->all.nodes, (unsigned int)p->placement.pages[i].node);
 	return 0;
 }
 
-static int rule_prealloc(const struct plan *p, const struct setting *s, struct wplan *w)
+static int rule_prealloc(const struct plan *p, const struct setting *s, struct draft *d)
 {
 	(void)p;
-	w->prealloc = streq(s->value, "yes");
-	/* "no" is what QEMU does by itself. */
-	w->memory |= w->prealloc == 1;
+	d->all.prealloc = streq(s->value, "yes");
+	return 0;
+}
+
+static int rule_lock(const struct plan *p, const struct setting *s, struct draft *d)
+{
+	const struct placement *pl = &p->placement;
+	uint64_t loops = pl->n_iothreads + UINT64_C(1);
+
+	if (streq(s->value, "yes"))
+		d->w->lock = p->memory + LOCK_REST + (pl->n_vcpus + loops * (LOCK_WORKERS + 1)) * LOCK_THREAD;
+	return 0;
+}
+
+static int rule_merge(const struct plan *p, const struct setting *s, struct draft *d)
+{
+	(void)p;
+	d->w->merge = streq(s->value, "yes");
 	return 0;
 }
 
 /* In this order: the pages' policy is the placement's where there is one. */
 static const struct {
 	const char *knob;
-	int (*rule)(const struct plan *p, const struct setting *s, struct wplan *w);
+	int (*rule)(const struct plan *p, const struct setting *s, struct draft *d);
 } rules[] = {
-	{ "cpu.emulator", rule_affinity },
-	{ "memory.placement", rule_placement },
-	{ "memory.pages", rule_pages },
-	{ "memory.prealloc", rule_prealloc },
+	{"cpu.emulator", rule_affinity},    {"memory.placement", rule_placement}, {"memory.pages", rule_pages},
+	{"memory.prealloc", rule_prealloc}, {"memory.lock", rule_lock},           {"memory.merge", rule_merge},
 };
 
 /*
- * Threads that populate RAM: on the guest's own CPUs, one for each of them, but no more than it has vCPUs. So its
- * start takes no more of the host than it may take later.
+ * Threads that populate RAM: on those of the guest's CPUs that are on its nodes (all of its own where none is: memory
+ * without CPUs), one for each of them, but no more than it has vCPUs. So its start takes no more of the host than it
+ * may take later.
  */
-static void set_prealloc(const struct plan *p, const struct host *h, struct wplan *w)
+static void set_prealloc(const struct plan *p, const struct host *h, struct wplan_memory *m)
 {
-	struct idset cpus = p->placement.emulator;
+	struct idset cpus = p->placement.emulator, near = host_node_cpus(h, &m->nodes);
 	unsigned int n = p->placement.n_vcpus, n_cpus;
 
 	for (unsigned int i = 0; i < p->placement.n_vcpus; i++)
 		idset_or(&cpus, &p->placement.vcpus[i].cpus);
 	idset_and(&cpus, &h->online);
+	idset_and(&near, &cpus);
+	if (!idset_is_empty(&near))
+		cpus = near;
 	n_cpus = idset_count(&cpus);
 	if (n > n_cpus)
 		n = n_cpus;
-	w->prealloc_cpus = cpus;
-	w->prealloc_threads = n > PREALLOC_THREADS_MAX ? PREALLOC_THREADS_MAX : n;
+	m->prealloc_cpus = cpus;
+	m->prealloc_threads = n > PREALLOC_THREADS_MAX ? PREALLOC_THREADS_MAX : n;
+}
+
+/*
+ * Policy for huge pages that nobody asked a policy for: one that takes them where they are claimed. And bound ones of
+ * several nodes are taken page by page, since bind would take all of the nearest first, and each node is to give what
+ * was claimed there.
+ */
+static void spread_pages(struct wplan_memory *m)
+{
+	bool several = idset_count(&m->nodes) > 1;
+
+	if (m->page_size == 0 || idset_is_empty(&m->nodes))
+		return;
+	if (!m->policy[0])
+		(void)snprintf(m->policy, sizeof(m->policy), "%s", several ? "interleave" : "preferred"); /* fits */
+	else if (streq(m->policy, "bind") && several)
+		(void)snprintf(m->policy, sizeof(m->policy), "interleave"); /* fits */
+}
+
+/* One record for the whole guest, or, where the placement says where its cells go, one for each. */
+static void make_records(const struct plan *p, const struct host *h, const struct draft *d)
+{
+	const struct placement *pl = &p->placement;
+	struct wplan *w = d->w;
+	bool cells = (d->pages || d->all.policy[0]) && pl->n_cells > 0, needed = d->placed || d->pages;
+
+	w->n_memory = cells ? pl->n_cells : 1;
+	for (unsigned int i = 0; i < w->n_memory; i++) {
+		struct wplan_memory *m = &w->memory[i];
+
+		*m = d->all;
+		if (cells) {
+			m->cell = (int)pl->cells[i].id;
+			m->nodes = pl->cells[i].nodes;
+			m->page_size = d->pages ? pl->cells[i].page_size : 0;
+			needed |= !idset_equal(&m->nodes, &pl->memory_nodes);
+		}
+		spread_pages(m);
+		/* Huge pages are reserved for the host, not for a node: a page that is missing later is a SIGBUS. */
+		if (m->page_size > 0)
+			m->prealloc = 1;
+		/* "no" is what QEMU does by itself. */
+		needed |= m->prealloc == 1;
+		if (m->prealloc == 1)
+			set_prealloc(p, h, m);
+	}
+	if (!needed)
+		w->n_memory = 0;
 }
 
 int wplan_from_plan(const struct plan *p, const struct host *h, const char *boot_id, struct wplan *ret)
 {
-	struct wplan w = { .prealloc = -1, .id = p->id, .qemu = p->wrapper.qemu };
+	struct wplan w = {.merge = -1, .id = p->id, .qemu = p->wrapper.qemu};
+	struct draft d = {.w = &w, .all = {.cell = WPLAN_WHOLE, .prealloc = -1}};
 	int r = 0;
 
 	(void)snprintf(w.boot_id, sizeof(w.boot_id), "%s", boot_id);
 	(void)snprintf(w.uuid, sizeof(w.uuid), "%s", p->uuid);
 	w.emulator = strdup(p->wrapper.emulator ? p->wrapper.emulator : "");
-	if (!w.emulator)
+	w.memory = calloc(p->placement.n_cells + 1, sizeof(*w.memory));
+	if (!w.emulator || !w.memory)
 		r = -ENOMEM;
 	for (size_t i = 0; i < ARRAY_SIZE(rules) && r == 0; i++)
 		for (size_t j = 0; j < p->n_settings && r == 0; j++)
 			if (p->settings[j].stage == STAGE_EXEC && streq(p->settings[j].knob, rules[i].knob))
-				r = rules[i].rule(p, &p->settings[j], &w);
+				r = rules[i].rule(p, &p->settings[j], &d);
 	if (r < 0) {
 		wplan_fini(&w);
 		return r;
 	}
-	/* Huge pages are reserved for the host, not for a node: a page that is missing later is a SIGBUS. */
-	if (w.page_size > 0)
-		w.prealloc = 1;
-	if (w.prealloc == 1)
-		set_prealloc(p, h, &w);
-	if (!w.memory) {
-		w.policy[0] = '\0';
-		w.nodes = IDSET_EMPTY;
-	}
+	make_records(p, h, &d);
 	*ret = w;
 	return 0;
 }
@@ -177,25 +253,26 @@ static const char *number(char buf[NUMBER_MAX], uint64_t n)
 	return buf;
 }
 
-static void put_memory(struct sbuf *b, const struct wplan *w)
+static void put_memory(struct sbuf *b, const struct wplan_memory *m)
 {
-	_cleanup_free_ char *nodes = idset_text(&w->nodes), *cpus = idset_text(&w->prealloc_cpus);
-	char size[NUMBER_MAX], threads[NUMBER_MAX];
+	_cleanup_free_ char *nodes = idset_text(&m->nodes), *cpus = idset_text(&m->prealloc_cpus);
+	char size[NUMBER_MAX], threads[NUMBER_MAX], cell[NUMBER_MAX];
 
 	if (!nodes || !cpus) {
 		b->failed = true;
 		return;
 	}
-	record_add(b, "memory", w->page_size ? "huge" : "keep", number(size, w->page_size), nodes, w->policy,
-		   w->prealloc > 0    ? "yes"
-		   : w->prealloc == 0 ? "no"
+	record_add(b, "memory", m->page_size ? "huge" : "keep", number(size, m->page_size), nodes, m->policy,
+		   m->prealloc > 0    ? "yes"
+		   : m->prealloc == 0 ? "no"
 				      : "",
-		   number(threads, w->prealloc_threads), cpus, NULL);
+		   number(threads, m->prealloc_threads), cpus, m->cell < 0 ? "" : number(cell, (uint64_t)m->cell),
+		   NULL);
 }
 
 int wplan_save(const struct hostfs *fs, const struct wplan *w, struct err *e)
 {
-	_cleanup_sbuf_ struct sbuf b = { 0 };
+	_cleanup_sbuf_ struct sbuf b = {0};
 	char id[NUMBER_MAX], qemu[NUMBER_MAX];
 	int r;
 
@@ -205,8 +282,12 @@ int wplan_save(const struct hostfs *fs, const struct wplan *w, struct err *e)
 		   w->emulator ? w->emulator : "", number(qemu, w->qemu), NULL);
 	for (unsigned int i = 0; i < w->n_attrs; i++)
 		record_add(&b, "attr", w->attrs[i].name, w->attrs[i].value, NULL);
-	if (w->memory)
-		put_memory(&b, w);
+	for (unsigned int i = 0; i < w->n_memory; i++)
+		put_memory(&b, &w->memory[i]);
+	if (w->lock)
+		record_add(&b, "lock", number(id, w->lock), NULL);
+	if (w->merge >= 0)
+		record_add(&b, "merge", w->merge ? "yes" : "no", NULL);
 	record_add(&b, "end", NULL);
 	if (b.failed)
 		return err_set(e, ENOMEM, "wrapper's plan: %s", err_name(ENOMEM));
@@ -237,47 +318,84 @@ static int parse_set(const char *text, struct idset *ret)
 	return *text && idset_parse(text, ret) ? -EBADMSG : 0;
 }
 
+/* Records of cells beside one of the whole guest, or of the same cell, contradict each other. */
+static bool has_room(const struct wplan *w, int cell)
+{
+	for (unsigned int i = 0; i < w->n_memory; i++)
+		if (w->memory[i].cell == cell || w->memory[i].cell < 0 || cell < 0)
+			return false;
+	return w->n_memory < WPLAN_MEMORY_MAX;
+}
+
 static int take_memory(struct wplan *w, const struct record *r)
 {
-	static const char *const policies[] = { "", "bind", "preferred", "interleave" };
+	static const char *const policies[] = {"", "bind", "preferred", "interleave"};
 	const char *policy = record_str(r, 4), *prealloc = record_str(r, 5);
-	uint64_t size, threads = record_u64(r, 6, UINT64_MAX);
-	bool known = false;
+	uint64_t size = record_u64(r, 2, UINT64_MAX), threads = record_u64(r, 6, UINT64_MAX);
+	uint64_t cell = record_u64(r, 8, UINT64_MAX);
+	struct wplan_memory *grown, m = {.page_size = size, .prealloc_threads = (unsigned int)threads};
+	bool known = false, whole = !*record_str(r, 8);
 
 	for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
 		known |= streq(policy, policies[i]);
-	size = record_u64(r, 2, UINT64_MAX);
-	if (w->memory || !known || threads > UINT32_MAX || size == UINT64_MAX ||
-	    streq(record_str(r, 1), "huge") != (size > 0) || parse_set(record_str(r, 3), &w->nodes) ||
-	    parse_set(record_str(r, 7), &w->prealloc_cpus))
+	if (!known || threads > UINT32_MAX || size == UINT64_MAX || streq(record_str(r, 1), "huge") != (size > 0) ||
+	    (!whole && cell > INT32_MAX) || parse_set(record_str(r, 3), &m.nodes) ||
+	    parse_set(record_str(r, 7), &m.prealloc_cpus))
 		return -EBADMSG;
-	w->memory = true;
-	w->page_size = size;
-	(void)snprintf(w->policy, sizeof(w->policy), "%s", policy); /* one of the above */
-	w->prealloc = streq(prealloc, "yes") ? 1 : streq(prealloc, "no") ? 0 : -1;
-	w->prealloc_threads = (unsigned int)threads;
+	m.cell = whole ? WPLAN_WHOLE : (int)cell;
+	(void)snprintf(m.policy, sizeof(m.policy), "%s", policy); /* one of the above */
+	m.prealloc = streq(prealloc, "yes") ? 1 : streq(prealloc, "no") ? 0 : -1;
+	if (!has_room(w, m.cell))
+		return -EBADMSG;
+	grown = reallocarray(w->memory, w->n_memory + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	w->memory = grown;
+	grown[w->n_memory++] = m;
 	return 0;
+}
+
+static int take_lock(struct wplan *w, const struct record *r)
+{
+	w->lock = record_u64(r, 1, 0);
+	return w->lock ? 0 : -EBADMSG;
+}
+
+static int take_merge(struct wplan *w, const struct record *r)
+{
+	const char *value = record_str(r, 1);
+
+	w->merge = streq(value, "yes");
+	return w->merge || streq(value, "no") ? 0 : -EBADMSG;
+}
+
+static int take_attr(struct wplan *w, const struct record *r)
+{
+	return add_attr(w, record_str(r, 1), record_str(r, 2));
 }
 
 /* 1 at the end record, 0 go on. A type that a later version added is none of this one's business. */
 static int take_record(struct wplan *w, const struct record *r)
 {
+	static const struct {
+		const char *type;
+		int (*take)(struct wplan *w, const struct record *r);
+	} types[] = {{"attr", take_attr}, {"memory", take_memory}, {"lock", take_lock}, {"merge", take_merge}};
 	const char *type = record_str(r, 0);
 
 	if (streq(type, "head"))
 		return take_head(w, r);
 	if (!w->emulator)
 		return -EBADMSG;
-	if (streq(type, "attr"))
-		return add_attr(w, record_str(r, 1), record_str(r, 2));
-	if (streq(type, "memory"))
-		return take_memory(w, r);
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (streq(type, types[i].type))
+			return types[i].take(w, r);
 	return streq(type, "end");
 }
 
 int wplan_load(const struct hostfs *fs, const char *uuid, struct wplan *ret)
 {
-	struct wplan w = { .prealloc = -1 };
+	struct wplan w = {.merge = -1};
 	_cleanup_free_ char *text = NULL;
 	unsigned int bad = 0;
 	struct record rec;

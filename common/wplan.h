@@ -5,10 +5,14 @@
  *   head      1, boot id, uuid, domain id, real emulator, QEMU version
  *   attr      name, value        process attributes, set in this order before exec (wrapper/attr.c's table)
  *   memory    kind ("huge" or "keep"), page size in bytes, host nodes, policy ("bind", "preferred",
- *             "interleave", ""), prealloc ("yes", "no", ""), prealloc threads, CPUs for them
+ *             "interleave", ""), prealloc ("yes", "no", ""), prealloc threads, CPUs for them, guest cell
+ *             ("": the whole guest)
+ *   lock      bytes of address space that a QEMU of which all is locked may come to
+ *   merge     "yes" or "no"
  *   end
  *
- * Without a valid end record the file is not used. Pure but for load and save.
+ * There is one memory record for the whole guest, or one for each guest cell that has memory. Without a valid end
+ * record the file is not used. Pure but for load and save.
  */
 #pragma once
 
@@ -16,9 +20,22 @@
 #include "plan.h"
 
 #define WPLAN_ATTRS_MAX 16
+#define WPLAN_MEMORY_MAX DOMAIN_CELLS_MAX
+#define WPLAN_WHOLE (-1) /* in a cell's place */
 
 struct wplan_attr {
 	char *name, *value;
+};
+
+/* What the back end of one guest cell, or each one of the guest, is to be. */
+struct wplan_memory {
+	int cell;                 /* the guest's number for it, or WPLAN_WHOLE */
+	uint64_t page_size;       /* 0: keep ordinary pages */
+	struct idset nodes;       /* host-nodes; empty: none */
+	char policy[16];          /* "bind", "preferred", "interleave" or "" */
+	int prealloc;             /* 1 yes, 0 no, -1 as it is */
+	unsigned int prealloc_threads; /* 0: QEMU's choice */
+	struct idset prealloc_cpus;    /* for a thread-context's cpu-affinity; empty: none */
 };
 
 struct wplan {
@@ -28,16 +45,18 @@ struct wplan {
 	char *emulator;
 	unsigned int qemu; /* as plan_wrapper.qemu */
 	struct wplan_attr attrs[WPLAN_ATTRS_MAX]; unsigned int n_attrs;
-	bool memory;              /* a memory record is there: guest RAM back end is to be changed */
-	uint64_t page_size;       /* 0: keep ordinary pages */
-	struct idset nodes;       /* host-nodes; empty: none */
-	char policy[16];          /* "bind", "preferred", "interleave" or "" */
-	int prealloc;             /* 1 yes, 0 no, -1 as it is */
-	unsigned int prealloc_threads; /* 0: QEMU's choice */
-	struct idset prealloc_cpus;    /* for a thread-context's cpu-affinity; empty: none */
+	struct wplan_memory *memory; unsigned int n_memory; /* 0: back ends of guest RAM stay as they are */
+	uint64_t lock; /* RLIMIT_MEMLOCK has to be so much for QEMU to lock itself; 0: it is not to */
+	int merge;     /* guest RAM may be merged with equal pages (KSM): 1 yes, 0 no, -1 as it is */
 };
 
-/* Made from the plan's exec-stage settings. No exec-stage settings: ret->n_attrs 0, memory false. */
+/* Whether anything on the command line is to change. */
+static inline bool wplan_edits(const struct wplan *w)
+{
+	return w->n_memory > 0 || w->lock > 0 || w->merge >= 0;
+}
+
+/* Made from the plan's exec-stage settings. No exec-stage settings: ret->n_attrs 0, wplan_edits() false. */
 int wplan_from_plan(const struct plan *p, const struct host *h, const char *boot_id, struct wplan *ret);
 int wplan_save(const struct hostfs *fs, const struct wplan *w, struct err *e);
 /* -ENOENT, -EBADMSG (no head, no end), -ENOMEM. */

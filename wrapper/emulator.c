@@ -170,7 +170,7 @@ static char *const *follow_plan(struct wrapper *w, const struct wplan *plan, str
 		qemu = 0; /* that was its version */
 	}
 	w->kept = kept;
-	if (plan->memory) {
+	if (wplan_edits(plan)) {
 		if (argv_edit_init(edit, w->argc, w->to.argv) == 0 &&
 		    mem_rewrite(&w->fs, plan, qemu, &tryout_kernel, edit, &kept) == 0) {
 			w->kept = kept;

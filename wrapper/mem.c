@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Left as it is, whatever the plan says: a confidential guest's RAM (the firmware measures or converts it),
- * RAM that others share (vhost-user, virtiofsd have it mapped by its kind), RAM with a file or memfd behind it
- * (the owner chose that), back ends of NUMA cells and of memory devices, and an argument that we would not
- * print back byte for byte. Members the owner wrote (host-nodes, policy, prealloc-threads, ...) are his.
+ * The back ends of guest RAM. Left as they are, whatever the plan says: a confidential guest's (the firmware measures
+ * or converts it), those of a guest with memory devices, RAM that others share (vhost-user, virtiofsd have it mapped by
+ * its kind), RAM with a file or memfd behind it (the owner chose that), and an argument that we would not print back
+ * byte for byte. Members the owner wrote (host-nodes, policy, prealloc-threads, ...) are his.
+ *
+ * Each part of the plan (pages, placement, prealloc) is done to all guest cells or to none: they are tried together,
+ * since two cells may want the same node's memory, and what cannot be had for one of them is left for all.
  *
  * The name of the RAM block in the migration stream is the object's id. For machine types up to 3.1 a memfd's
  * would be its whole path, "/objects/pc.ram" (measured with QEMU 7.2), without
@@ -11,269 +14,340 @@
  */
 #include "wrapper/mem.h"
 
-#define QOM "qom-type"
-#define CONTEXT_ID "domtune-tc0" /* not "iothread...": libvirt counts those */
-#define CANONICAL "x-use-canonical-path-for-ramblock-id"
+#include "wrapper/mem_priv.h"
+
+#define QOM        "qom-type"
+#define CONTEXT_ID "domtune-tc%u" /* not "iothread...": libvirt counts those */
+#define CANONICAL  "x-use-canonical-path-for-ramblock-id"
 
 /* thread-context objects and prealloc-context came with QEMU 7.2 (qapi/qom.json). */
 #define QEMU_THREAD_CONTEXT 7002000u
 
-struct ram {
-	int at;             /* index of the -object's value */
-	struct obj o;
-	uint64_t size;
-	const char *why;    /* why it must stay as it is; NULL: it may be changed */
+/* The thread-contexts that were made: one for each set of CPUs. */
+struct contexts {
+	const struct idset **cpus;
+	char **text; /* -object's value; NULL: used up */
+	unsigned int n;
 };
 
-struct job {
-	const struct hostfs *fs;
-	const struct wplan *w;
-	unsigned int qemu;
-	const struct tryout *t;
-	struct kept *kept;
-	struct ram ram;
-	bool changed;
-};
+static void contexts_fini(struct contexts *c)
+{
+	for (unsigned int i = 0; i < c->n; i++)
+		free(c->text[i]);
+	free(c->text);
+	free(c->cpus);
+}
+
+static bool wants_pages(const struct ram *r)
+{
+	return r->want->page_size > 0;
+}
+
+static bool wants_placement(const struct ram *r)
+{
+	return r->want->policy[0] && !idset_is_empty(&r->want->nodes);
+}
+
+/* Huge pages are reserved for the host, not for a node: populated now, they cannot be missing later. */
+static bool wants_prealloc(const struct ram *r)
+{
+	return r->want->prealloc == 1 || (wants_pages(r) && r->want->prealloc != 0);
+}
+
+static bool any(const struct job *j, bool (*wants)(const struct ram *r))
+{
+	for (unsigned int i = 0; i < j->f.n; i++)
+		if (j->f.ram[i].want && wants(&j->f.ram[i]))
+			return true;
+	return false;
+}
 
 /* One reason for every part that the plan asks for. */
 static void keep_all(const struct job *j, const char *why)
 {
-	if (j->w->page_size)
+	bool pages = false, placement = false, prealloc = false;
+
+	for (unsigned int i = 0; i < j->w->n_memory; i++) {
+		pages |= j->w->memory[i].page_size > 0;
+		placement |= j->w->memory[i].policy[0] != '\0';
+		prealloc |= j->w->memory[i].prealloc == 1;
+	}
+	if (pages)
 		kept_add(j->kept, "memory.pages", "%s", why);
-	if (j->w->policy[0])
+	if (placement)
 		kept_add(j->kept, "memory.placement", "%s", why);
-	if (j->w->prealloc == 1)
+	if (prealloc)
 		kept_add(j->kept, "memory.prealloc", "%s", why);
 }
 
-/* The id that -machine names, malloc'ed; NULL with *ret_why set where RAM is not to be looked at. */
-static char *find_backend_id(const struct argv_edit *e, const char **ret_why)
+/* The owner's nodes, where he gave a back end any. */
+static bool take_own_placement(struct ram *r)
 {
-	_cleanup_obj_ struct obj machine = { 0 };
-	struct argv_option o;
-	bool cells = false;
-	const char *id;
-	int pos = 1;
+	const char *own = obj_str(&r->o, "policy");
 
-	*ret_why = NULL;
-	while (argv_next(e->n, e->v, &pos, &o) > 0) {
-		if (streq(o.name, "numa"))
-			cells = true;
-		if (streq(o.name, "mem-path") || streq(o.name, "mem-prealloc"))
-			*ret_why = "guest RAM is set by -mem-path or -mem-prealloc";
-		if (streq(o.name, "machine") && !machine.o && obj_parse(o.value, "type", &machine) < 0)
-			*ret_why = "-machine is not understood";
-	}
-	if (!*ret_why && !machine.o)
-		*ret_why = "guest RAM has no back end on the command line";
-	if (*ret_why)
-		return NULL;
-	/* The first is QEMU's word since 6.0, the second before. */
-	if (obj_has(&machine, "confidential-guest-support") || obj_has(&machine, "memory-encryption")) {
-		*ret_why = "confidential guest";
-		return NULL;
-	}
-	id = obj_str(&machine, "memory-backend");
-	if (!id)
-		*ret_why = cells ? "guest has NUMA cells" : "guest RAM has no back end on the command line";
-	return id ? strdup(id) : NULL;
+	if (!obj_has(&r->o, "host-nodes") && !own)
+		return false;
+	if (own && strlen(own) < sizeof(r->policy) && tryout_mode(own) >= 0 &&
+	    obj_ids(&r->o, "host-nodes", &r->nodes) == 0)
+		memcpy(r->policy, own, strlen(own) + 1);
+	return true;
 }
 
-/* Find and read the object. Its `why` says whether it may be changed. -ENOENT: there is not exactly one. */
-static int find_ram(const struct argv_edit *e, const char *id, struct ram *ret)
+/* Nodes and policy that each will have: the owner's, else the plan's if all of them may be had, else none. */
+static void choose_placement(struct job *j)
 {
-	struct argv_option o;
-	int pos = 1, found = 0, r;
+	struct err e = ERR_INIT;
+	bool own = false;
 
-	while (argv_next(e->n, e->v, &pos, &o) > 0) {
-		_cleanup_obj_ struct obj obj = { 0 };
-		const char *have;
+	for (unsigned int i = 0; i < j->f.n; i++)
+		own |= take_own_placement(&j->f.ram[i]);
+	if (!any(j, wants_placement))
+		return;
+	if (own) {
+		kept_add(j->kept, "memory.placement", "the memory back end has nodes of its own");
+		return;
+	}
+	for (unsigned int i = 0; i < j->f.n; i++) {
+		const struct wplan_memory *want = j->f.ram[i].want;
 
-		if (!streq(o.name, "object") || !strstr(o.value, id))
-			continue;
-		r = obj_parse(o.value, QOM, &obj);
-		if (r == -ENOMEM)
-			return r;
-		have = r < 0 ? NULL : obj_str(&obj, "id");
-		if (!have || !streq(have, id))
-			continue;
-		if (found++ == 0) {
-			ret->at = o.at;
-			ret->o = obj;
-			obj = (struct obj){ 0 };
+		if (wants_placement(&j->f.ram[i]) && j->t->placement(want->policy, &want->nodes, &e) < 0) {
+			kept_add(j->kept, "memory.placement", "%s", e.text);
+			return;
 		}
 	}
-	return found == 1 ? 0 : -ENOENT;
-}
+	for (unsigned int i = 0; i < j->f.n; i++) {
+		struct ram *r = &j->f.ram[i];
 
-static const char *why_fixed(const struct argv_edit *e, struct ram *ram)
-{
-	const char *type = obj_str(&ram->o, QOM);
-	int share = obj_bool(&ram->o, "share");
-
-	if (!type || !streq(type, "memory-backend-ram"))
-		return "guest RAM has a file or memfd behind it already";
-	if (share == 1)
-		return "guest RAM is shared";
-	if (share == -EBADMSG || obj_u64(&ram->o, "size", &ram->size) < 0 || !ram->size ||
-	    !obj_is_faithful(&ram->o, QOM, e->v[ram->at]))
-		return "the memory back end's argument is not understood";
-	/* Without reservation a page that is missing later ends the guest. */
-	if (obj_has(&ram->o, "reserve"))
-		return "the memory back end has a `reserve` of its own";
-	return NULL;
-}
-
-/* Set a member. Only memory can be short; the caller then drops everything. */
-static int put(struct job *j, int r)
-{
-	j->changed = true;
-	return r;
-}
-
-/* Nodes and policy that RAM will have: the owner's, else the plan's if they may be had, else none. */
-static void choose_placement(struct job *j, char policy[16], struct idset *nodes, bool *ret_ours)
-{
-	const struct wplan *w = j->w;
-	struct err e = ERR_INIT;
-
-	policy[0] = '\0';
-	*nodes = IDSET_EMPTY;
-	*ret_ours = false;
-	if (obj_has(&j->ram.o, "host-nodes") || obj_has(&j->ram.o, "policy")) {
-		const char *own = obj_str(&j->ram.o, "policy");
-
-		if (w->policy[0])
-			kept_add(j->kept, "memory.placement", "the memory back end has nodes of its own");
-		if (own && strlen(own) < 16 && tryout_mode(own) >= 0 && obj_ids(&j->ram.o, "host-nodes", nodes) == 0)
-			memcpy(policy, own, strlen(own) + 1);
-		return;
+		if (!wants_placement(r))
+			continue;
+		memcpy(r->policy, r->want->policy, sizeof(r->policy));
+		r->nodes = r->want->nodes;
+		r->placed = true;
 	}
-	if (!w->policy[0] || idset_is_empty(&w->nodes))
-		return;
-	if (j->t->placement(w->policy, &w->nodes, &e) < 0) {
-		kept_add(j->kept, "memory.placement", "%s", e.text);
-		return;
+}
+
+/* What QEMU will ask for at start, of huge pages and (populated ones) of ordinary memory. NULL: no memory. */
+static struct tryout_part *make_parts(const struct job *j, bool huge, unsigned int *ret_n)
+{
+	struct tryout_part *parts = calloc(j->f.n + 1, sizeof(*parts));
+
+	*ret_n = 0;
+	for (unsigned int i = 0; parts && i < j->f.n; i++) {
+		const struct ram *r = &j->f.ram[i];
+		struct tryout_part *p = &parts[*ret_n];
+
+		if (huge ? !wants_pages(r) : wants_pages(r) || !wants_prealloc(r))
+			continue;
+		*p = (struct tryout_part){.page = r->want->page_size, .bytes = r->size, .nodes = r->nodes};
+		memcpy(p->policy, r->policy, sizeof(p->policy));
+		++*ret_n;
 	}
-	memcpy(policy, w->policy, sizeof(w->policy));
-	*nodes = w->nodes;
-	*ret_ours = true;
+	return parts;
 }
 
-static int set_placement(struct job *j, const char *policy, const struct idset *nodes)
+static int set_huge(struct ram *r)
 {
-	int r = put(j, obj_set_ids(&j->ram.o, "host-nodes", nodes));
+	struct obj *o = &r->o;
+	int e = obj_set_str(o, QOM, "memory-backend-memfd");
 
-	return r < 0 ? r : put(j, obj_set_str(&j->ram.o, "policy", policy));
+	if (e == 0)
+		e = obj_set_bool(o, "hugetlb", true);
+	if (e == 0)
+		e = obj_set_u64(o, "hugetlbsize", r->want->page_size);
+	if (e == 0)
+		e = obj_set_bool(o, "share", false); /* memfd's default is true */
+	if (e == 0 && !obj_has(o, CANONICAL))
+		e = obj_set_bool(o, CANONICAL, false);
+	return e;
 }
 
-static int set_huge(struct job *j)
+static int set_placement(struct ram *r)
 {
-	struct obj *o = &j->ram.o;
-	int r = put(j, obj_set_str(o, QOM, "memory-backend-memfd"));
+	int e = obj_set_ids(&r->o, "host-nodes", &r->nodes);
 
+	return e < 0 ? e : obj_set_str(&r->o, "policy", r->policy);
+}
+
+/* The id of a thread-context on these CPUs, one that is there already or a new one. */
+static int get_context(struct contexts *c, bool json, const struct idset *cpus, char id[32])
+{
+	_cleanup_obj_ struct obj context = {0};
+	unsigned int i = 0;
+	int r;
+
+	while (i < c->n && !idset_equal(c->cpus[i], cpus))
+		i++;
+	(void)snprintf(id, 32, CONTEXT_ID, i); /* fits */
+	if (i < c->n)
+		return 0;
+	/* node-affinity would be shorter, but makes QEMU read sysfs, which its profile may deny. */
+	r = obj_new(json, "thread-context", id, &context);
 	if (r == 0)
-		r = obj_set_bool(o, "hugetlb", true);
-	if (r == 0)
-		r = obj_set_u64(o, "hugetlbsize", j->w->page_size);
-	if (r == 0)
-		r = obj_set_bool(o, "share", false); /* memfd's default is true */
-	if (r == 0 && !obj_has(o, CANONICAL))
-		r = obj_set_bool(o, CANONICAL, false);
+		r = obj_set_ids(&context, "cpu-affinity", cpus);
+	if (r == 0 && !(c->text[i] = obj_text(&context, QOM)))
+		r = -ENOMEM;
+	c->cpus[i] = cpus;
+	c->n += r == 0;
 	return r;
 }
 
 /* Populate at start, in parallel, by threads that run where the memory is. */
-static int set_prealloc(struct job *j, char **ret_context)
+static int set_prealloc(struct ram *r, bool on_cpus, struct contexts *c)
 {
-	_cleanup_obj_ struct obj context = { 0 };
-	const struct wplan *w = j->w;
-	struct obj *o = &j->ram.o;
-	struct err e = ERR_INIT;
-	int r = 0;
+	const struct wplan_memory *want = r->want;
+	char id[32];
+	int e = 0;
 
-	if (obj_bool(o, "prealloc") != 1)
-		r = put(j, obj_set_bool(o, "prealloc", true));
-	/* prealloc-threads is of QEMU 5.0, as memory-backend= of -machine is, which brought us here. */
-	if (r == 0 && w->prealloc_threads && !obj_has(o, "prealloc-threads"))
-		r = put(j, obj_set_u64(o, "prealloc-threads", w->prealloc_threads));
-	if (r < 0 || idset_is_empty(&w->prealloc_cpus) || j->qemu < QEMU_THREAD_CONTEXT ||
-	    obj_has(o, "prealloc-context"))
-		return r;
-	if (j->t->cpus(&w->prealloc_cpus, &e) < 0) {
+	if (obj_bool(&r->o, "prealloc") != 1) {
+		e = obj_set_bool(&r->o, "prealloc", true);
+		r->changed = true;
+	}
+	if (e == 0 && want->prealloc_threads && !obj_has(&r->o, "prealloc-threads")) {
+		e = obj_set_u64(&r->o, "prealloc-threads", want->prealloc_threads);
+		r->changed = true;
+	}
+	if (e < 0 || !on_cpus || idset_is_empty(&want->prealloc_cpus) || obj_has(&r->o, "prealloc-context"))
+		return e;
+	e = get_context(c, r->o.json, &want->prealloc_cpus, id);
+	r->changed = true;
+	return e < 0 ? e : obj_set_str(&r->o, "prealloc-context", id);
+}
+
+/* Whether threads may be put on the CPUs that the plan has for them: on all of these, or none is. */
+static bool may_have_contexts(struct job *j)
+{
+	struct err e = ERR_INIT;
+
+	for (unsigned int i = 0; i < j->f.n && j->qemu >= QEMU_THREAD_CONTEXT; i++) {
+		const struct ram *r = &j->f.ram[i];
+
+		if (!wants_prealloc(r) || idset_is_empty(&r->want->prealloc_cpus) ||
+		    obj_has(&r->o, "prealloc-context") || j->t->cpus(&r->want->prealloc_cpus, &e) == 0)
+			continue;
 		kept_add(j->kept, "memory.prealloc", "on no particular CPUs: %s", e.text);
+		return false;
+	}
+	return j->qemu >= QEMU_THREAD_CONTEXT;
+}
+
+/* What of the plan can be had. Negative: no memory. */
+static int try_parts(struct job *j, bool *ret_pages, bool *ret_populate)
+{
+	_cleanup_free_ struct tryout_part *huge = NULL, *ordinary = NULL;
+	unsigned int n_huge, n_ordinary;
+	struct err e = ERR_INIT;
+
+	choose_placement(j);
+	huge = make_parts(j, true, &n_huge);
+	ordinary = make_parts(j, false, &n_ordinary);
+	if (!huge || !ordinary)
+		return -ENOMEM;
+	*ret_pages = n_huge == 0 || j->t->pages(j->fs, huge, n_huge, &e) == 0;
+	if (!*ret_pages) {
+		/* The nodes were judged by their huge pages; nobody knows whether they have as much ordinary memory. */
+		kept_add(j->kept, "memory.pages", "%s", e.text);
 		return 0;
 	}
-	/* node-affinity would be shorter, but makes QEMU read sysfs, which its profile may deny. */
-	r = obj_new(o->json, "thread-context", CONTEXT_ID, &context);
-	if (r == 0)
-		r = obj_set_ids(&context, "cpu-affinity", &w->prealloc_cpus);
-	if (r == 0)
-		r = put(j, obj_set_str(o, "prealloc-context", CONTEXT_ID));
-	if (r == 0 && !(*ret_context = obj_text(&context, QOM)))
-		r = -ENOMEM;
+	*ret_populate = n_ordinary == 0 || j->t->memory(j->fs, ordinary, n_ordinary, &e) == 0;
+	if (!*ret_populate)
+		kept_add(j->kept, "memory.prealloc", "%s", e.text);
+	return 0;
+}
+
+static bool wants_prealloc_said(const struct ram *r)
+{
+	return r->want->prealloc == 1;
+}
+
+static bool is_placed(const struct ram *r)
+{
+	return r->placed;
+}
+
+static void keep_with_pages(struct job *j)
+{
+	if (any(j, is_placed))
+		kept_add(j->kept, "memory.placement", "as memory.pages");
+	if (any(j, wants_prealloc_said))
+		kept_add(j->kept, "memory.prealloc", "as memory.pages");
+	for (unsigned int i = 0; i < j->f.n; i++)
+		if (j->f.ram[i].placed) {
+			j->f.ram[i].policy[0] = '\0';
+			j->f.ram[i].nodes = IDSET_EMPTY;
+		}
+}
+
+static int rewrite(struct job *j, struct contexts *c)
+{
+	bool pages = false, populate = false, on_cpus = false;
+	int r = try_parts(j, &pages, &populate);
+
+	if (r < 0)
+		return r;
+	if (!pages) {
+		keep_with_pages(j);
+		return 0;
+	}
+	for (unsigned int i = 0; i < j->f.n && r == 0; i++) {
+		struct ram *ram = &j->f.ram[i];
+
+		ram->changed = wants_pages(ram) || ram->placed;
+		if (wants_pages(ram))
+			r = set_huge(ram);
+		if (r == 0 && ram->placed)
+			r = set_placement(ram);
+	}
+	if (r == 0 && any(j, wants_prealloc))
+		on_cpus = may_have_contexts(j);
+	for (unsigned int i = 0; i < j->f.n && r == 0; i++)
+		if (wants_prealloc(&j->f.ram[i]) && (populate || wants_pages(&j->f.ram[i])))
+			r = set_prealloc(&j->f.ram[i], on_cpus, c);
 	return r;
 }
 
-static int rewrite(struct job *j, char **ret_context)
+/* The changed words; then the new objects, all before the first back end, since QEMU makes them in this order. */
+static int put_back(struct job *j, struct contexts *c, struct argv_edit *edit)
 {
-	const struct wplan *w = j->w;
-	struct idset nodes;
-	char policy[16];
-	bool ours, huge = w->page_size != 0, populate = w->prealloc == 1 || (huge && w->prealloc != 0);
-	struct err e = ERR_INIT;
-	int r = 0;
+	int r = 0, first = edit->n;
 
-	choose_placement(j, policy, &nodes, &ours);
-	if (huge && j->t->pages(j->fs, w->page_size, j->ram.size, policy, &nodes, &e) < 0) {
-		/* The node was judged by its huge pages; nobody knows whether it has as much ordinary memory. */
-		kept_add(j->kept, "memory.pages", "%s", e.text);
-		if (ours)
-			kept_add(j->kept, "memory.placement", "as memory.pages");
-		if (w->prealloc == 1)
-			kept_add(j->kept, "memory.prealloc", "as memory.pages");
-		return 0;
+	for (unsigned int i = 0; i < j->f.n && r == 0; i++) {
+		const struct ram *ram = &j->f.ram[i];
+
+		if (ram->at > 0 && ram->at < first)
+			first = ram->at;
+		if (ram->changed)
+			r = argv_edit_replace(edit, ram->at, obj_text(&ram->o, QOM));
 	}
-	if (huge)
-		r = set_huge(j);
-	if (r == 0 && ours)
-		r = set_placement(j, policy, &nodes);
-	if (r == 0 && populate && !huge && j->t->memory(j->fs, j->ram.size, policy, &nodes, &e) < 0) {
-		kept_add(j->kept, "memory.prealloc", "%s", e.text);
-		return 0;
-	}
-	/* Huge pages are reserved for the host, not for a node: populated now, they cannot be missing later. */
-	return r == 0 && populate ? set_prealloc(j, ret_context) : r;
+	for (unsigned int i = c->n; i > 0 && r == 0; i--)
+		r = argv_edit_insert(edit, first - 1, "-object", steal_ptr(&c->text[i - 1]));
+	return r;
 }
 
 int mem_rewrite(const struct hostfs *fs, const struct wplan *w, unsigned int qemu, const struct tryout *t,
 		struct argv_edit *edit, struct kept *kept)
 {
-	struct job j = { .fs = fs, .w = w, .qemu = qemu, .t = t, .kept = kept };
-	_cleanup_free_ char *id = NULL, *context = NULL;
-	const char *why = NULL;
+	struct job j = {.fs = fs, .w = w, .qemu = qemu, .t = t, .kept = kept};
+	_cleanup_(contexts_fini) struct contexts c = {0};
 	int r;
 
-	if (!w->memory)
+	if (!wplan_edits(w))
 		return 0;
-	id = find_backend_id(edit, &why);
-	if (!id) {
-		keep_all(&j, why ? why : "out of memory");
-		return 0;
+	r = mem_find(edit, &j);
+	if (r == 0) {
+		c.cpus = calloc(j.f.n + 1, sizeof(*c.cpus));
+		c.text = calloc(j.f.n + 1, sizeof(*c.text));
+		r = c.cpus && c.text ? 0 : -ENOMEM;
 	}
-	r = find_ram(edit, id, &j.ram);
+	if (r == 0 && j.f.why_ram[0])
+		keep_all(&j, j.f.why_ram);
+	else if (r == 0 && w->n_memory > 0)
+		r = rewrite(&j, &c);
 	if (r == 0)
-		j.ram.why = why_fixed(edit, &j.ram);
-	else if (r == -ENOENT)
-		j.ram.why = "guest RAM has no back end on the command line";
-	if (j.ram.why)
-		keep_all(&j, j.ram.why);
-	else if (r == 0)
-		r = rewrite(&j, &context);
-	if (r == 0 && j.changed)
-		r = argv_edit_replace(edit, j.ram.at, obj_text(&j.ram.o, QOM));
-	if (r == 0 && context)
-		r = argv_edit_insert(edit, j.ram.at - 1, "-object", steal_ptr(&context));
-	obj_fini(&j.ram.o);
-	return r == -ENOENT ? 0 : r;
+		r = mem_lock(&j, edit);
+	if (r == 0)
+		r = mem_merge(&j, edit);
+	if (r == 0)
+		r = put_back(&j, &c, edit);
+	mem_found_fini(&j.f);
+	return r;
 }

@@ -2,20 +2,24 @@
 /*
  * Huge pages are tried in two steps, since neither sees all. The free pages of the wanted nodes, from sysfs:
  * a reservation counts pages of the whole host, so it would succeed with pages that mbind(2) then forbids, and
- * QEMU would end with SIGBUS while it populates its RAM. Then a private mapping of the whole size, which
- * reserves its pages and gives them back (Documentation/mm/hugetlbfs_reserv.rst): it sees what sysfs does not
- * say, reservations of others, the cpuset, the hugetlb cgroup, and whether the security module lets this label
- * have such a file at all. Nothing is touched, so it costs no zeroing of pages.
+ * QEMU would end with SIGBUS while it populates its RAM. Back ends on the same nodes are counted together. Then a
+ * private mapping for each, of the whole size and all held together, which reserve their pages and give them back
+ * (Documentation/mm/hugetlbfs_reserv.rst): it sees what sysfs does not say, reservations of others, the cpuset, the
+ * hugetlb cgroup, and whether the security module lets this label have such a file at all. Nothing is touched, so it
+ * costs no zeroing of pages.
  *
  * Where sysfs says that the free pages do not suffice the mapping is not even tried: with
  * nr_overcommit_hugepages set it would make the kernel assemble new pages, only to be given back.
  */
 #include "wrapper/tryout.h"
 
+#include <linux/magic.h>
 #include <linux/memfd.h>
 #include <numaif.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/vfs.h>
 
 #include "common/num.h"
 
@@ -30,7 +34,7 @@ const char *tryout_page_text(uint64_t page, char buf[24])
 	static const struct {
 		unsigned int shift;
 		char unit;
-	} units[] = { { 30, 'G' }, { 20, 'M' }, { 10, 'K' } };
+	} units[] = {{30, 'G'}, {20, 'M'}, {10, 'K'}};
 
 	(void)snprintf(buf, 24, "%llu", (unsigned long long)page);
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
@@ -47,7 +51,7 @@ int tryout_mode(const char *policy)
 	static const struct {
 		const char *name;
 		int mode;
-	} modes[] = { { "bind", MPOL_BIND }, { "preferred", MPOL_PREFERRED }, { "interleave", MPOL_INTERLEAVE } };
+	} modes[] = {{"bind", MPOL_BIND}, {"preferred", MPOL_PREFERRED}, {"interleave", MPOL_INTERLEAVE}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 		if (streq(policy, modes[i].name))
@@ -60,8 +64,8 @@ int tryout_mask(const struct idset *nodes, struct tryout_mask *ret)
 {
 	const unsigned int bits = 8 * sizeof(ret->w[0]);
 
-	*ret = (struct tryout_mask){ { 0 } };
-	IDSET_FOREACH(id, nodes) {
+	*ret = (struct tryout_mask){{0}};
+	IDSET_FOREACH (id, nodes) {
 		if (id >= TRYOUT_NODES_MAX)
 			return -ERANGE;
 		ret->w[(unsigned int)id / bits] |= 1ul << ((unsigned int)id % bits);
@@ -73,11 +77,11 @@ int tryout_mask(const struct idset *nodes, struct tryout_mask *ret)
 static int check_allowed(const struct idset *nodes, struct err *e)
 {
 	const unsigned int bits = 8 * sizeof(unsigned long);
-	struct tryout_mask allowed = { { 0 } };
+	struct tryout_mask allowed = {{0}};
 
 	if (get_mempolicy(NULL, allowed.w, TRYOUT_NODES_MAX, NULL, MPOL_F_MEMS_ALLOWED) < 0)
 		return err_set(e, errno, "allowed nodes: %s", err_name(errno));
-	IDSET_FOREACH(id, nodes) {
+	IDSET_FOREACH (id, nodes) {
 		unsigned int n = (unsigned int)id;
 
 		if (n >= TRYOUT_NODES_MAX || !(allowed.w[n / bits] & (1ul << (n % bits))))
@@ -124,7 +128,7 @@ static int count_free(const struct hostfs *fs, uint64_t page, const struct idset
 {
 	uint64_t sum = 0, n;
 
-	IDSET_FOREACH(id, nodes) {
+	IDSET_FOREACH (id, nodes) {
 		int r = hostfs_read_u64(fs, &n, NODE "/node%d/hugepages/hugepages-%llukB/free_hugepages", id,
 					(unsigned long long)(page >> 10));
 
@@ -136,49 +140,86 @@ static int count_free(const struct hostfs *fs, uint64_t page, const struct idset
 	return 0;
 }
 
-static int reserve(int fd, uint64_t bytes, const char *policy, const struct idset *nodes, struct err *e)
+/* Interleaved pages come from the other nodes where one of them has none; bound ones and these from no further node. */
+static bool is_confined(const struct tryout_part *p)
 {
-	void *at;
-	int r = 0;
-
-	at = mmap(NULL, (size_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-	if (at == MAP_FAILED)
-		return err_set(e, errno, "cannot be reserved: %s", err_name(errno));
-	if (policy[0])
-		r = bind_range(at, (size_t)bytes, policy, nodes, e);
-	(void)munmap(at, (size_t)bytes); /* ours, just made */
-	return r;
+	return streq(p->policy, "bind") || streq(p->policy, "interleave");
 }
 
-static int try_pages(const struct hostfs *fs, uint64_t page, uint64_t bytes, const char *policy,
-		     const struct idset *nodes, struct err *e)
+/* The bytes that all parts of this page size confined to some of these nodes want together. */
+static uint64_t wanted_on(const struct tryout_part *parts, unsigned int n, uint64_t page, const struct idset *nodes)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < n; i++)
+		if (parts[i].page == page && is_confined(&parts[i]) && idset_is_subset(&parts[i].nodes, nodes))
+			sum += parts[i].bytes;
+	return sum;
+}
+
+static int check_pages(const struct hostfs *fs, const struct tryout_part *parts, unsigned int n,
+		       const struct tryout_part *p, struct err *e)
+{
+	_cleanup_free_ char *list = NULL;
+	uint64_t free_pages, want;
+	char size[24];
+
+	tryout_page_text(p->page, size);
+	if ((p->page & (p->page - 1)) || p->bytes % p->page || p->bytes > SIZE_MAX)
+		return err_set(e, EINVAL, "guest RAM of %llu bytes is no multiple of %s pages",
+			       (unsigned long long)p->bytes, size);
+	/* A preferred node is a wish: pages of other nodes will do. */
+	if (!is_confined(p) || count_free(fs, p->page, &p->nodes, &free_pages) < 0)
+		return 0;
+	want = wanted_on(parts, n, p->page, &p->nodes) / p->page;
+	if (free_pages >= want)
+		return 0;
+	list = idset_text(&p->nodes);
+	return err_set(e, ENOMEM, "no free %s pages on node %s (want %llu, free %llu)", size, list ? list : "?",
+		       (unsigned long long)want, (unsigned long long)free_pages);
+}
+
+/* Map it as QEMU will; *ret is to be unmapped by the caller. */
+static int reserve(const struct tryout_part *p, void **ret, struct err *e)
 {
 	_cleanup_close_ int fd = -1;
-	_cleanup_free_ char *list = NULL;
-	char size[24];
-	uint64_t free_pages;
 	unsigned int how = MFD_CLOEXEC | MFD_HUGETLB | MFD_ALLOW_SEALING; /* as QEMU does; refused before Linux 4.16 */
-	int r;
+	char size[24];
+	int r = 0;
 
-	tryout_page_text(page, size);
-	if (!page || (page & (page - 1)) || bytes % page || bytes > SIZE_MAX)
-		return err_set(e, EINVAL, "guest RAM of %llu bytes is no multiple of %s pages",
-			       (unsigned long long)bytes, size);
-	/* A preferred node is a wish: pages of other nodes will do. */
-	if ((streq(policy, "bind") || streq(policy, "interleave")) && count_free(fs, page, nodes, &free_pages) == 0 &&
-	    free_pages < bytes / page) {
-		list = idset_text(nodes);
-		return err_set(e, ENOMEM, "no free %s pages on node %s (want %llu, free %llu)", size, list ? list : "?",
-			       (unsigned long long)(bytes / page), (unsigned long long)free_pages);
-	}
-	how |= (unsigned int)__builtin_ctzll(page) << MFD_HUGE_SHIFT;
+	tryout_page_text(p->page, size);
+	how |= (unsigned int)__builtin_ctzll(p->page) << MFD_HUGE_SHIFT;
 	fd = memfd_create("domtune", how);
 	if (fd < 0)
 		return err_set(e, errno, "%s pages: memfd: %s", size, err_name(errno));
-	if (ftruncate(fd, (off_t)bytes) < 0)
+	if (ftruncate(fd, (off_t)p->bytes) < 0)
 		return err_set(e, errno, "%s pages: size of the memfd: %s", size, err_name(errno));
-	r = reserve(fd, bytes, policy, nodes, e);
-	return r < 0 ? err_wrap(e, "%llu %s pages", (unsigned long long)(bytes / page), size) : 0;
+	*ret = mmap(NULL, (size_t)p->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (*ret == MAP_FAILED)
+		r = err_set(e, errno, "cannot be reserved: %s", err_name(errno));
+	else if (p->policy[0])
+		r = bind_range(*ret, (size_t)p->bytes, p->policy, &p->nodes, e);
+	return r < 0 ? err_wrap(e, "%llu %s pages", (unsigned long long)(p->bytes / p->page), size) : 0;
+}
+
+static int try_pages(const struct hostfs *fs, const struct tryout_part *parts, unsigned int n, struct err *e)
+{
+	_cleanup_free_ void **at = calloc(n + 1, sizeof(*at));
+	unsigned int done = 0;
+	int r = at ? 0 : err_set(e, ENOMEM, "%s", err_name(ENOMEM));
+
+	for (unsigned int i = 0; i < n && r == 0; i++)
+		if (parts[i].page)
+			r = check_pages(fs, parts, n, &parts[i], e);
+	for (; done < n && r == 0; done++) {
+		at[done] = MAP_FAILED;
+		if (parts[done].page)
+			r = reserve(&parts[done], &at[done], e);
+	}
+	for (unsigned int i = 0; i < done; i++)
+		if (at[i] != MAP_FAILED)
+			(void)munmap(at[i], (size_t)parts[i].bytes); /* ours, just made */
+	return r;
 }
 
 /* A line "MemFree:   123 kB" of meminfo, in bytes; 0 if there is none. */
@@ -213,7 +254,7 @@ static uint64_t available(const struct hostfs *fs, const struct idset *nodes)
 		sum = meminfo_field(text, "MemAvailable:");
 		return sum ? sum : UINT64_MAX;
 	}
-	IDSET_FOREACH(id, nodes) {
+	IDSET_FOREACH (id, nodes) {
 		if (hostfs_read(fs, text, sizeof(text), NODE "/node%d/meminfo", id) < 0)
 			return UINT64_MAX;
 		sum += meminfo_field(text, "MemFree:") + meminfo_field(text, "Inactive(file):") +
@@ -222,16 +263,30 @@ static uint64_t available(const struct hostfs *fs, const struct idset *nodes)
 	return sum;
 }
 
-static int try_memory(const struct hostfs *fs, uint64_t bytes, const char *policy, const struct idset *nodes,
-		      struct err *e)
+static int check_memory(const struct hostfs *fs, uint64_t want, const struct idset *nodes, struct err *e)
 {
-	static const struct idset all;
-	uint64_t have = available(fs, streq(policy, "bind") ? nodes : &all);
+	uint64_t have = available(fs, nodes);
 
-	if (have >= bytes)
+	if (have >= want)
 		return 0;
 	return err_set(e, ENOMEM, "not enough free memory (want %llu MiB, free %llu MiB)",
-		       (unsigned long long)(bytes >> 20), (unsigned long long)(have >> 20));
+		       (unsigned long long)(want >> 20), (unsigned long long)(have >> 20));
+}
+
+static int try_memory(const struct hostfs *fs, const struct tryout_part *parts, unsigned int n, struct err *e)
+{
+	static const struct idset all;
+	uint64_t sum = 0;
+	int r = 0;
+
+	for (unsigned int i = 0; i < n && r == 0; i++) {
+		if (parts[i].page)
+			continue;
+		sum += parts[i].bytes;
+		if (streq(parts[i].policy, "bind"))
+			r = check_memory(fs, wanted_on(parts, n, 0, &parts[i].nodes), &parts[i].nodes, e);
+	}
+	return r < 0 ? r : check_memory(fs, sum, &all, e);
 }
 
 /* IDSET_MAX CPUs; the kernel ignores what is beyond its own mask (kernel/sched/syscalls.c, get_user_cpu_mask). */
@@ -244,16 +299,16 @@ union cpu_mask {
 
 int tryout_set_affinity(const struct idset *cpus)
 {
-	union cpu_mask mask = { .bytes = { 0 } };
+	union cpu_mask mask = {.bytes = {0}};
 
-	IDSET_FOREACH(id, cpus)
+	IDSET_FOREACH (id, cpus)
 		CPU_SET_S((size_t)id, CPU_BYTES, &mask.set);
 	return sched_setaffinity(0, CPU_BYTES, &mask.set) < 0 ? -errno : 0;
 }
 
 static int try_cpus(const struct idset *cpus, struct err *e)
 {
-	union cpu_mask before = { .bytes = { 0 } };
+	union cpu_mask before = {.bytes = {0}};
 	int r;
 
 	if (sched_getaffinity(0, CPU_BYTES, &before.set) < 0)
@@ -266,9 +321,47 @@ static int try_cpus(const struct idset *cpus, struct err *e)
 	return 0;
 }
 
+/* What mlockall(2) and each later mmap(2) compare with, without CAP_IPC_LOCK, which QEMU does not have. */
+static int try_lock(uint64_t bytes, struct err *e)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+		return err_set(e, errno, "RLIMIT_MEMLOCK: %s", err_name(errno));
+	if (limit.rlim_cur == RLIM_INFINITY || (bytes != UINT64_MAX && limit.rlim_cur >= bytes))
+		return 0;
+	return err_set(e, EPERM, "RLIMIT_MEMLOCK is %llu: the definition's <locked/>",
+		       (unsigned long long)limit.rlim_cur);
+}
+
+/* Refused by a kernel without KSM, and from 9.1 on QEMU would end for it. */
+static int try_merge(struct err *e)
+{
+	size_t len = (size_t)sysconf(_SC_PAGESIZE);
+	void *at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int r = 0;
+
+	if (at == MAP_FAILED)
+		return err_set(e, errno, "%s", err_name(errno));
+	if (madvise(at, len, MADV_MERGEABLE) < 0)
+		r = err_set(e, errno, "KSM: %s", err_name(errno));
+	(void)munmap(at, len); /* ours, just made */
+	return r;
+}
+
+static bool is_hugetlbfs(const char *path)
+{
+	struct statfs st;
+
+	return statfs(path, &st) == 0 && st.f_type == HUGETLBFS_MAGIC;
+}
+
 const struct tryout tryout_kernel = {
 	.pages = try_pages,
 	.placement = try_placement,
 	.memory = try_memory,
 	.cpus = try_cpus,
+	.lock = try_lock,
+	.merge = try_merge,
+	.is_hugetlbfs = is_hugetlbfs,
 };

@@ -8,20 +8,29 @@
 
 #include "common/hostfs.h"
 
+/* One back end of guest RAM: what QEMU will ask for it. */
+struct tryout_part {
+	uint64_t page;       /* bytes per huge page; 0: ordinary ones */
+	uint64_t bytes;
+	char policy[16];     /* "bind", "preferred", "interleave", or "" with nodes empty */
+	struct idset nodes;
+};
+
 struct tryout {
-	/*
-	 * Guest RAM of `bytes` in pages of `page` bytes, under a policy ("bind", "preferred", "interleave",
-	 * or "" with nodes empty) on host nodes.
-	 */
-	int (*pages)(const struct hostfs *fs, uint64_t page, uint64_t bytes, const char *policy,
-		     const struct idset *nodes, struct err *e);
+	/* Huge pages for all these parts at once: two cells may want the same node's. */
+	int (*pages)(const struct hostfs *fs, const struct tryout_part *parts, unsigned int n, struct err *e);
 	/* Ordinary memory under a policy. */
 	int (*placement)(const char *policy, const struct idset *nodes, struct err *e);
-	/* As much ordinary memory at once, when it is populated at start. */
-	int (*memory)(const struct hostfs *fs, uint64_t bytes, const char *policy, const struct idset *nodes,
-		      struct err *e);
+	/* Ordinary memory for all these parts at once, when it is populated at start. */
+	int (*memory)(const struct hostfs *fs, const struct tryout_part *parts, unsigned int n, struct err *e);
 	/* A thread that runs on these CPUs. */
 	int (*cpus)(const struct idset *cpus, struct err *e);
+	/* Locking `bytes` of address space; UINT64_MAX: without any limit. */
+	int (*lock)(uint64_t bytes, struct err *e);
+	/* Memory that may be merged with equal pages. */
+	int (*merge)(struct err *e);
+	/* Whether a file there would be on huge pages. */
+	bool (*is_hugetlbfs)(const char *path);
 };
 
 extern const struct tryout tryout_kernel;

@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import re
+import resource
 import signal
 import stat
 import subprocess
@@ -115,13 +116,14 @@ class World:
         except IsADirectoryError:
             os.rmdir(self.path(name))
 
-    def plan_text(self, boot_id=None, uuid=UUID, number=3, emulator="", qemu=7002022, attrs=(), memory=None, end=True):
+    def plan_text(self, boot_id=None, uuid=UUID, number=3, emulator="", qemu=7002022, attrs=(), memory=None, more=(),
+                  end=True):
         """As common/wplan.h has it."""
         text = record("head", "1", boot_id or self.boot_id, uuid, str(number), emulator, str(qemu))
         for name, value in attrs:
             text += record("attr", name, value)
-        if memory:
-            text += record("memory", *memory)
+        for one in ([["memory", *memory]] if memory else []) + list(more):
+            text += record(*one)
         return text + (record("end") if end else "")
 
     def put_plan(self, mode=0o644, **how):
@@ -262,6 +264,121 @@ def check_huge_pages(w):
         tap.ok(pool("free_hugepages") == free, "the tryout gave its pages back")
     finally:
         pool("nr_hugepages", -4)
+
+
+def backends(report):
+    """The -object values of guest RAM, by id, as dictionaries."""
+    found = [json.loads(word) for word in report["argv"] if word.startswith('{"qom-type":"memory-backend')]
+    return {o["id"]: o for o in found}
+
+
+def check_cells(w):
+    """Recorded command lines of guests with cells. This machine may have one node: both cells are put on it."""
+    for name, number in ("json-cells", 2), ("json-cells-4", 4), ("json-cells-10.0", 2):
+        argv = words(name)
+        uid = int(re.search(r"domain-(\d+)-", " ".join(argv)).group(1))
+        cells = [["memory", "keep", "0", "0", "bind", "", "0", "", str(i)] for i in range(number)]
+        w.put_plan(number=uid, more=cells)
+        status, report, err = w.run(argv)
+        own = name == "json-cells-4"  # one of its cells has nodes of the owner's
+        ram = backends(report) if report else {}
+        if own:
+            tap.ok(status == 0 and report["argv"] == argv[1:] and
+                   kept(report) == "memory.placement: the memory back end has nodes of its own", name, err, report)
+            continue
+        tap.ok(status == 0 and kept(report) is None and len(ram) == number and
+               all(o["host-nodes"] == [0] and o["policy"] == "bind" for o in ram.values()), name, err, report)
+        tap.ok(status == 0 and [x for x in report["argv"] if "memory-backend" not in x] ==
+               [x for x in argv[1:] if "memory-backend" not in x], name + ": nothing else is changed", report)
+    argv = words("json-cells")
+    w.put_plan(number=15, more=[["memory", "keep", "0", "0", "bind", "", "0", "", "0"],
+                                ["memory", "keep", "0", "1023", "bind", "", "0", "", "1"]])
+    status, report, err = w.run(argv)
+    tap.ok(status == 0 and report["argv"] == argv[1:] and
+           kept(report) == "memory.placement: node 1023 may not be used here", "a node that one cell cannot have: none "
+           "is placed", report)
+    w.put_plan(number=15, more=[["memory", "keep", "0", "", "", "yes", "1", "0", "0"],
+                                ["memory", "keep", "0", "", "", "yes", "1", "0", "1"]])
+    status, report, err = w.run(argv)
+    ram = backends(report) if report else {}
+    tap.ok(status == 0 and kept(report) is None and len(ram) == 2 and
+           all(o["prealloc"] and o["prealloc-context"] == "domtune-tc0" for o in ram.values()) and
+           report["argv"].index('{"qom-type":"thread-context","id":"domtune-tc0","cpu-affinity":[0]}') <
+           min(i for i, x in enumerate(report["argv"]) if "memory-backend-ram" in x),
+           "cells are populated on their CPUs", report)
+
+
+def check_cells_share_a_pool(w):
+    """Pages for one of two cells on the same node, but not for both."""
+    name = "cells that want the same pages"
+    pool = "/sys/devices/system/node/node0/hugepages/hugepages-2048kB/"
+
+    def number(what, change=0):
+        with open(pool + what, "r+" if change else "r", encoding="ascii") as file:
+            have = int(file.read())
+            if change:
+                file.seek(0)
+                file.write("%d\n" % (have + change))
+        return have
+    try:
+        number("nr_hugepages", 6)
+    except OSError as error:
+        tap.skip(name, "no pool of 2M pages can be had: %s" % error.strerror)
+        return
+    try:
+        free = number("free_hugepages")
+        if free < 6:
+            tap.skip(name, "this machine has no memory for six 2M pages")
+            return
+        for pages, good in (free // 2, True), (free // 2 + 1, False):
+            argv = [x.replace("100663296", str(pages << 21)) for x in words("json-cells")]
+            w.put_plan(number=15, more=[["memory", "huge", "2097152", "0", "bind", "", "0", "", str(i)]
+                                        for i in (0, 1)])
+            status, report, err = w.run(argv)
+            ram = backends(report) if report else {}
+            if good:
+                tap.ok(status == 0 and kept(report) is None and len(ram) == 2 and
+                       all(o["qom-type"] == "memory-backend-memfd" and o["hugetlb"] for o in ram.values()),
+                       "both cells get their pages", err, report)
+            else:
+                tap.ok(status == 0 and report["argv"] == argv[1:] and
+                       kept(report) == "memory.pages: no free 2M pages on node 0 (want %d, free %d); memory.placement: "
+                       "as memory.pages" % (2 * pages, free), "pages for one of two cells: neither is changed", report)
+            tap.ok(number("free_hugepages") == free, "the tryout gave its pages back")
+    finally:
+        number("nr_hugepages", -6)
+
+
+def check_lock_and_merge(w):
+    def limit(value):
+        def prepare():
+            os.setgroups([])
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (value, value))
+            os.setgid(64055)
+            os.setuid(64055)
+        return prepare
+    on = ["mem-lock=on" if x == "mem-lock=off" else x for x in PLAIN[1:]]
+    some = 1 << 22  # below what anybody has
+    cases = [(some, some, on, None),
+             (some + 1, some, PLAIN[1:], "memory.lock: RLIMIT_MEMLOCK is %d: the definition's <locked/>" % some)]
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] == resource.RLIM_INFINITY:
+        cases.append((1 << 40, resource.RLIM_INFINITY, on, None))
+    for need, value, want, why in cases:
+        w.put_plan(more=[["lock", str(need)]])
+        status, report, err = w.run(PLAIN, prepare=limit(value))
+        tap.ok(status == 0 and report["argv"] == want and kept(report) == why,
+               "mem-lock, %d wanted of %d" % (need, value), err, report)
+    w.put_plan(more=[["merge", "no"]])
+    status, report, err = w.run(PLAIN)
+    machine = [x for x in report["argv"] if "memory-backend=pc.ram" in x]
+    tap.ok(status == 0 and machine == ["pc-q35-7.2,usb=off,dump-guest-core=off,memory-backend=pc.ram,mem-merge=off"] and
+           backends(report)["pc.ram"]["merge"] is False and kept(report) is None, "merge no", err, report)
+    w.put_plan(more=[["merge", "yes"]])
+    status, report, err = w.run(PLAIN)
+    good = kept(report) is None and backends(report)["pc.ram"]["merge"] is True
+    if not os.path.exists("/sys/kernel/mm/ksm"):
+        good = report["argv"] == PLAIN[1:] and kept(report) == "memory.merge: KSM: Invalid argument"
+    tap.ok(status == 0 and good, "merge yes", err, report)
 
 
 def check_refused_plans(w):
@@ -496,7 +613,8 @@ def main():
                                      env=env))
     assert stat.S_ISDIR(os.stat(os.environ["DOMTUNE_T_WRAPPER"]).st_mode)
     world = World(os.environ["DOMTUNE_T_WRAPPER"])
-    for check in (check_passes_through, check_follows, check_tryouts, check_huge_pages, check_refused_plans,
+    for check in (check_passes_through, check_follows, check_tryouts, check_huge_pages, check_cells,
+                  check_cells_share_a_pool, check_lock_and_merge, check_refused_plans,
                   check_real_emulator, check_descriptors, check_signals, check_crashes):
         check(world)
     tap.end()

@@ -53,32 +53,41 @@ def await_pages():
 class Guest:
     """One QEMU behind the wrapper, stopped before its first instruction."""
 
-    def __init__(self, work, memory=None, json_form=True, machine="q35", extra=(), qemu=None, attrs=()):
+    def __init__(self, work, memory=None, json_form=True, machine="q35", extra=(), qemu=None, attrs=(), cells=0,
+                 more=()):
+        """memory: fields of the plan's memory record; more: further records; cells: of the guest."""
         os.makedirs("/run/domtune/plan", exist_ok=True)
         plan = "/run/domtune/plan/" + UUID
         if os.path.exists(plan):
             os.unlink(plan)
-        if memory or attrs:
+        if memory or attrs or more:
             with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
                 text = record("head", "1", file.read().strip(), UUID, "3", "", str(qemu or VERSION))
             text += "".join(record("attr", *attr) for attr in attrs)
-            text += (record("memory", *memory) if memory else "") + record("end")
+            text += record("memory", *memory) if memory else ""
+            text += "".join(record(*one) for one in more) + record("end")
             with open(plan, "w", encoding="ascii") as out:
                 out.write(text)
         key = os.path.join(work, "domain-3-t", "master-key.aes")
-        size = MIB << 20
-        if json_form:
-            objects = ['{"qom-type":"secret","id":"masterKey0","format":"raw","file":"%s"}' % key,
-                       '{"qom-type":"memory-backend-ram","id":"pc.ram","size":%d}' % size]
+        form = ('{"qom-type":"memory-backend-ram","id":"%s","size":%d}' if json_form else
+                "memory-backend-ram,id=%s,size=%d")
+        secret = ('{"qom-type":"secret","id":"masterKey0","format":"raw","file":"%s"}' if json_form else
+                  "secret,id=masterKey0,format=raw,file=%s") % key
+        if cells:
+            ram = []
+            for cell in range(cells):
+                ram += ["-object", form % ("ram-node%d" % cell, (MIB << 20) // cells), "-numa",
+                        "node,nodeid=%d,cpus=%d,memdev=ram-node%d" % (cell, cell, cell)]
         else:
-            objects = ["secret,id=masterKey0,format=raw,file=" + key, "memory-backend-ram,id=pc.ram,size=%d" % size]
+            ram = ["-object", form % ("pc.ram", MIB << 20)]
+            machine += ",memory-backend=pc.ram"
         self.socket = os.path.join(work, "qmp")
         self.err = open(os.path.join(work, "stderr"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            [WRAPPER, "-name", "guest=t,debug-threads=on", "-S", "-object", objects[0], "-machine",
-             machine + ",usb=off,memory-backend=pc.ram", "-accel", "tcg", "-m", str(MIB), "-object", objects[1],
-             "-overcommit", "mem-lock=off", "-smp", "1", "-uuid", UUID, "-display", "none", "-no-user-config",
-             "-nodefaults", "-chardev", "socket,id=charmonitor,path=%s,server=on,wait=off" % self.socket, "-mon",
+            [WRAPPER, "-name", "guest=t,debug-threads=on", "-S", "-object", secret, "-machine",
+             machine + ",usb=off", "-accel", "tcg", "-m", str(MIB), *ram,
+             "-overcommit", "mem-lock=off", "-smp", str(cells or 1), "-uuid", UUID, "-display", "none",
+             "-no-user-config", "-nodefaults", "-chardev", "socket,id=charmonitor,path=%s,server=on,wait=off" % self.socket, "-mon",
              "chardev=charmonitor,id=monitor,mode=control", "-sandbox",
              "on,obsolete=deny,elevateprivileges=deny,spawn=allow,resourcecontrol=deny", *extra],
             stdin=subprocess.DEVNULL, stdout=self.err, stderr=self.err)
@@ -113,8 +122,8 @@ class Guest:
     def kept(self):
         return re.findall("DOMTUNE_KEPT=([^\0]*)", self.proc("environ"))
 
-    def ram(self):
-        return [m for m in self.ask("query-memdev") if m.get("id") == "pc.ram"][0]
+    def ram(self, name="pc.ram"):
+        return [m for m in self.ask("query-memdev") if m.get("id") == name][0]
 
     def huge_kib(self):
         return sum(int(n) for n in re.findall(r"Private_Hugetlb:\s+(\d+)", self.proc("smaps")))
@@ -187,6 +196,73 @@ def check_accepted(work):
         guest.end()
 
 
+def two_cells(*fields):
+    """Records for two cells on node 0, each with a CPU of its own to be populated on, if there are two."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return [["memory", *fields, "yes", "1", str(cpus[cell % len(cpus)]), str(cell)] for cell in (0, 1)]
+
+
+def check_cells(work):
+    cpus = len(os.sched_getaffinity(0))
+    for name, json_form, how in (("JSON", True, {}), ("key=value", False, {}),
+                                 ("JSON, of an old version", True, {"qemu": 6000000})):
+        await_pages()
+        guest = Guest(work, None, json_form, cells=2, more=two_cells("huge", "2097152", "0", "bind"), **how)
+        good = guest.channel is not None
+        tap.ok(good and guest.kept() == [], "two cells, %s: QEMU takes it" % name, guest.said())
+        if good:
+            rams = [guest.ram("ram-node%d" % cell) for cell in (0, 1)]
+            bound = [r["prealloc"] and r["host-nodes"] == [0] and r["policy"] == "bind" and not r["share"] for r in rams]
+            tap.ok(guest.huge_kib() == MIB << 10 and all(bound),
+                   "two cells, %s: each in 2M pages, bound" % name, guest.huge_kib(), rams)
+            lines = [line for line in guest.proc("numa_maps").splitlines() if "memfd" in line and "huge" in line]
+            tap.ok(len(lines) == 2 and all(" bind" in x and "N0=%d" % (PAGES // 2) in x for x in lines),
+                   "two cells, %s: and there they are" % name, lines)
+            objects = guest.ask("qom-list", path="/objects")
+            contexts = sorted(o["name"] for o in objects if "thread-context" in o["type"])
+            want = ["domtune-tc%d" % i for i in range(min(cpus, 2))] if VERSION >= 7002000 and not how else []
+            tap.ok(contexts == want, "two cells, %s: thread-contexts" % name, contexts)
+        guest.end()
+    guest = Guest(work, cells=2, more=two_cells("keep", "0", "0", "preferred"))
+    rams = [guest.ram("ram-node%d" % cell) for cell in (0, 1)] if guest.channel else []
+    tap.ok(guest.kept() == [] and rams and all(r["prealloc"] and r["policy"] == "preferred" for r in rams),
+           "two cells: ordinary pages, placed and populated", rams, guest.said())
+    guest.end()
+
+
+def check_lock_and_merge(work):
+    def flags(guest):
+        """VmFlags of the mappings of guest RAM, by their size."""
+        maps = re.findall(r"^[0-9a-f]+-[0-9a-f]+ (\S+).*\n((?:[A-Z]\w+:.*\n)+)", guest.proc("smaps"), re.M)
+        return [re.search("^VmFlags:(.*)", text, re.M).group(1).split() for rights, text in maps
+                if rights == "rw-p" and re.search(r"^Size:\s+%d kB" % ((MIB << 10) // 2), text, re.M)]
+    for merge, ksm in ("no", False), ("yes", True):
+        guest = Guest(work, cells=2, more=[["merge", merge]])
+        good = guest.channel is not None
+        rams = [guest.ram("ram-node%d" % cell) for cell in (0, 1)] if good else []
+        if merge == "yes" and not os.path.exists("/sys/kernel/mm/ksm"):
+            tap.ok(good and guest.kept()[0].startswith("memory.merge: KSM"), "a kernel without KSM", guest.kept())
+        else:
+            tap.ok(good and guest.kept() == [] and [r["merge"] for r in rams] == [ksm, ksm],
+                   "merge %s: QMP agrees" % merge, rams, guest.said())
+            have = flags(guest) if good else []
+            tap.ok(len(have) == 2 and all(("mg" in f) == (ksm and os.path.exists("/sys/kernel/mm/ksm")) for f in have),
+                   "merge %s: and the kernel" % merge, have)
+        guest.end()
+    # The test is root, so it may lock whatever the limit says.
+    guest = Guest(work, cells=2, more=[["lock", "1"], *two_cells("keep", "0", "0", "bind")])
+    locked = re.findall(r"^VmLck:\s+(\d+) kB", guest.proc("status"), re.M) if guest.channel else []
+    tap.ok(locked and int(locked[0]) >= MIB << 10 and guest.kept() == [], "lock: all of guest RAM is locked", locked,
+           guest.said())
+    guest.end()
+    await_pages()
+    guest = Guest(work, HUGE, more=[["lock", "1"]])
+    locked = re.findall(r"^VmLck:\s+(\d+) kB", guest.proc("status"), re.M) if guest.channel else []
+    tap.ok(locked == ["0"] and guest.kept() == [] and guest.huge_kib() == MIB << 10,
+           "lock: huge pages are locked as they are", locked, guest.said())
+    guest.end()
+
+
 def check_short_pool(work):
     await_pages()
     surplus = pool("free_hugepages") - PAGES // 2
@@ -202,11 +278,12 @@ def check_short_pool(work):
 MARK = bytes.fromhex("efbeaddefeca0df0")
 
 
-def migrate(work, name, machine, source, target):
+def migrate(work, name, machine, source, target, cells=0):
+    """source, target: the plan's records, or None."""
     image = os.path.join(work, "image")
     await_pages()
     loader = ["-device", "loader,addr=0x100000,data=0xf00dcafedeadbeef,data-len=8"]
-    guest = Guest(work, source, machine=machine, extra=loader)
+    guest = Guest(work, machine=machine, extra=loader, cells=cells, more=source or ())
     if not guest.channel:
         tap.ok(False, name, guest.said())
         return
@@ -216,7 +293,7 @@ def migrate(work, name, machine, source, target):
     status = guest.migrated()
     guest.end()
     await_pages()
-    other = Guest(work, target, machine=machine, extra=["-incoming", "defer"])
+    other = Guest(work, machine=machine, extra=["-incoming", "defer"], cells=cells, more=target or ())
     if other.channel:
         huge.append(other.huge_kib())
         kept += other.kept()
@@ -237,9 +314,12 @@ def check_streams(work):
     have = subprocess.run([REAL, "-machine", "help"], capture_output=True, text=True, check=False).stdout
     # 3.1 and 4.0 have other defaults for block names.
     machines += [m for m in ("pc-q35-4.0", "pc-i440fx-3.1") if re.search("^%s " % re.escape(m), have, re.M)]
+    one, two = [["memory", *HUGE]], two_cells("huge", "2097152", "0", "bind")
     for machine in machines:
-        migrate(work, machine + ": from a plain to a rewritten guest", machine, None, HUGE)
-        migrate(work, machine + ": from a rewritten to a plain guest", machine, HUGE, None)
+        migrate(work, machine + ": from a plain to a rewritten guest", machine, None, one)
+        migrate(work, machine + ": from a rewritten to a plain guest", machine, one, None)
+        migrate(work, machine + ": from plain to rewritten cells", machine, None, two, 2)
+        migrate(work, machine + ": from rewritten to plain cells", machine, two, None, 2)
 
 
 def inside(work):
@@ -248,6 +328,8 @@ def inside(work):
     with open(os.path.join(work, "domain-3-t", "master-key.aes"), "wb") as out:
         out.write(bytes(32))
     check_accepted(work)
+    check_cells(work)
+    check_lock_and_merge(work)
     check_short_pool(work)
     check_streams(work)
     tap.end()

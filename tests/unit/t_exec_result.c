@@ -3,6 +3,7 @@
 #include "tap.h"
 
 #include "common/apply.h"
+#include "common/exec_result.h"
 #include "common/paths.h"
 #include "root_bytes.h"
 
@@ -181,6 +182,210 @@ TEST(no_memory_backend)
 	for (size_t i = 0; i < ARRAY_SIZE(machines); i++) {
 		put_qemu(&t, machines[i], c.object, c.env);
 		is_answer(&t, &c);
+	}
+	root_fini(&t);
+}
+
+/* A guest with cells, looked at as `verify` does (thorough) or `started`. */
+struct look_case {
+	const char *knob, *value;
+	const char *argv; /* behind the first words */
+	bool ok;
+	const char *effective, *why;
+};
+
+static void is_looked(struct root *t, const struct plan *p, const struct look_case *c, bool thorough)
+{
+	struct setting s = {.knob = (char *)(uintptr_t)c->knob, .value = (char *)(uintptr_t)c->value};
+	struct exec_result a;
+	struct exec_look *q = NULL;
+	char text[3000];
+
+	(void)snprintf(text, sizeof(text), "qemu|-name|guest=web1|%s", c->argv);
+	put_strings(t, "proc/4711/cmdline", text);
+	put_strings(t, "proc/4711/environ", "LC_ALL=C");
+	IS_INT(exec_look(&t->fs, p, PID, thorough, &q), 0);
+	if (!q)
+		return;
+	exec_answer(q, &s, &a);
+	IS_STR(a.effective, c->effective);
+	IS_STR(a.why, c->why);
+	IS_INT(a.ok, c->ok);
+	exec_look_free(q);
+}
+
+#define CELL(n, more)                                                                                                  \
+	"|-object|{\"qom-type\":\"memory-backend-ram\",\"id\":\"ram-node" n "\",\"size\":1048576" more "}|-numa|"      \
+	"node,nodeid=" n ",cpus=" n ",memdev=ram-node" n
+#define CELL_HUGE(n, more)                                                                                             \
+	"|-object|{\"qom-type\":\"memory-backend-memfd\",\"id\":\"ram-node" n "\",\"size\":4194304,"                   \
+	"\"hugetlb\":true,\"hugetlbsize\":2097152" more "}|-numa|node,nodeid=" n ",cpus=" n ",memdev=ram-node" n
+#define ON(nodes, policy) ",\"host-nodes\":[" nodes "],\"policy\":\"" policy "\""
+#define PC                "-machine|pc-q35-7.2,usb=off"
+
+TEST(guest_cells)
+{
+	static const struct look_case cases[] = {
+		{"memory.placement", "strict:0-1", PC CELL("0", ON("0", "bind")) CELL("1", ON("1", "bind")), true,
+		 "strict:0-1", ""},
+		{"memory.placement", "strict:0-1", PC CELL("0", ON("1", "bind")) CELL("1", ON("0", "bind")), false,
+		 "cell 0 strict:1, cell 1 strict:0", NOT_RUN},
+		{"memory.placement", "strict:0-1", PC CELL("0", ON("0", "bind")) CELL("1", ""), false,
+		 "cell 0 strict:0, cell 1 none", NOT_RUN},
+		{"memory.placement", "preferred:0-1", PC CELL("0", ON("0", "bind")) CELL("1", ON("1", "preferred")),
+		 false, "cell 0 strict:0, cell 1 preferred:1", NOT_RUN},
+		{"memory.pages", "2M", PC CELL_HUGE("0", "") CELL_HUGE("1", ""), true, "2M", ""},
+		{"memory.pages", "2M", PC CELL_HUGE("0", "") CELL("1", ""), false, "cell 0 2M, cell 1 default",
+		 NOT_RUN},
+		{"memory.prealloc", "yes", PC CELL("0", ",\"prealloc\":true") CELL("1", ""), false, "no", NOT_RUN},
+		{"memory.prealloc", "yes", PC CELL("0", ",\"prealloc\":true") CELL("1", ",\"prealloc\":true"), true,
+		 "yes", ""},
+		/* A cell of CPUs alone, and one whose object is not there. */
+		{"memory.placement", "strict:0-1",
+		 PC CELL("0", ON("0", "bind")) "|-numa|node,nodeid=2,cpus=4|-numa|node,nodeid="
+					       "1,memdev=gone",
+		 true, "strict:0-1", ""},
+	};
+	struct placed_cell cells[2] = {{.id = 0, .page_size = 2 << 20}, {.id = 1, .page_size = 2 << 20}};
+	struct plan p = {.placement.cells = cells, .placement.n_cells = 2};
+	const struct look_case spread = {"memory.placement",
+					 "strict:0-1",
+					 PC CELL_HUGE("0", ON("0,1", "interleave")) CELL("1", ON("1", "bind")),
+					 true,
+					 "strict:0-1",
+					 ""};
+	const struct look_case one_huge = {"memory.pages", "2M", PC CELL_HUGE("0", "") CELL("1", ""), true, "2M", ""};
+	struct root t;
+
+	idset_add(&cells[0].nodes, 0);
+	idset_add(&cells[1].nodes, 1);
+	root_init(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		is_looked(&t, &p, &cases[i], false);
+	/* The second on ordinary pages, the first over both nodes and so page by page. */
+	cells[1].page_size = 0;
+	idset_add(&cells[0].nodes, 1);
+	is_looked(&t, &p, &one_huge, false);
+	is_looked(&t, &p, &spread, false);
+	cells[0].page_size = 0;
+	idset_del(&cells[0].nodes, 1);
+	is_looked(&t, &p,
+		  &(struct look_case){"memory.placement", "strict:0-1", spread.argv, false,
+				      "cell 0 interleave:0-1, cell 1 strict:1", NOT_RUN},
+		  false);
+	root_fini(&t);
+}
+
+#define SMAPS(start, end, rights, huge, flags)                                                                         \
+	start "-" end " " rights                                                                                       \
+	      " 00000000 00:00 0 \nSize: 1 kB\nKernelPageSize: 4 kB\nRss: 900 kB\nAnonHugePages: " huge                \
+	      " kB\nShmemPmdMapped: 0 kB\nVmFlags: rd wr mr mw me " flags "\n"
+
+TEST(thorough)
+{
+	static const char argv[] = PC CELL("0", "") CELL("1", "");
+	static const struct {
+		const char *smaps;
+		struct look_case c;
+		bool shallow;
+	} cases[] = {
+		/* Of what lies around guest RAM nothing is counted: other sizes, code, no access. */
+		{SMAPS("7f0000000000", "7f0000100000", "rw-p", "1024", "hg")
+			 SMAPS("7f0000200000", "7f0000300000", "rw-p", "512", "hg")
+				 SMAPS("7f0000400000", "7f0000500000", "rwxp", "0", "hg")
+					 SMAPS("7f0000600000", "7f0000800000", "rw-p", "0", "hg")
+						 SMAPS("7f0000900000", "7f0000a00000", "---p", "0", "hg"),
+		 {"memory.pages", "thp", argv, true, "thp (74% of 2 MiB)", ""},
+		 false},
+		{SMAPS("7f0000000000", "7f0000100000", "rw-p", "1024", "hg")
+			 SMAPS("7f0000200000", "7f0000300000", "rw-p", "1024", "hg"),
+		 {"memory.pages", "thp", argv, true, "thp (100% of 2 MiB)", ""},
+		 false},
+		{SMAPS("7f0000000000", "7f0000100000", "rw-p", "0", "hg"),
+		 {"memory.pages", "thp", argv, true, "thp (0% of 1 MiB)", ""},
+		 false},
+		{"", {"memory.pages", "thp", argv, true, "thp", ""}, false},
+		{"torn-", {"memory.pages", "thp", argv, true, "thp", ""}, false},
+		/* `started` does not read it. */
+		{SMAPS("7f0000000000", "7f0000100000", "rw-p", "1024", "hg"),
+		 {"memory.pages", "thp", argv, true, "thp", ""},
+		 true},
+		/* What the kernel says, not what QEMU was told. */
+		{SMAPS("7f0000000000", "7f0000100000", "rw-p", "0", "hg mg"),
+		 {"memory.merge", "yes", argv, true, "yes", ""},
+		 false},
+		{SMAPS("7f0000000000", "7f0000100000", "rw-p", "0", "hg"),
+		 {"memory.merge", "yes", argv, false, "no", NOT_RUN},
+		 false},
+		{SMAPS("7f0000000000", "7f0000100000", "rw-p", "0", "hg"),
+		 {"memory.merge", "no", argv, true, "no", ""},
+		 false},
+		/* Without back ends: whatever is as large as the guest. */
+		{SMAPS("7f0000000000", "7f0000300000", "rw-p", "3072", "hg")
+			 SMAPS("7f0000400000", "7f0000500000", "rw-p", "0", "hg"),
+		 {"memory.pages", "thp", "-machine|pc|-m|3", true, "thp (100% of 3 MiB)", ""},
+		 false},
+	};
+	const struct plan p = {.memory = 3 << 20};
+	struct root t;
+
+	root_init(&t);
+	root_put(&t, "sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		root_put(&t, "proc/4711/smaps", cases[i].smaps);
+		is_looked(&t, &p, &cases[i].c, !cases[i].shallow);
+	}
+	/* Kernel and process may go away between two reads. */
+	root_remove(&t, "proc/4711/smaps");
+	is_looked(&t, &p, &(struct look_case){"memory.pages", "thp", argv, true, "thp", ""}, true);
+	root_fini(&t);
+}
+
+TEST(locked_and_merged)
+{
+	static const char mounts[] = "rootfs / rootfs rw 0 0\nhugetlbfs /dev/hugepages hugetlbfs rw 0 0\n"
+				     "tmpfs /dev/hugepages/plain tmpfs rw 0 0\n";
+#define FILE_AT(path)                                                                                                  \
+	PC "|-object|{\"qom-type\":\"memory-backend-file\",\"id\":\"ram-node0\",\"size\":4194304,\"mem-path\":\"" path \
+	   "\"}|-numa|node,nodeid=0,memdev=ram-node0"
+	static const struct {
+		const char *status;
+		struct look_case c;
+	} cases[] = {
+		{"VmLck:\t    2048 kB\n", {"memory.lock", "yes", PC CELL("0", "") CELL("1", ""), true, "yes", ""}},
+		{"VmLck:\t    2047 kB\n", {"memory.lock", "yes", PC CELL("0", "") CELL("1", ""), false, "no", NOT_RUN}},
+		{"VmLck:\t       0 kB\n", {"memory.lock", "yes", PC CELL_HUGE("0", ""), true, "yes (huge pages)", ""}},
+		{"VmLck:\t       0 kB\n",
+		 {"memory.lock", "yes", PC CELL_HUGE("0", "") CELL("1", ""), false, "no", NOT_RUN}},
+		{"", {"memory.lock", "no", PC CELL("0", ""), true, "no", ""}},
+		{"VmLck:\t    1024 kB\n", {"memory.lock", "no", PC CELL("0", ""), false, "yes", NOT_RUN}},
+		/* Without back ends the plan knows how much there is: 3 MiB. */
+		{"VmLck:\t    3072 kB\n", {"memory.lock", "yes", PC, true, "yes", ""}},
+		{"VmLck:\t    2048 kB\n", {"memory.lock", "yes", PC, false, "no", NOT_RUN}},
+		{"",
+		 {"memory.lock", "yes", FILE_AT("/dev/hugepages/libvirt/qemu/3-web1"), true, "yes (huge pages)", ""}},
+		{"", {"memory.lock", "yes", FILE_AT("/dev/hugepages/plain/x"), false, "no", NOT_RUN}},
+		{"", {"memory.lock", "yes", FILE_AT("/dev/hugepagesx/3-web1"), false, "no", NOT_RUN}},
+		{"", {"memory.merge", "no", FILE_AT("/dev/hugepages/libvirt/qemu/3-web1"), true, "no", ""}},
+		{"",
+		 {"memory.merge", "yes", FILE_AT("/dev/hugepages/libvirt/qemu/3-web1"), false, "no",
+		  "huge pages are not merged"}},
+		/* On by default; a back end's own word counts more than the machine's. */
+		{"", {"memory.merge", "yes", PC CELL("0", ""), true, "yes", ""}},
+		{"", {"memory.merge", "no", PC CELL("0", ""), false, "yes", NOT_RUN}},
+		{"", {"memory.merge", "no", PC ",mem-merge=off" CELL("0", ""), true, "no", ""}},
+		{"", {"memory.merge", "no", PC ",mem-merge=off" CELL("0", ",\"merge\":true"), false, "yes", NOT_RUN}},
+		{"", {"memory.merge", "no", PC ",mem-merge=on" CELL("0", ",\"merge\":false"), true, "no", ""}},
+		{"", {"memory.merge", "no", PC ",mem-merge=off", true, "no", ""}},
+	};
+	const struct plan p = {.memory = 3 << 20};
+	struct root t;
+
+	root_init(&t);
+	root_put(&t, "proc/4711/mounts", mounts);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		root_put(&t, "proc/4711/status", cases[i].status);
+		is_looked(&t, &p, &cases[i].c, false);
 	}
 	root_fini(&t);
 }

@@ -16,12 +16,21 @@ static char *wplan_text(const struct wplan *w)
 
 	for (unsigned int i = 0; i < w->n_attrs; i++)
 		sbuf_addf(&b, "%s=%s ", w->attrs[i].name, w->attrs[i].value);
-	if (w->memory) {
-		sbuf_addf(&b, "memory %" PRIu64 "M %s", w->page_size / MIB, *w->policy ? w->policy : "-");
-		show_set(&b, "nodes", &w->nodes);
-		sbuf_addf(&b, " prealloc=%d threads=%u", w->prealloc, w->prealloc_threads);
-		show_set(&b, "on", &w->prealloc_cpus);
+	for (unsigned int i = 0; i < w->n_memory; i++) {
+		const struct wplan_memory *m = &w->memory[i];
+
+		sbuf_addf(&b, "%smemory %" PRIu64 "M %s", i ? "; " : "", m->page_size / MIB,
+			  *m->policy ? m->policy : "-");
+		show_set(&b, "nodes", &m->nodes);
+		sbuf_addf(&b, " prealloc=%d threads=%u", m->prealloc, m->prealloc_threads);
+		show_set(&b, "on", &m->prealloc_cpus);
+		if (m->cell >= 0)
+			sbuf_addf(&b, " cell=%d", m->cell);
 	}
+	if (w->lock)
+		sbuf_addf(&b, "lock=%" PRIu64 "M ", w->lock / MIB);
+	if (w->merge >= 0)
+		sbuf_addf(&b, "merge=%d", w->merge);
 	return sbuf_steal(&b);
 }
 
@@ -32,6 +41,8 @@ struct wcase {
 	bool thp;
 	const char *prealloc;
 	unsigned int vcpus; const char *vcpu_cpus;
+	struct { const char *nodes; uint64_t page_size; } cells[4]; /* ids 0, 1, ... */
+	const char *lock, *merge;
 	const char *want;
 };
 
@@ -51,16 +62,55 @@ static const struct wcase cases[] = {
 	{ .page_size = PAGE_2M, .page_nodes = "0-1", .want = "memory 2M interleave nodes=0-1 prealloc=1 threads=0" },
 	{ .page_size = PAGE_1G, .page_nodes = "1", .memory = PLACE_MEMORY_STRICT, .nodes = "1", .vcpus = 32,
 	  .vcpu_cpus = "0-31",
-	  .want = "mempolicy=preferred:1 memory 1024M bind nodes=1 prealloc=1 threads=16 on=0-31" },
+	  .want = "mempolicy=preferred:1 memory 1024M bind nodes=1 prealloc=1 threads=16 on=16-31" },
 	{ .page_size = PAGE_2M, .page_nodes = "1", .memory = PLACE_MEMORY_PREFERRED, .nodes = "1", .vcpus = 1,
 	  .vcpu_cpus = "0-31",
-	  .want = "mempolicy=preferred:1 memory 2M preferred nodes=1 prealloc=1 threads=1 on=0-31" },
+	  .want = "mempolicy=preferred:1 memory 2M preferred nodes=1 prealloc=1 threads=1 on=16-31" },
+	/* No CPU of its own where its memory is: all that it has. */
+	{ .page_size = PAGE_2M, .page_nodes = "1", .memory = PLACE_MEMORY_STRICT, .nodes = "1", .vcpus = 4,
+	  .vcpu_cpus = "0-3", .emulator = "31-40",
+	  .want = "affinity=31-40 mempolicy=preferred:1 memory 2M bind nodes=1 prealloc=1 threads=1 on=31" },
+	{ .page_size = PAGE_2M, .page_nodes = "1", .memory = PLACE_MEMORY_STRICT, .nodes = "1", .vcpus = 4,
+	  .vcpu_cpus = "0-3",
+	  .want = "mempolicy=preferred:1 memory 2M bind nodes=1 prealloc=1 threads=4 on=0-3" },
 	{ .prealloc = "yes", .vcpus = 8, .vcpu_cpus = "4-7", .want = "memory 0M - prealloc=1 threads=4 on=4-7" },
 	{ .prealloc = "no", .want = "" },
 	{ .prealloc = "no", .page_size = PAGE_2M, .page_nodes = "0",
 	  .want = "memory 2M preferred nodes=0 prealloc=1 threads=0" },
 	{ .prealloc = "yes", .memory = PLACE_MEMORY_PREFERRED, .nodes = "0", .vcpus = 2, .vcpu_cpus = "1-9",
 	  .want = "mempolicy=preferred:0 memory 0M preferred nodes=0 prealloc=1 threads=2 on=1-9" },
+	/* Cells. The process prefers the nodes of all of them. */
+	{ .memory = PLACE_MEMORY_STRICT, .nodes = "0-1", .cells = { { "0" }, { "1" } },
+	  .want = "mempolicy=preferred:0-1 memory 0M bind nodes=0 prealloc=-1 threads=0 cell=0; "
+		  "memory 0M bind nodes=1 prealloc=-1 threads=0 cell=1" },
+	{ .memory = PLACE_MEMORY_PREFERRED, .nodes = "0-1", .cells = { { "1" }, { "0" } },
+	  .want = "mempolicy=preferred:0-1 memory 0M preferred nodes=1 prealloc=-1 threads=0 cell=0; "
+		  "memory 0M preferred nodes=0 prealloc=-1 threads=0 cell=1" },
+	/* Both where the process's policy takes them anyway. */
+	{ .memory = PLACE_MEMORY_PREFERRED, .nodes = "1", .cells = { { "1" }, { "1" } },
+	  .want = "mempolicy=preferred:1 " },
+	{ .memory = PLACE_MEMORY_STRICT, .nodes = "0-1", .page_size = PAGE_2M, .page_nodes = "0-1",
+	  .cells = { { "0", PAGE_2M }, { "1", PAGE_2M } }, .vcpus = 40, .vcpu_cpus = "0-31",
+	  .want = "mempolicy=preferred:0-1 memory 2M bind nodes=0 prealloc=1 threads=16 on=0-15 cell=0; "
+		  "memory 2M bind nodes=1 prealloc=1 threads=16 on=16-31 cell=1" },
+	/* A cell that no node holds: page by page, as the whole guest would be. */
+	{ .memory = PLACE_MEMORY_STRICT, .nodes = "0-1", .page_size = PAGE_2M, .page_nodes = "0-1",
+	  .cells = { { "0-1", PAGE_2M }, { "1" } }, .vcpus = 2, .vcpu_cpus = "15-16",
+	  .want = "mempolicy=preferred:0-1 memory 2M interleave nodes=0-1 prealloc=1 threads=2 on=15-16 cell=0; "
+		  "memory 0M bind nodes=1 prealloc=-1 threads=0 cell=1" },
+	{ .memory = PLACE_MEMORY_STRICT, .nodes = "0-1", .page_size = PAGE_2M, .page_nodes = "0-1",
+	  .want = "mempolicy=preferred:0-1 memory 2M interleave nodes=0-1 prealloc=1 threads=0" },
+	{ .page_size = PAGE_2M, .page_nodes = "0-1", .cells = { { "0", PAGE_2M }, { "0-1", PAGE_2M } },
+	  .want = "memory 2M preferred nodes=0 prealloc=1 threads=0 cell=0; "
+		  "memory 2M interleave nodes=0-1 prealloc=1 threads=0 cell=1" },
+	/* Nothing is placed, so it does not matter which cell it is. */
+	{ .prealloc = "yes", .cells = { { "0" }, { "1" } }, .vcpus = 2, .vcpu_cpus = "4-7",
+	  .want = "memory 0M - prealloc=1 threads=2 on=4-7" },
+	/* Its own 4096 MiB, 2048 for QEMU, 72 for each vCPU, and for the main loop and its 64 workers. */
+	{ .lock = "yes", .want = "lock=10824M " },
+	{ .lock = "yes", .vcpus = 4, .want = "lock=11112M " },
+	{ .lock = "no", .merge = "no", .want = "merge=0" },
+	{ .merge = "yes", .want = "merge=1" },
 };
 /* clang-format on */
 
@@ -85,6 +135,15 @@ static void make_plan(struct plan *p, const struct wcase *t)
 	IDSET_FOREACH(id, &nodes)
 		p->placement.pages[p->placement.n_pages++] =
 			(struct claim_pages){ .node = id, .size = t->page_size, .count = 5 };
+	p->memory = 4 * GIB;
+	p->placement.cells = must_alloc(ARRAY_SIZE(t->cells), sizeof(*p->placement.cells));
+	for (unsigned int i = 0; i < ARRAY_SIZE(t->cells) && t->cells[i].nodes; i++)
+		p->placement.cells[p->placement.n_cells++] =
+			(struct placed_cell){ i, set_of(t->cells[i].nodes), t->cells[i].page_size };
+	if (t->lock)
+		IS_INT(plan_add_setting(p, "memory.lock", "", STAGE_EXEC, t->lock, "x", "x"), 0);
+	if (t->merge)
+		IS_INT(plan_add_setting(p, "memory.merge", "", STAGE_EXEC, t->merge, "x", "x"), 0);
 	/* Out of order, and among settings of other stages. */
 	IS_INT(plan_add_setting(p, "memory.prealloc", "", STAGE_STARTED, "yes", "x", "x"), 0);
 	if (t->prealloc)
@@ -141,7 +200,7 @@ TEST(from_plan_and_back)
 /* A good file cut or edited: each is refused as a whole. */
 struct damage {
 	const char *name;
-	const char *records[8][8];
+	const char *records[8][10];
 	int want;
 };
 
@@ -167,6 +226,17 @@ static const struct damage damages[] = {
 	{ "no list of CPUs", { HEAD, { "memory", "keep", "0", "0", "bind", "", "0", "9999" }, { "end" } }, -EBADMSG },
 	{ "no number of threads", { HEAD, { "memory", "keep", "0", "0", "bind", "", "", "" }, { "end" } }, -EBADMSG },
 	{ "memory twice", { HEAD, { MEMORY, "", "0", "" }, { MEMORY, "", "0", "" }, { "end" } }, -EBADMSG },
+	{ "two cells", { HEAD, { MEMORY, "", "0", "", "0" }, { MEMORY, "", "0", "", "1" }, { "end" } }, 0 },
+	{ "a cell twice", { HEAD, { MEMORY, "", "0", "", "1" }, { MEMORY, "", "0", "", "1" }, { "end" } }, -EBADMSG },
+	{ "a cell and the whole", { HEAD, { MEMORY, "", "0", "", "1" }, { MEMORY, "", "0", "" }, { "end" } },
+	  -EBADMSG },
+	{ "the whole and a cell", { HEAD, { MEMORY, "", "0", "" }, { MEMORY, "", "0", "", "1" }, { "end" } },
+	  -EBADMSG },
+	{ "no number of a cell", { HEAD, { MEMORY, "", "0", "", "x" }, { "end" } }, -EBADMSG },
+	{ "a large number of a cell", { HEAD, { MEMORY, "", "0", "", "2147483648" }, { "end" } }, -EBADMSG },
+	{ "lock and merge", { HEAD, { "lock", "1" }, { "merge", "no" }, { "end" } }, 0 },
+	{ "lock without a size", { HEAD, { "lock", "yes" }, { "end" } }, -EBADMSG },
+	{ "merge perhaps", { HEAD, { "merge", "maybe" }, { "end" } }, -EBADMSG },
 };
 
 static void put(struct root *root, const struct damage *d, bool torn)
@@ -176,7 +246,7 @@ static void put(struct root *root, const struct damage *d, bool torn)
 	for (size_t i = 0; i < ARRAY_SIZE(d->records) && d->records[i][0]; i++) {
 		const char *const *f = d->records[i];
 
-		record_add(&b, f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], NULL); /* to the first NULL */
+		record_add(&b, f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8], NULL); /* to the first NULL */
 	}
 	if (torn && b.s)
 		b.s[6] ^= 1;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The wrapper's rewriting, argv in and argv out: command lines in libvirt's spelling (tests/data/argv/, one
- * word per line; the first line says which were recorded from libvirt, and which written by hand), a plan, and what the tryouts would answer on that host.
+ * word per line; the first line says which were recorded from libvirt, and which written by hand), a plan, and what the
+ * tryouts would answer on that host.
  * Run from the top directory, or with DOMTUNE_SOURCE set to it.
  */
 #include "tests/unit/tap.h"
@@ -14,6 +15,10 @@
 #include "wrapper/argv.c"
 #include "wrapper/kept.c"
 #include "wrapper/mem.c"
+#undef QOM
+#include "wrapper/mem_find.c"
+#undef QOM
+#include "wrapper/mem_process.c"
 #include "wrapper/obj.c"
 #include "wrapper/tryout.c"
 
@@ -64,9 +69,10 @@ static void words_load(const char *name, struct words *w)
 
 /* What the tryouts answer; the same for all. */
 static struct {
-	const char *pages, *placement, *memory, *cpus; /* NULL: possible */
-	uint64_t seen_page, seen_bytes;
-	char seen_policy[16], seen_nodes[64];
+	const char *pages, *placement, *memory, *cpus, *merge; /* NULL: possible */
+	uint64_t limit; /* RLIMIT_MEMLOCK; 0: as much as one wants */
+	bool hugetlbfs;
+	char seen[512]; /* the parts that pages() was asked for */
 } fake;
 
 static int answer(const char *why, struct err *e)
@@ -74,31 +80,33 @@ static int answer(const char *why, struct err *e)
 	return why ? err_set(e, ENOMEM, "%s", why) : 0;
 }
 
-static int fake_pages(const struct hostfs *fs, uint64_t page, uint64_t bytes, const char *policy,
-		      const struct idset *nodes, struct err *e)
+static int fake_pages(const struct hostfs *fs, const struct tryout_part *parts, unsigned int n, struct err *e)
 {
 	(void)fs;
-	fake.seen_page = page;
-	fake.seen_bytes = bytes;
-	(void)snprintf(fake.seen_policy, sizeof(fake.seen_policy), "%s", policy);
-	(void)idset_format(nodes, fake.seen_nodes, sizeof(fake.seen_nodes));
+	fake.seen[0] = '\0';
+	for (unsigned int i = 0; i < n; i++) {
+		char nodes[64], page[24];
+		size_t len = strlen(fake.seen);
+
+		(void)idset_format(&parts[i].nodes, nodes, sizeof(nodes));
+		(void)snprintf(fake.seen + len, sizeof(fake.seen) - len, "%s%llu MiB in %s %s:%s", i ? ", " : "",
+			       (unsigned long long)(parts[i].bytes / MIB), tryout_page_text(parts[i].page, page),
+			       parts[i].policy, nodes);
+	}
 	return answer(fake.pages, e);
 }
 
 static int fake_placement(const char *policy, const struct idset *nodes, struct err *e)
 {
 	(void)policy;
-	(void)nodes;
-	return answer(fake.placement, e);
+	return answer(fake.placement && !idset_has(nodes, 0) ? fake.placement : NULL, e);
 }
 
-static int fake_memory(const struct hostfs *fs, uint64_t bytes, const char *policy, const struct idset *nodes,
-		       struct err *e)
+static int fake_memory(const struct hostfs *fs, const struct tryout_part *parts, unsigned int n, struct err *e)
 {
 	(void)fs;
-	(void)bytes;
-	(void)policy;
-	(void)nodes;
+	(void)parts;
+	OK(n > 0);
 	return answer(fake.memory, e);
 }
 
@@ -108,11 +116,30 @@ static int fake_cpus(const struct idset *cpus, struct err *e)
 	return answer(fake.cpus, e);
 }
 
+static int fake_lock(uint64_t bytes, struct err *e)
+{
+	return answer(fake.limit && bytes > fake.limit ? "RLIMIT_MEMLOCK is small" : NULL, e);
+}
+
+static int fake_merge(struct err *e)
+{
+	return answer(fake.merge, e);
+}
+
+static bool fake_hugetlbfs(const char *path)
+{
+	(void)path;
+	return fake.hugetlbfs;
+}
+
 static const struct tryout fakes = {
 	.pages = fake_pages,
 	.placement = fake_placement,
 	.memory = fake_memory,
 	.cpus = fake_cpus,
+	.lock = fake_lock,
+	.merge = fake_merge,
+	.is_hugetlbfs = fake_hugetlbfs,
 };
 
 struct mem_case {
@@ -130,15 +157,16 @@ struct mem_case {
 	const char *want, *kept;
 };
 
-static void make_plan(const struct mem_case *c, struct wplan *w)
+static void make_plan(const struct mem_case *c, struct wplan *w, struct wplan_memory *m)
 {
-	*w = (struct wplan){ .memory = true, .page_size = c->page, .prealloc = c->prealloc,
-			     .prealloc_threads = c->threads };
+	*m = (struct wplan_memory){ .cell = WPLAN_WHOLE, .page_size = c->page, .prealloc = c->prealloc,
+				    .prealloc_threads = c->threads };
+	*w = (struct wplan){ .memory = m, .n_memory = 1, .merge = -1 };
 	if (c->policy)
-		(void)snprintf(w->policy, sizeof(w->policy), "%s", c->policy);
-	if (c->nodes && idset_parse(c->nodes, &w->nodes) < 0)
+		(void)snprintf(m->policy, sizeof(m->policy), "%s", c->policy);
+	if (c->nodes && idset_parse(c->nodes, &m->nodes) < 0)
 		TAP_FAIL("nodes '%s'", c->nodes);
-	if (c->cpus && idset_parse(c->cpus, &w->prealloc_cpus) < 0)
+	if (c->cpus && idset_parse(c->cpus, &m->prealloc_cpus) < 0)
 		TAP_FAIL("CPUs '%s'", c->cpus);
 }
 
@@ -162,29 +190,36 @@ static char *describe(int argc, char *const *argv, const struct argv_edit *e)
 	return sbuf_steal(&b);
 }
 
-static void run_case(const struct mem_case *c)
+static void run_plan(const char *args, const struct wplan *plan, unsigned int qemu, const char *want, const char *left)
 {
 	_cleanup_words_ struct words w = { 0 };
 	_cleanup_free_ char *got = NULL;
 	struct argv_edit edit = { 0 };
 	struct kept kept = { .text = "" };
+
+	words_load(args, &w);
+	IS_INT(argv_edit_init(&edit, w.n, w.v), 0);
+	IS_INT(mem_rewrite(NULL, plan, qemu, &fakes, &edit, &kept), 0);
+	got = describe(w.n, w.v, &edit);
+	if (!got || strcmp(got, want) != 0 || strcmp(kept.len ? kept.text + 13 : "", left ? left : "") != 0)
+		printf("# case %s\n", args);
+	IS_STR(got, want);
+	IS_STR(kept.len ? kept.text + strlen(KEPT_NAME "=") : "", left ? left : "");
+	argv_edit_fini(&edit);
+}
+
+static void run_case(const struct mem_case *c)
+{
+	struct wplan_memory memory;
 	struct wplan plan;
 
-	words_load(c->args, &w);
-	make_plan(c, &plan);
+	make_plan(c, &plan, &memory);
 	memset(&fake, 0, sizeof(fake));
 	fake.pages = c->pages;
 	fake.placement = c->placement;
 	fake.memory = c->memory;
 	fake.cpus = c->cpu;
-	IS_INT(argv_edit_init(&edit, w.n, w.v), 0);
-	IS_INT(mem_rewrite(NULL, &plan, c->qemu, &fakes, &edit, &kept), 0);
-	got = describe(w.n, w.v, &edit);
-	if (!got || strcmp(got, c->want) != 0 || strcmp(kept.len ? kept.text + 13 : "", c->kept ? c->kept : "") != 0)
-		printf("# case %s\n", c->args);
-	IS_STR(got, c->want);
-	IS_STR(kept.len ? kept.text + strlen(KEPT_NAME "=") : "", c->kept ? c->kept : "");
-	argv_edit_fini(&edit);
+	run_plan(c->args, &plan, c->qemu, c->want, c->kept);
 }
 
 static void run_cases(const struct mem_case *c, size_t n)
@@ -249,9 +284,7 @@ TEST(huge_pages_as_words)
 	};
 
 	run_cases(cases, ARRAY_SIZE(cases));
-	IS_STR(fake.seen_policy, "bind"); /* of the last case: tried on the owner's nodes */
-	IS_STR(fake.seen_nodes, "0-1,4");
-	IS_INT(fake.seen_bytes, 192 * MIB);
+	IS_STR(fake.seen, "192 MiB in 2M bind:0-1,4"); /* of the last case: tried on the owner's nodes */
 }
 
 TEST(what_the_owner_wrote_stays)
@@ -319,6 +352,243 @@ TEST(failed_tryouts_keep_the_argument)
 	run_cases(cases, ARRAY_SIZE(cases));
 }
 
+/* One memory record a cell, in the order given. */
+struct cell_case {
+	const char *args;
+	unsigned int qemu;
+	struct {
+		int cell; /* + 1; 0: no more */
+		uint64_t page;
+		const char *policy, *nodes, *cpus;
+		int prealloc;
+	} cells[4];
+	const char *pages, *placement, *memory, *cpu; /* of the host */
+	bool hugetlbfs;
+	const char *want, *kept, *seen;
+};
+
+#define CELL(n, more) "={\"qom-type\":\"memory-backend-ram\",\"id\":\"ram-node" n "\",\"size\":100663296" more
+#define CELL_HUGE(n, more) \
+	"={\"qom-type\":\"memory-backend-memfd\",\"id\":\"ram-node" n "\",\"size\":100663296" HUGE more
+#define NODES(list, policy) ",\"host-nodes\":[" list "],\"policy\":\"" policy "\""
+#define CONTEXT(n, cpus) \
+	"+-object +{\"qom-type\":\"thread-context\",\"id\":\"domtune-tc" n "\",\"cpu-affinity\":[" cpus "]} "
+#define POPULATED(threads, n) \
+	",\"prealloc\":true,\"prealloc-threads\":" threads ",\"prealloc-context\":\"domtune-tc" n "\"}"
+
+static void run_cells(const struct cell_case *c)
+{
+	struct wplan_memory memory[4] = { 0 };
+	struct wplan plan = { .memory = memory, .merge = -1 };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(c->cells) && c->cells[i].cell; i++) {
+		struct wplan_memory *m = &memory[plan.n_memory++];
+
+		m->cell = c->cells[i].cell - 1;
+		m->page_size = c->cells[i].page;
+		m->prealloc = c->cells[i].prealloc ? c->cells[i].prealloc : -1;
+		m->prealloc_threads = m->prealloc == 1 ? 2 : 0;
+		if (c->cells[i].policy)
+			(void)snprintf(m->policy, sizeof(m->policy), "%s", c->cells[i].policy);
+		OK(!c->cells[i].nodes || !*c->cells[i].nodes || idset_parse(c->cells[i].nodes, &m->nodes) == 0);
+		OK(!c->cells[i].cpus || !*c->cells[i].cpus || idset_parse(c->cells[i].cpus, &m->prealloc_cpus) == 0);
+	}
+	memset(&fake, 0, sizeof(fake));
+	fake.pages = c->pages;
+	fake.placement = c->placement;
+	fake.memory = c->memory;
+	fake.cpus = c->cpu;
+	fake.hugetlbfs = c->hugetlbfs;
+	run_plan(c->args, &plan, c->qemu, c->want, c->kept);
+	if (c->seen)
+		IS_STR(fake.seen, c->seen);
+}
+
+TEST(guest_cells)
+{
+	static const struct cell_case cases[] = {
+		{ "json-cells", .cells = { { 1, 0, "bind", "0" }, { 2, 0, "bind", "1" } },
+		  .want = CELL("0", NODES("0", "bind") "}") " " CELL("1", NODES("1", "bind") "}") },
+		{ "json-cells", .cells = { { 2, 0, "preferred", "0" }, { 1, 0, "preferred", "1" } },
+		  .want = CELL("0", NODES("1", "preferred") "}") " " CELL("1", NODES("0", "preferred") "}") },
+		/* A context for each set of CPUs, all before the first back end. */
+		{ "json-cells", .qemu = 7002000,
+		  .cells = { { 1, 2 * MIB, "bind", "0", "0-1", 1 }, { 2, 2 * MIB, "bind", "1", "4-5", 1 } },
+		  .want = CONTEXT("0", "0,1") CONTEXT("1", "4,5") CELL_HUGE("0", NODES("0", "bind") POPULATED("2", "0"))
+			  " " CELL_HUGE("1", NODES("1", "bind") POPULATED("2", "1")),
+		  .seen = "96 MiB in 2M bind:0, 96 MiB in 2M bind:1" },
+		/* Two cells on one node are tried together, and share its threads. */
+		{ "json-cells", .qemu = 7002000,
+		  .cells = { { 1, 2 * MIB, "bind", "1", "4-5", 1 }, { 2, 2 * MIB, "bind", "1", "4-5", 1 } },
+		  .want = CONTEXT("0", "4,5") CELL_HUGE("0", NODES("1", "bind") POPULATED("2", "0"))
+			  " " CELL_HUGE("1", NODES("1", "bind") POPULATED("2", "0")),
+		  .seen = "96 MiB in 2M bind:1, 96 MiB in 2M bind:1" },
+		/* A cell over two nodes, and one on ordinary pages. */
+		{ "json-cells", .cells = { { 1, 2 * MIB, "interleave", "0-1", "", 1 }, { 2, 0, "bind", "1" } },
+		  .want = CELL_HUGE("0", NODES("0,1", "interleave") ",\"prealloc\":true,\"prealloc-threads\":2}") " "
+			  CELL("1", NODES("1", "bind") "}"),
+		  .seen = "96 MiB in 2M interleave:0-1" },
+		{ "words-cells", .qemu = 5002000, .cells = { { 1, 2 * MIB, "bind", "0" }, { 2, 2 * MIB, "bind", "1" } },
+		  .want = "=memory-backend-memfd,id=ram-node0,size=100663296,hugetlb=on,hugetlbsize=2097152,share=off,"
+			  CANONICAL "=off,host-nodes=0,policy=bind,prealloc=on "
+			  "=memory-backend-memfd,id=ram-node1,size=100663296,hugetlb=on,hugetlbsize=2097152,share=off,"
+			  CANONICAL "=off,host-nodes=1,policy=bind,prealloc=on" },
+		{ "json-cells-10.0", .qemu = 10000000, .cells = { { 1, 0, "bind", "0", "0-1", 1 },
+		  { 2, 0, "bind", "1", "2-3", 1 } },
+		  .want = CONTEXT("0", "0,1") CONTEXT("1", "2,3")
+			  "={\"qom-type\":\"memory-backend-ram\",\"id\":\"ram-node0\",\"size\":1073741824"
+			  NODES("0", "bind") POPULATED("2", "0") " "
+			  "={\"qom-type\":\"memory-backend-ram\",\"id\":\"ram-node1\",\"size\":1073741824"
+			  NODES("1", "bind") POPULATED("2", "1") },
+		/* The owner's kind of back end gets nodes where QEMU can do without their pages. */
+		{ "json-cells-pages", .hugetlbfs = true,
+		  .cells = { { 1, 0, "preferred", "0" }, { 2, 0, "preferred", "1" } },
+		  .want = "={\"qom-type\":\"memory-backend-file\",\"id\":\"ram-node0\",\"mem-path\":\"/dev/hugepages/"
+			  "libvirt/qemu/20-pages\",\"prealloc\":true,\"size\":100663296" NODES("0", "preferred") "} "
+			  CELL("1", NODES("1", "preferred") "}") },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		run_cells(&cases[i]);
+}
+
+/* All cells or none. */
+TEST(guest_cells_that_stay)
+{
+#define BOTH { { 1, 2 * MIB, "bind", "0", "0", 1 }, { 2, 2 * MIB, "bind", "1", "1", 1 } }
+#define PLACED(policy) { { 1, 0, policy, "0" }, { 2, 0, policy, "1" } }
+	static const struct cell_case cases[] = {
+		{ "json-cells", .cells = BOTH, .pages = "no free 2M pages on node 1", .want = "",
+		  .kept = "memory.pages: no free 2M pages on node 1; memory.placement: as memory.pages; "
+			  "memory.prealloc: as memory.pages" },
+		{ "json-cells", .cells = PLACED("bind"), .placement = "node 1 may not be used here", .want = "",
+		  .kept = "memory.placement: node 1 may not be used here" },
+		{ "json-cells", .cells = { { 1, 0, "bind", "0", "", 1 }, { 2, 0, "bind", "1", "", 1 } }, .memory = "no",
+		  .want = CELL("0", NODES("0", "bind") "}") " " CELL("1", NODES("1", "bind") "}"),
+		  .kept = "memory.prealloc: no" },
+		{ "json-cells", .qemu = 9000000, .cells = { { 1, 0, "", "", "0", 1 }, { 2, 0, "", "", "1", 1 } },
+		  .cpu = "Invalid argument",
+		  .want = CELL("0", ",\"prealloc\":true,\"prealloc-threads\":2}") " "
+			  CELL("1", ",\"prealloc\":true,\"prealloc-threads\":2}"),
+		  .kept = "memory.prealloc: on no particular CPUs: Invalid argument" },
+		{ "json-cells-shared", .cells = PLACED("preferred"), .want = "",
+		  .kept = "memory.placement: cell 1: guest RAM has a file or memfd behind it already" },
+		{ "json-cells-pages", .cells = PLACED("preferred"), .want = "", /* not on huge pages, it seems */
+		  .kept = "memory.placement: cell 0: guest RAM has a file or memfd behind it already" },
+		{ "json-cells-pages", .hugetlbfs = true, .cells = PLACED("bind"), .want = "",
+		  .kept = "memory.placement: cell 0: guest RAM has a file or memfd behind it already" },
+		{ "json-cells-4", .cells = { { 1, 0, "bind", "0" }, { 2, 0, "bind", "0" }, { 3, 0, "bind", "1" },
+		  { 4, 0, "bind", "1" } },
+		  .want = "", .kept = "memory.placement: the memory back end has nodes of its own" },
+		{ "json-cells-4", .cells = PLACED("bind"), .want = "",
+		  .kept = "memory.placement: the plan has other guest cells than the command line" },
+		{ "json-cells", .cells = { { 1, 0, "bind", "0" }, { 2, 0, "bind", "0" }, { 3, 0, "bind", "1" } },
+		  .want = "", .kept = "memory.placement: the plan has other guest cells than the command line" },
+		{ "json-plain", .cells = PLACED("bind"), .want = "",
+		  .kept = "memory.placement: the plan has other guest cells than the command line" },
+		{ "words-cells", .cells = PLACED("bind"), .want = "",
+		  .kept = "memory.placement: cell 0: QEMU is older than 5.0, or of unknown version" },
+		{ "json-cells-mem", .cells = PLACED("bind"), .want = "",
+		  .kept = "memory.placement: guest cells are set by mem=" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		run_cells(&cases[i]);
+}
+
+/* One record for the whole guest is for each of its cells. */
+TEST(all_cells_alike)
+{
+	static const struct mem_case cases[] = {
+		{ "json-cells", .prealloc = 1, .threads = 2, .cpus = "0-1", .qemu = 8000000,
+		  .want = CONTEXT("0", "0,1") CELL("0", POPULATED("2", "0")) " " CELL("1", POPULATED("2", "0")) },
+		{ "json-cells", .page = 2 * MIB, .policy = "interleave", .nodes = "0-1", .prealloc = -1,
+		  .want = CELL_HUGE("0", NODES("0,1", "interleave") ",\"prealloc\":true}") " "
+			  CELL_HUGE("1", NODES("0,1", "interleave") ",\"prealloc\":true}") },
+		{ "json-cell-hotplug", .page = 2 * MIB, .policy = "bind", .nodes = "1", .prealloc = -1,
+		  .want = "={\"qom-type\":\"memory-backend-memfd\",\"id\":\"ram-node0\",\"size\":201326592" HUGE
+			  NODES("1", "bind") ",\"prealloc\":true}" },
+		/* The owner's nodes for one of four: ours for none, but pages for all. */
+		{ "json-cells-4", .page = 2 * MIB, .policy = "bind", .nodes = "1", .prealloc = 0,
+		  .want = "={\"qom-type\":\"memory-backend-memfd\",\"id\":\"ram-node0\",\"size\":50331648" HUGE "} "
+			  "={\"qom-type\":\"memory-backend-memfd\",\"id\":\"ram-node1\",\"size\":50331648" HUGE "} "
+			  "={\"qom-type\":\"memory-backend-memfd\",\"id\":\"ram-node2\",\"size\":50331648" HUGE "} "
+			  "={\"qom-type\":\"memory-backend-memfd\",\"id\":\"ram-node3\",\"size\":50331648"
+			  NODES("0", "preferred") HUGE "}",
+		  .kept = "memory.placement: the memory back end has nodes of its own" },
+	};
+
+	run_cases(cases, ARRAY_SIZE(cases));
+	IS_STR(fake.seen, "48 MiB in 2M :, 48 MiB in 2M :, 48 MiB in 2M :, 48 MiB in 2M preferred:0");
+}
+
+struct process_case {
+	const char *args;
+	uint64_t page, lock;
+	int merge; /* + 2; 0: as it is */
+	uint64_t limit;
+	const char *memory, *ksm;
+	bool hugetlbfs;
+	const char *want, *kept;
+};
+
+TEST(lock_and_merge)
+{
+#define ON "=mem-lock=on"
+#define MACHINE "=pc-q35-7.2,usb=off,dump-guest-core=off,memory-backend=pc.ram,mem-merge="
+	static const struct process_case cases[] = {
+		{ "json-plain", .lock = 1, .want = ON },
+		{ "json-plain", .lock = 1000, .limit = 1000, .want = ON },
+		{ "json-plain", .lock = 1001, .limit = 1000, .want = "",
+		  .kept = "memory.lock: RLIMIT_MEMLOCK is small" },
+		{ "json-plain", .lock = 1, .memory = "not enough free memory", .want = "",
+		  .kept = "memory.lock: not enough free memory" },
+		{ "json-cells", .lock = 1, .want = ON },
+		{ "words-plain", .lock = 1, .want = ON },
+		{ "json-cell-hotplug", .lock = 1, .want = ON },
+		/* Nobody knows what will be plugged in. */
+		{ "json-cell-hotplug", .lock = 1, .limit = 1000, .want = "",
+		  .kept = "memory.lock: RLIMIT_MEMLOCK is small" },
+		{ "json-virtio-mem", .lock = 1, .want = "",
+		  .kept = "memory.lock: guest has a memory device (virtio-mem)" },
+		{ "json-sev", .lock = 1, .merge = 2, .want = "",
+		  .kept = "memory.lock: confidential guest; memory.merge: confidential guest" },
+		/* Huge pages count as locked. */
+		{ "json-plain", .page = 2 * MIB, .lock = 1, .limit = 1, .want = MEMFD HUGE ",\"prealloc\":true}" },
+		{ "json-hugepages", .lock = 1, .limit = 1, .hugetlbfs = true, .want = "" },
+		{ "json-memfd", .lock = 1, .want = ON },
+		{ "json-cells-pages", .lock = 1, .hugetlbfs = true, .want = ON },
+		{ "json-plain", .merge = 2, .want = MACHINE "off " RAM ",\"merge\":false}" },
+		{ "json-plain", .merge = 3, .want = MACHINE "on " RAM ",\"merge\":true}" },
+		{ "json-plain", .merge = 3, .ksm = "KSM: Invalid argument", .want = "",
+		  .kept = "memory.merge: KSM: Invalid argument" },
+		{ "json-plain", .page = 2 * MIB, .merge = 3, .want = MEMFD HUGE ",\"prealloc\":true}",
+		  .kept = "memory.merge: huge pages are not merged" },
+		{ "json-memfd", .merge = 2, .want = MACHINE "off" },
+		{ "json-nosharepages", .merge = 2, .want = RAM ",\"merge\":false}" },
+		{ "json-nosharepages", .merge = 3, .want = "",
+		  .kept = "memory.merge: -machine has a mem-merge of its own" },
+		{ "json-cells", .merge = 2,
+		  .want = "=pc-q35-7.2,usb=off,dump-guest-core=off,mem-merge=off " CELL("0", ",\"merge\":false}") " "
+			  CELL("1", ",\"merge\":false}") },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct wplan_memory memory = { .cell = WPLAN_WHOLE, .page_size = cases[i].page, .prealloc = -1 };
+		struct wplan plan = { .memory = &memory, .n_memory = cases[i].page > 0, .lock = cases[i].lock,
+				      .merge = cases[i].merge - 2 };
+
+		if (cases[i].merge == 0)
+			plan.merge = -1;
+		memset(&fake, 0, sizeof(fake));
+		fake.limit = cases[i].limit;
+		fake.memory = cases[i].memory;
+		fake.merge = cases[i].ksm;
+		fake.hugetlbfs = cases[i].hugetlbfs;
+		run_plan(cases[i].args, &plan, 7002000, cases[i].want, cases[i].kept);
+	}
+}
+
 TEST(never_touched)
 {
 #define ALL(why) "memory.pages: " why "; memory.placement: " why "; memory.prealloc: " why
@@ -329,7 +599,11 @@ TEST(never_touched)
 		{ "words-sev", ALL("confidential guest") },
 		{ "json-hugepages", ALL("guest RAM has a file or memfd behind it already") },
 		{ "json-memfd", ALL("guest RAM has a file or memfd behind it already") },
-		{ "json-cells", ALL("guest has NUMA cells") },
+		{ "json-cells-mem", ALL("guest cells are set by mem=") },
+		{ "json-cells-shared", ALL("cell 1: guest RAM has a file or memfd behind it already") },
+		{ "json-dimm", ALL("guest has a memory device (pc-dimm)") },
+		{ "json-virtio-mem", ALL("guest has a memory device (virtio-mem)") },
+		{ "json-tdx", ALL("confidential guest") },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -345,7 +619,8 @@ static void run_object(const char *object, const char *want, const char *kept)
 {
 	char *argv[] = { WORD("/w/qemu-system-x86_64"), WORD("-machine"), WORD("q35,memory-backend=r"),
 			 WORD("-object"), NULL, NULL };
-	struct wplan plan = { .memory = true, .page_size = 2 * MIB, .prealloc = 0 };
+	struct wplan_memory memory = { .cell = WPLAN_WHOLE, .page_size = 2 * MIB, .prealloc = 0 };
+	struct wplan plan = { .memory = &memory, .n_memory = 1, .merge = -1 };
 	_cleanup_free_ char *word = strdup(object), *got = NULL;
 	struct argv_edit edit = { 0 };
 	struct kept k = { .text = "" };
@@ -435,7 +710,9 @@ TEST(which_guest)
 	} cases[] = {
 		{ "json-plain", 0, 3 },          { "json-rich", 0, 90 },           { "json-restore", 0, 91 },
 		{ "json-kernel", 0, 17 },        { "json-q35-10.0", 0, 1 },        { "json-aarch64", 0, 2 },
-		{ "json-cells", 0, 15 },         { "words-plain", 0, 7 },          { "words-sev", 0, 9 },
+		{ "json-cells", 0, 15 },         { "json-cells-4", 0, 18 },        { "words-cells", 0, 10 },
+		{ "json-cells-10.0", 0, 4 },     { "json-dimm", 0, 21 },           { "json-tdx", 0, 5 },
+		{ "json-cells-mem", 0, 6 },             { "words-plain", 0, 7 },          { "words-sev", 0, 9 },
 		{ "none-probe-kvm", -ENOENT, 0 },{ "none-probe-tcg", -ENOENT, 0 }, { "none-version", -ENOENT, 0 },
 		{ "none-hand", -ENOENT, 0 },
 	};
@@ -602,25 +879,41 @@ static void mutate(struct words *w, uint32_t *seed)
 	}
 }
 
-/* Whatever the words: only the value of one -object changes, and at most one -object is added before it. */
+/* The options whose values may be changed, and how many of them at most. */
+static const struct {
+	const char *option;
+	int most;
+} changes[] = { { "-object", 2 }, { "-machine", 1 }, { "-overcommit", 1 } };
+
+static bool is_changeable(const char *option, int counts[ARRAY_SIZE(changes)])
+{
+	option += str_starts(option, "--");
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+		if (streq(option, changes[i].option))
+			return ++counts[i] <= changes[i].most;
+	return false;
+}
+
+/* Whatever the words: only these values change, and at most one -object is added before the first back end. */
 TEST(mutated_command_lines)
 {
 	static const char *const files[] = { "json-plain", "json-rich", "json-immediate", "words-plain", "words-nodes",
-					     "json-kernel" };
-	struct wplan plan = { .memory = true, .page_size = 2 * MIB, .policy = "bind", .prealloc = 1,
-			      .prealloc_threads = 2 };
+					     "json-kernel", "json-cells" };
+	struct wplan_memory memory = { .cell = WPLAN_WHOLE, .page_size = 2 * MIB, .policy = "bind", .prealloc = 1,
+				       .prealloc_threads = 2 };
+	struct wplan plan = { .memory = &memory, .n_memory = 1, .merge = 0, .lock = 1 };
 	uint32_t seed = 1;
 	int changed = 0, guests = 0;
 
-	idset_add(&plan.nodes, 1);
-	idset_add(&plan.prealloc_cpus, 3);
+	idset_add(&memory.nodes, 1);
+	idset_add(&memory.prealloc_cpus, 3);
 	memset(&fake, 0, sizeof(fake));
 	for (int i = 0; i < 6000; i++) {
 		_cleanup_words_ struct words w = { 0 };
 		struct argv_edit edit = { 0 };
 		struct argv_guest guest;
 		struct kept kept = { .text = "" };
-		int differ = 0, added;
+		int differ = 0, added, counts[ARRAY_SIZE(changes)] = { 0 };
 
 		words_load(files[(unsigned int)i % ARRAY_SIZE(files)], &w);
 		for (uint32_t n = 1 + next_random(&seed) % 4; n && w.n > 2; n--)
@@ -637,13 +930,13 @@ TEST(mutated_command_lines)
 				k++;
 				added = 0;
 			} else {
-				OK(streq(w.v[from - 1], "-object") || streq(w.v[from - 1], "--object"));
+				OK(is_changeable(w.v[from - 1], counts));
 				differ++;
 				from++;
 			}
 		}
-		OK(differ <= 1 && added == 0);
-		changed += differ;
+		OK(added == 0);
+		changed += differ > 0;
 		argv_edit_fini(&edit);
 	}
 	/* The mutations must leave enough to be of use, and break enough. */
@@ -662,12 +955,12 @@ int memfd_create(const char *name, unsigned int how)
 /* What QEMU's memory-backend-memfd asks the kernel for (util/memfd.c): sealing is on unless switched off. */
 TEST(memfd_is_tried_as_qemu_makes_it)
 {
-	static const struct idset none;
+	const struct tryout_part part = { .page = 2 * MIB, .bytes = 2 * MIB };
 	_cleanup_(hostfs_fini) struct hostfs fs = HOSTFS_INIT;
 	struct err e = ERR_INIT;
 
 	IS_INT(hostfs_init(&fs, NULL, NULL), 0);
-	(void)tryout_kernel.pages(&fs, 2 * MIB, 2 * MIB, "", &none, &e); /* whether there are pages or not */
+	(void)tryout_kernel.pages(&fs, &part, 1, &e); /* whether there are pages or not */
 	IS_INT(memfd_flags & (MFD_HUGETLB | MFD_ALLOW_SEALING), MFD_HUGETLB | MFD_ALLOW_SEALING);
 	IS_INT(memfd_flags >> MFD_HUGE_SHIFT, 21);
 }

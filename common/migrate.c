@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Guest RAM is what qemuram.h says. Each of its mappings is gone through in pieces of PIECE pages: asked where they
+ * are, told to move those that are elsewhere, and asked again for those that the kernel calls busy: pages of one
+ * transparent huge page move together, with the first of them, and the kernel's answer for the others of the same call
+ * is -EBUSY.
+ *
+ * A page that was never touched (-ENOENT) and the shared page of zeros (-EFAULT) are on no node. A page that is pinned
+ * (device DMA) or under writeback is busy: refused, as is one for which the node has no memory left.
+ *
+ * Huge pages of a pool are not moved at all: the kernel would take free ones of the node from the pool and leave as
+ * many behind, so that what is claimed and what is used would differ from then on. Where they are is told by numa_maps.
+ *
+ * Before each piece the process is looked at, by a pidfd and by its start time: move_pages(2) takes a number. What
+ * is left of the race is the time between two system calls; the mapping's addresses would then be another process's,
+ * whose pages would move to another node and stay what they are.
+ */
+#include "migrate.h"
+
+#include <numa.h>
+#include <numaif.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "migrate_priv.h"
+#include "num.h"
+#include "qemuram.h"
+
+#define PIECE         MIGRATE_PIECE
+#define NUMA_MAPS_MAX (16u << 20)
+#define TURN_SHIFT    21 /* nodes take turns every 2 MiB: a transparent huge page goes to one */
+
+struct piece {
+	void *pages[PIECE], *moving[PIECE];
+	int status[PIECE], target[PIECE], moved[PIECE];
+};
+
+struct mover {
+	const struct migrate_kernel *k;
+	int pid;
+	uint64_t page; /* bytes */
+	const struct idset *nodes;
+	unsigned int n_nodes;
+	struct migrate_result *result;
+	struct piece piece;
+};
+
+static int node_for(const struct mover *m, const void *page)
+{
+	uint64_t turn = ((uintptr_t)page >> TURN_SHIFT) % m->n_nodes;
+	int node = idset_first(m->nodes);
+
+	while (turn--)
+		node = idset_next(m->nodes, node);
+	return node;
+}
+
+static bool is_home(const struct mover *m, int status)
+{
+	return status >= 0 && idset_has(m->nodes, (unsigned int)status);
+}
+
+static int ask(const struct mover *m, unsigned long n, void **pages, const int *nodes, int *status)
+{
+	return m->k->move(m->k->state, m->pid, n, pages, nodes, status);
+}
+
+/* Send those that are elsewhere, and settle what became of each. */
+static int send_away(struct mover *m, unsigned long n)
+{
+	struct piece *p = &m->piece;
+	unsigned long sent = 0;
+	int r;
+
+	for (unsigned long i = 0; i < n; i++)
+		if (p->status[i] >= 0 && !is_home(m, p->status[i])) {
+			p->moving[sent] = p->pages[i];
+			p->target[sent++] = node_for(m, p->pages[i]);
+		}
+	if (sent == 0)
+		return 0;
+	r = ask(m, sent, p->moving, p->target, p->moved);
+	/* One node has no room: of the others' answers nothing is known. */
+	if (r == -ENOMEM || r >= 0)
+		r = ask(m, sent, p->moving, NULL, p->moved);
+	if (r < 0)
+		return r;
+	for (unsigned long i = 0; i < sent; i++)
+		if (is_home(m, p->moved[i]))
+			m->result->moved += m->page;
+		else if (p->moved[i] >= 0)
+			m->result->refused += m->page;
+	return 0;
+}
+
+static int move_piece(struct mover *m, uint64_t at, unsigned long n)
+{
+	struct piece *p = &m->piece;
+	int r;
+
+	for (unsigned long i = 0; i < n; i++)
+		p->pages[i] = (void *)(uintptr_t)(at + i * m->page);
+	r = ask(m, n, p->pages, NULL, p->status);
+	if (r < 0)
+		return r;
+	m->result->looked_at += n * m->page;
+	return send_away(m, n);
+}
+
+static int move_map(struct mover *m, const struct qemuram_map *map, uint64_t until)
+{
+	unsigned long n;
+	int r = 0;
+
+	for (uint64_t done = 0; map->size - done >= m->page && r == 0; done += n * m->page) {
+		uint64_t left = (map->size - done) / m->page;
+
+		n = left > PIECE ? PIECE : (unsigned long)left;
+		m->result->out_of_time = m->k->now_ms(m->k->state) >= until;
+		if (m->result->out_of_time)
+			break;
+		if (!m->k->is_alive(m->k->state))
+			return -ESRCH;
+		r = move_piece(m, map->start + done, n);
+	}
+	return r;
+}
+
+/* "Nnode=pages" of a line of numa_maps. False: another word. */
+static bool parse_node(const char *word, unsigned int *ret_node, uint64_t *ret_pages)
+{
+	char digits[24];
+	size_t n = word[0] == 'N' ? strspn(word + 1, "0123456789") : 0;
+	uint64_t node;
+
+	if (n == 0 || n >= sizeof(digits) || word[1 + n] != '=')
+		return false;
+	memcpy(digits, word + 1, n);
+	digits[n] = '\0';
+	if (num_parse_range(digits, 0, IDSET_MAX - 1, &node) < 0 || num_parse_u64(word + 2 + n, ret_pages) < 0)
+		return false;
+	*ret_node = (unsigned int)node;
+	return true;
+}
+
+/* Where the pages of the mappings are, and which of these are of a pool. */
+struct where {
+	struct qemuram_map *maps;
+	int n_maps;
+	void (*add)(void *state, unsigned int node, uint64_t bytes, bool hugetlb);
+	void *state;
+};
+
+static struct qemuram_map *map_at(const struct where *w, const char *line)
+{
+	uint64_t start = 0;
+	size_t n = strspn(line, "0123456789abcdef");
+
+	if (n == 0 || n > 16 || line[n] != ' ')
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		start = start << 4 | (uint64_t)(line[i] <= '9' ? line[i] - '0' : line[i] - 'a' + 10);
+	for (int i = 0; i < w->n_maps; i++)
+		if (w->maps[i].start == start)
+			return &w->maps[i];
+	return NULL;
+}
+
+static void take_numa_line(const struct where *w, char *line)
+{
+	static const char size_key[] = "kernelpagesize_kB=";
+	struct qemuram_map *map = map_at(w, line);
+	const char *size = strstr(line, size_key);
+	uint64_t kib = 4;
+	unsigned int node;
+	uint64_t pages;
+	char *word;
+
+	if (!map)
+		return;
+	if (size && num_parse_range(size + strlen(size_key), 1, UINT32_MAX, &kib) < 0)
+		kib = 4;
+	map->hugetlb = strstr(line, " huge ") != NULL;
+	while ((word = strsep(&line, " ")))
+		if (parse_node(word, &node, &pages) && pages <= UINT64_MAX / (kib << 10))
+			w->add(w->state, node, pages * (kib << 10), map->hugetlb);
+}
+
+static int read_where(const struct hostfs *fs, int pid, const struct where *w)
+{
+	_cleanup_free_ char *text = NULL;
+	char *rest, *line;
+	int r = hostfs_read_all(fs, NUMA_MAPS_MAX, &text, NULL, "proc/%d/numa_maps", pid);
+
+	if (r < 0)
+		return r;
+	rest = text;
+	while ((line = strsep(&rest, "\n")))
+		take_numa_line(w, line);
+	return 0;
+}
+
+static int find_maps(const struct hostfs *fs, int pid, uint64_t memory, struct qemuram_map **ret)
+{
+	struct qemuram ram;
+	int r = qemuram_read(fs, pid, &ram);
+
+	if (r < 0)
+		return r;
+	r = qemuram_maps(fs, pid, &ram, memory, false, ret);
+	qemuram_fini(&ram);
+	return r;
+}
+
+struct tally {
+	const struct mover *mover;
+	struct idset *nodes;
+	uint64_t *bytes;
+	unsigned int n_bytes;
+};
+
+static void add_elsewhere(void *state, unsigned int node, uint64_t bytes, bool hugetlb)
+{
+	const struct tally *t = state;
+	struct migrate_result *result = t->mover->result;
+	bool elsewhere = !idset_has(t->mover->nodes, node);
+
+	if (elsewhere)
+		result->elsewhere += bytes;
+	if (elsewhere && hugetlb)
+		result->refused += bytes;
+	if (hugetlb)
+		result->looked_at += bytes;
+}
+
+int migrate_with(const struct hostfs *fs, const struct migrate_kernel *k, int pid, uint64_t memory,
+		 const struct idset *nodes, unsigned int budget_ms, struct migrate_result *ret, struct err *e)
+{
+	_cleanup_free_ struct mover *m = calloc(1, sizeof(*m));
+	_cleanup_free_ struct qemuram_map *maps = NULL;
+	struct migrate_result result = {0};
+	struct tally tally = {.mover = m};
+	struct where w = {.add = add_elsewhere, .state = &tally};
+	uint64_t until = k->now_ms(k->state) + budget_ms;
+	int r = m ? find_maps(fs, pid, memory, &maps) : -ENOMEM;
+
+	if (r < 0)
+		return err_set(e, -r, "memory of process %d: %s", pid, err_name(-r));
+	*m = (struct mover){.k = k,
+			    .pid = pid,
+			    .page = (uint64_t)sysconf(_SC_PAGESIZE),
+			    .nodes = nodes,
+			    .n_nodes = idset_count(nodes),
+			    .result = &result};
+	w.maps = maps;
+	w.n_maps = r;
+	/* Marks those of a pool, and says how much is elsewhere; without numa_maps there is no NUMA. */
+	r = read_where(fs, pid, &w);
+	if (r == -ENOENT)
+		r = k->is_alive(k->state) ? -EOPNOTSUPP : -ESRCH;
+	for (int i = 0; i < w.n_maps && r >= 0 && !result.out_of_time; i++)
+		if (!maps[i].hugetlb)
+			r = move_map(m, &maps[i], until);
+	/* The guest touches pages meanwhile. */
+	result.elsewhere -= result.moved < result.elsewhere ? result.moved : result.elsewhere;
+	*ret = result;
+	if (r < 0)
+		return err_set(e, -r, "memory of process %d to be moved: %s", pid, err_name(-r));
+	return 0;
+}
+
+struct kernel_state {
+	const struct hostfs *fs;
+	int pid, pidfd; /* pidfd -1: before Linux 5.3 */
+	uint64_t start;
+};
+
+static int kernel_move(void *state, int pid, unsigned long n, void **pages, const int *nodes, int *status)
+{
+	long r;
+
+	(void)state;
+	/* Also pages that others map (vhost-user, KSM); that takes CAP_SYS_NICE, as another's process does. */
+	r = numa_move_pages(pid, n, pages, nodes, status, nodes ? MPOL_MF_MOVE_ALL : 0);
+	if (r >= 0)
+		return (int)r;
+	return errno == ENOSYS ? -EOPNOTSUPP : -errno;
+}
+
+static uint64_t kernel_now_ms(void *state)
+{
+	struct timespec t = {0};
+
+	(void)state;
+	(void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail with this clock */
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static bool kernel_is_alive(void *state)
+{
+	const struct kernel_state *s = state;
+	struct pollfd end = {.fd = s->pidfd, .events = POLLIN};
+
+	return (s->pidfd < 0 || poll(&end, 1, 0) == 0) && hostfs_proc_start(s->fs, s->pid) == s->start;
+}
+
+int migrate_pages_of(const struct hostfs *fs, int pid, uint64_t start, uint64_t memory, const struct idset *nodes,
+		     unsigned int budget_ms, struct migrate_result *ret, struct err *e)
+{
+	_cleanup_close_ int pidfd = -1;
+	struct kernel_state state = {.fs = fs, .pid = pid, .start = start};
+	const struct migrate_kernel kernel = {kernel_move, kernel_now_ms, kernel_is_alive, &state};
+
+	if (!fs->real || numa_available() < 0)
+		return err_set(e, EOPNOTSUPP, "memory of process %d: %s", pid,
+			       fs->real ? "this kernel has no NUMA" : "it is not of this host");
+	if (idset_is_empty(nodes))
+		return err_set(e, EINVAL, "memory of process %d: no node to move it to", pid);
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0 && errno == ESRCH)
+		return err_set(e, ESRCH, "process %d is gone", pid);
+	state.pidfd = pidfd;
+	if (start == 0 || !kernel_is_alive(&state))
+		return err_set(e, ESRCH, "process %d is gone", pid);
+	return migrate_with(fs, &kernel, pid, memory, nodes, budget_ms, ret, e);
+}
+
+static void add_bytes(void *state, unsigned int node, uint64_t bytes, bool hugetlb)
+{
+	const struct tally *t = state;
+
+	(void)hugetlb;
+	idset_add(t->nodes, node);
+	if (node < t->n_bytes)
+		t->bytes[node] += bytes;
+}
+
+int migrate_where(const struct hostfs *fs, int pid, uint64_t memory, struct idset *ret_nodes, uint64_t *ret_bytes,
+		  unsigned int n_bytes, struct err *e)
+{
+	_cleanup_free_ struct qemuram_map *maps = NULL;
+	struct idset nodes = IDSET_EMPTY;
+	struct tally tally = {.nodes = &nodes, .bytes = ret_bytes, .n_bytes = n_bytes};
+	struct where w = {.add = add_bytes, .state = &tally};
+	int r = find_maps(fs, pid, memory, &maps);
+
+	if (r >= 0) {
+		w.maps = maps;
+		w.n_maps = r;
+		memset(ret_bytes, 0, n_bytes * sizeof(*ret_bytes));
+		r = read_where(fs, pid, &w);
+	}
+	if (r < 0)
+		return err_set(e, -r, "memory of process %d: %s", pid, err_name(-r));
+	*ret_nodes = nodes;
+	return 0;
+}
