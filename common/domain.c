@@ -2,7 +2,8 @@
 /*
  * From libvirt's domain XML to struct domain, as libvirt's own parser (src/conf/domain_conf.c) reads it: children by
  * name and without namespace, the first of each counts, numbers in the units it knows. One table row per element;
- * what is not in the table is not looked at. The big tables (pins, cells) are in domain_tune.c.
+ * what is not in the table is not looked at. The big tables (pins, cells) are in domain_tune.c,
+ * the devices in domain_devices.c.
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -188,16 +189,6 @@ static int on_os(struct domain *d, const xmlNode *n, struct err *e)
 	return take_attr(&d->arch, type, "arch") < 0 || take_attr(&d->machine, type, "machine") < 0 ? -ENOMEM : 0;
 }
 
-static int on_devices(struct domain *d, const xmlNode *n, struct err *e)
-{
-	const xmlNode *emulator = xml_child(n, NULL, "emulator");
-
-	(void)e;
-	if (xml_child(n, NULL, "memory"))
-		d->has |= DOMAIN_HAS_MEMORY_DEVICES;
-	return emulator ? take_text(&d->emulator, emulator) : 0;
-}
-
 static int on_launch_security(struct domain *d, const xmlNode *n, struct err *e)
 {
 	(void)n, (void)e;
@@ -205,11 +196,14 @@ static int on_launch_security(struct domain *d, const xmlNode *n, struct err *e)
 	return 0;
 }
 
+/* <hard_limit> (memory.max) and <swap_hard_limit> are limits of other things than any attribute of ours. */
 static int on_memtune(struct domain *d, const xmlNode *n, struct err *e)
 {
 	(void)e;
-	if (xml_first_element(n))
-		d->has |= DOMAIN_HAS_MEMTUNE;
+	if (xml_child(n, NULL, "soft_limit"))
+		d->has |= DOMAIN_HAS_SOFT_LIMIT;
+	if (xml_child(n, NULL, "min_guarantee"))
+		d->has |= DOMAIN_HAS_MIN_GUARANTEE;
 	return 0;
 }
 
@@ -237,7 +231,7 @@ static const struct {
 	{ "memtune", on_memtune },
 	{ "cpu", domain_on_cpu },
 	{ "os", on_os },
-	{ "devices", on_devices },
+	{ "devices", domain_on_devices },
 	{ "launchSecurity", on_launch_security },
 	{ "metadata", on_metadata },
 };
@@ -386,6 +380,11 @@ void domain_fini(struct domain *d)
 	free(d->iothreads);
 	free(d->cells);
 	free(d->hugepages);
+	for (unsigned int i = 0; i < d->n_devices; i++) {
+		free(d->devices[i].name);
+		free(d->devices[i].more);
+	}
+	free(d->devices);
 	if (d->doc)
 		xmlFreeDoc(d->doc);
 	memset(d, 0, sizeof(*d));

@@ -15,25 +15,27 @@
 #define DOMAIN_VCPUS_MAX 4096
 #define DOMAIN_IOTHREADS_MAX 1024
 #define DOMAIN_CELLS_MAX 64
+#define DOMAIN_DEVICES_MAX 256 /* further ones are not looked at: they only say where the guest would best be */
 
 /* Things the owner wrote that suppress an attribute of the same meaning (contract, "What the XML says"). */
 enum domain_explicit {
-	DOMAIN_HAS_SHARES = 1 << 0,       /* <cputune><shares> */
-	DOMAIN_HAS_QUOTA = 1 << 1,        /* <quota>, <global_quota>, <emulator_quota>, <iothread_quota> > 0 */
-	DOMAIN_HAS_SCHED = 1 << 2,        /* <vcpusched>, <emulatorsched>, <iothreadsched> */
+	DOMAIN_HAS_SHARES = 1 << 0, /* <cputune><shares> */
+	DOMAIN_HAS_QUOTA = 1 << 1,  /* <quota>, <global_quota>, <emulator_quota>, <iothread_quota> > 0 */
+	DOMAIN_HAS_SCHED = 1 << 2,  /* <vcpusched>, <emulatorsched>, <iothreadsched> */
 	DOMAIN_HAS_EMULATORPIN = 1 << 3,
 	DOMAIN_HAS_IOTHREADPIN = 1 << 4,
-	DOMAIN_HAS_HUGEPAGES = 1 << 5,    /* <memoryBacking><hugepages> */
-	DOMAIN_HAS_MEMSOURCE = 1 << 6,    /* <source type=file|memfd>, <access mode=shared>, <cell memAccess=shared> */
-	DOMAIN_HAS_ALLOCATION = 1 << 7,   /* <allocation mode=...> */
-	DOMAIN_HAS_NUMATUNE = 1 << 8,     /* <numatune> with <memory> or <memnode> */
+	DOMAIN_HAS_HUGEPAGES = 1 << 5,  /* <memoryBacking><hugepages> */
+	DOMAIN_HAS_MEMSOURCE = 1 << 6,  /* <source type=file|memfd>, <access mode=shared>, <cell memAccess=shared> */
+	DOMAIN_HAS_ALLOCATION = 1 << 7, /* <allocation mode=...> */
+	DOMAIN_HAS_NUMATUNE = 1 << 8,   /* <numatune> with <memory> or <memnode> */
 	DOMAIN_HAS_VCPU_CPUSET = 1 << 9,
 	DOMAIN_HAS_PLACEMENT_AUTO = 1 << 10,
-	DOMAIN_HAS_MEMTUNE = 1 << 11,
+	DOMAIN_HAS_SOFT_LIMIT = 1 << 11,      /* <memtune><soft_limit>: libvirt writes it to memory.high (v2) */
 	DOMAIN_HAS_LAUNCH_SECURITY = 1 << 12, /* confidential guest */
 	DOMAIN_HAS_MEMORY_DEVICES = 1 << 13,  /* dimm, nvdimm, virtio-mem, ... */
 	DOMAIN_HAS_LOCKED = 1 << 14,
 	DOMAIN_HAS_NOSHAREPAGES = 1 << 15,
+	DOMAIN_HAS_MIN_GUARANTEE = 1 << 16, /* <memtune><min_guarantee>: memory.min by meaning; QEMU guests get none */
 };
 
 struct domain_hugepage {
@@ -50,6 +52,23 @@ struct domain_cell {
 struct domain_pin {
 	unsigned int id; /* vCPU or I/O thread */
 	struct idset cpus;
+};
+
+/* What a domain uses of the host's devices, as its definition names it. */
+enum domain_device_kind {
+	DOMAIN_DEVICE_PCI,     /* "0000:3b:00.0": passed through, or QEMU's own NVMe driver */
+	DOMAIN_DEVICE_MDEV,    /* UUID of a mediated device */
+	DOMAIN_DEVICE_PATH,    /* absolute path of a disk's image or block device; not of CD-ROM and floppy */
+	DOMAIN_DEVICE_VOLUME,  /* storage pool; `more` is the volume */
+	DOMAIN_DEVICE_NET,     /* host network device: a bridge, or what a macvtap is on */
+	DOMAIN_DEVICE_NETWORK, /* libvirt network whose bridge or device the XML does not say */
+	DOMAIN_DEVICE_KIND_MAX
+};
+
+struct domain_device {
+	enum domain_device_kind kind;
+	char *name;
+	char *more; /* NULL but for DOMAIN_DEVICE_VOLUME */
 };
 
 struct domain {
@@ -71,6 +90,7 @@ struct domain {
 	unsigned int *iothreads; unsigned int n_iothreads; /* ids, ascending */
 	struct domain_cell *cells; unsigned int n_cells;
 	struct domain_hugepage *hugepages; unsigned int n_hugepages;
+	struct domain_device *devices; unsigned int n_devices; /* in the XML's order, each once */
 	unsigned int threads;    /* guest topology threads per core, 0 absent */
 	struct idset numatune_nodes; /* <numatune><memory nodeset>, without one the union of <memnode nodeset> */
 	char *numatune_mode;     /* of <memory>, else of the first <memnode>; libvirt's default "strict"; "" absent */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Between domain.c and domain_tune.c. */
+/* Between domain.c, domain_tune.c and domain_devices.c. */
 #pragma once
 
 #include "domain.h"
@@ -20,3 +20,14 @@ int domain_on_cputune(struct domain *d, const xmlNode *n, struct err *e);
 int domain_on_numatune(struct domain *d, const xmlNode *n, struct err *e);
 int domain_on_memory_backing(struct domain *d, const xmlNode *n, struct err *e);
 int domain_on_cpu(struct domain *d, const xmlNode *n, struct err *e);
+int domain_on_devices(struct domain *d, const xmlNode *n, struct err *e);
+
+/* Room for one more behind the n members of an array: its new address, NULL without memory. Doubles. */
+void *domain_grow(void *array, unsigned int n, size_t size);
+#define GROW(array, n)                                                          \
+	({                                                                      \
+		__typeof__(array) grown = domain_grow((array), (n), sizeof(*(array))); \
+		if (grown)                                                      \
+			(array) = grown;                                        \
+		grown != NULL;                                                  \
+	})

@@ -7,20 +7,12 @@
 #include "domain_priv.h"
 #include "xml.h"
 
-/* Room for one more behind the n members of an array: its new address, NULL without memory. */
-static void *grow(void *array, unsigned int n, size_t size)
+void *domain_grow(void *array, unsigned int n, size_t size)
 {
 	if (n & (n - 1)) /* neither 0 nor a power of two: there still is room */
 		return array;
 	return reallocarray(array, n ? 2 * (size_t)n : 1, size);
 }
-#define GROW(array, n)                                                   \
-	({                                                               \
-		__typeof__(array) grown = grow((array), (n), sizeof(*(array))); \
-		if (grown)                                               \
-			(array) = grown;                                 \
-		grown != NULL;                                           \
-	})
 
 int domain_on_vcpus(struct domain *d, const xmlNode *n, struct err *e)
 {

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the parts of plan.c share (plan_ask.c: from intent to request; plan_settle.c: from placement to settings). */
+#pragma once
+
+#include "plan.h"
+
+#define SIZE_2M  (UINT64_C(2) << 20)
+#define SIZE_1G  (UINT64_C(1) << 30)
+#define WHY_SIZE 640 /* two reasons of the placement and a few words */
+
+struct maker {
+	const struct plan_inputs *in;
+	struct plan *p;
+	struct place_request q;
+	struct place_cell cells[DOMAIN_CELLS_MAX]; /* what q.cells points to */
+	bool suppressed[KNOB_ID_MAX]; /* skipped already, or not asked for */
+	const char *not_bound;        /* the part of the definition for which strict became preferred; NULL: none */
+	struct msgs impossible;       /* demands that are not met whatever the placement says */
+	bool failed;                  /* out of memory */
+};
+
+/* plan.c */
+
+/* The value of an attribute; NULL if it is absent or suppressed. Its word: "" then. */
+const struct value *plan_wanted(const struct maker *m, enum knob_id id);
+const char *plan_word(const struct maker *m, enum knob_id id);
+void plan_skip(struct maker *m, enum knob_id id, const char *target, const char *why);
+/* A demand (not a wish: auto and preferred are content with less) that cannot be met. */
+bool plan_is_demand(enum knob_id id, const char *value);
+/* The setting of the exec stage that a running domain's process was started with; NULL: none. */
+const struct setting *plan_carried(const struct maker *m, enum knob_id id);
+
+/* plan_ask.c */
+void plan_ask(struct maker *m);
+
+/* plan_settle.c */
+void plan_settle(struct maker *m);
+/* Retune: what of the placement the process has for good is taken from its old plan. 0 or -ENOMEM. */
+int plan_carry(struct maker *m);
