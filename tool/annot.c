@@ -4,6 +4,7 @@
 #include <libxml/tree.h>
 
 #include "common/policy.h"
+#include "common/xml.h"
 
 #define ANNOT_MAX (1u << 20)
 #define XS(text)  ((const xmlChar *)(text))
@@ -193,4 +194,57 @@ bool annot_is_off(const char *text)
 		xmlFreeDoc(doc);
 	}
 	return off;
+}
+
+static void set_namespace(xmlNode *node, xmlNs *ns)
+{
+	for (; node; node = node->next)
+		if (node->type == XML_ELEMENT_NODE && !node->ns) {
+			node->ns = ns;
+			set_namespace(node->children, ns);
+		}
+}
+
+/* -ENOMEM or 0. */
+static int add_annotation(xmlDoc *doc, const xmlDoc *annotation)
+{
+	xmlNode *root = xmlDocGetRootElement(doc), *metadata = xml_child(root, NULL, "metadata"), *copy;
+	xmlNs *ns;
+
+	if (!metadata)
+		metadata = xmlNewChild(root, NULL, XS("metadata"), NULL);
+	copy = metadata ? xmlDocCopyNode(xmlDocGetRootElement(annotation), doc, 1) : NULL;
+	if (!copy)
+		return -ENOMEM;
+	(void)xmlAddChild(metadata, copy); /* an element is never merged into another */
+	ns = copy->ns ? copy->ns : xmlNewNs(copy, XS(TUNE_NS), NULL);
+	if (!ns)
+		return -ENOMEM;
+	copy->ns = ns;
+	set_namespace(copy->children, ns);
+	return 0;
+}
+
+int annot_splice(const char *domain, const char *annotation, char **ret, struct err *e)
+{
+	_cleanup_xmldoc_ xmlDoc *doc = xml_parse(domain, strlen(domain), DOMAIN_XML_MAX, e), *other = NULL;
+	xmlNode *old;
+	xmlChar *text = NULL;
+	int len = 0;
+
+	if (!doc)
+		return err_wrap(e, "domain XML");
+	other = annotation ? xml_parse(annotation, strlen(annotation), ANNOT_MAX, e) : NULL;
+	if (annotation && !other)
+		return err_wrap(e, "annotation");
+	while ((old = xml_child(xml_child(xmlDocGetRootElement(doc), NULL, "metadata"), TUNE_NS, "tune"))) {
+		xmlUnlinkNode(old);
+		xmlFreeNode(old);
+	}
+	if (other && add_annotation(doc, other) < 0)
+		return err_set(e, ENOMEM, "%s", err_name(ENOMEM));
+	xmlDocDumpMemory(doc, &text, &len);
+	*ret = text ? strdup((const char *)text) : NULL;
+	xmlFree(text);
+	return *ret ? 0 : err_set(e, ENOMEM, "%s", err_name(ENOMEM));
 }

@@ -30,3 +30,9 @@ int annot_merge(const char *old, const char *profile, const struct annot_edit *e
 
 /* Whether an annotation is what `disable` writes: profile off and nothing else. */
 bool annot_is_off(const char *text);
+
+/*
+ * A domain XML with this annotation in the place of its own; NULL: with none. *ret is malloc'ed. -EBADMSG: one of the
+ * two is not what it should be.
+ */
+int annot_splice(const char *domain, const char *annotation, char **ret, struct err *e);

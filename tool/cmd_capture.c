@@ -63,6 +63,14 @@ static const char *const patterns[] = {
 	"sys/module/kvm_amd/parameters/nested",
 	"sys/fs/cgroup/cgroup.controllers",
 	"sys/fs/cgroup/cgroup.subtree_control",
+	"sys/fs/cgroup/*/cpuset.cpus", /* CPUs that others keep for themselves */
+	"sys/fs/cgroup/*/cpuset.cpus.exclusive.effective",
+	"sys/fs/cgroup/*/cpuset.cpus.partition",
+	"sys/fs/cgroup/cpuset/*/cpuset.cpu_exclusive",
+	"sys/fs/cgroup/cpuset/*/cpuset.cpus",
+	"sys/bus/pci/devices/*/numa_node", /* where passed-through functions and NICs are (device.c) */
+	"sys/class/net/*/device/numa_node",
+	"sys/class/net/*/lower_*/ifindex",
 	"etc/domtune/policy.xml",
 	"etc/domtune/disabled",
 	"etc/domtune/profiles/*.xml",

@@ -123,6 +123,31 @@ static char *vcpus_text(const struct placement *p)
 	return sbuf_steal(&b);
 }
 
+/* What the pools lack, and each guest cell's place. */
+static void show_memory_parts(struct out_table *t, const struct placement *p)
+{
+	for (unsigned int i = 0; i < p->n_cells; i++) {
+		_cleanup_free_ char *nodes = site_set_text(&p->cells[i].nodes);
+		char what[32], text[128], size[32];
+
+		(void)snprintf(what, sizeof(what), "guest cell %u", p->cells[i].id); /* fits */
+		(void)snprintf(text, sizeof(text), "node %s%s%s", nodes ? nodes : "?",
+			       p->cells[i].page_size ? ", pages of " : "",
+			       p->cells[i].page_size ? out_page_size(p->cells[i].page_size, size, sizeof(size))
+						     : ""); /* cut is fine: it has one node */
+		add_place_row(t, what, text, "");
+	}
+	for (unsigned int i = 0; i < p->n_pages; i++) {
+		char text[96], size[32];
+
+		if (p->pages[i].size == 0 || p->pages[i].grow == 0)
+			continue;
+		(void)snprintf(text, sizeof(text), "%llu x %s on node %d", (unsigned long long)p->pages[i].grow,
+			       out_page_size(p->pages[i].size, size, sizeof(size)), p->pages[i].node); /* fits */
+		add_place_row(t, "added", text, "to the pool before it starts, taken away when it stops");
+	}
+}
+
 static void show_placement(const struct plan *plan)
 {
 	static const struct out_column columns[] = { { NULL, false, false },
@@ -148,6 +173,12 @@ static void show_placement(const struct plan *plan)
 
 		add_place_row(&t, "claimed", claimed, "taken from everybody else while it runs");
 	}
+	for (unsigned int i = 0; i < p->n_floaters; i++) {
+		_cleanup_free_ char *home = site_set_text(&p->floaters[i].home);
+
+		if (!idset_equal(&p->floaters[i].now, &p->floaters[i].home))
+			add_place_row(&t, "would float on", home, "as soon as nobody claims of these");
+	}
 	if (!idset_is_empty(&p->emulator))
 		add_place_row(&t, "emulator", emulator, p->why_emulator);
 	for (unsigned int i = 0; i < p->n_iothreads; i++) {
@@ -170,6 +201,7 @@ static void show_placement(const struct plan *plan)
 			       p->page_size ? out_page_size(p->page_size, ram, sizeof(ram)) : "THP");
 		add_place_row(&t, "pages", text, p->why_pages);
 	}
+	show_memory_parts(&t, p);
 	out_table_print(&t);
 }
 

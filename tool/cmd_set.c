@@ -29,7 +29,7 @@ static void say_when(struct tool *t, const struct virt_domain *d)
 			 "it will be restored from its saved state, which has the annotation of that time: takes "
 			 "effect at the first start after that one");
 	else if (virt_domain_is_active(d))
-		out_line(OUT_PLAIN, 2, "it is running: takes effect at the next start");
+		out_line(OUT_PLAIN, 2, "it is running: takes effect at the next start, or now with domtune retune");
 	if (gate_is_disabled(&t->fs))
 		out_line(OUT_WARN, 2, "domtune is disabled on this host: nothing takes effect before domtune enable");
 }

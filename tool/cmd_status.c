@@ -44,6 +44,15 @@ static uint64_t pages_claimed(const struct ledger *l, int node, uint64_t size)
 	return n;
 }
 
+/* Of the pages that are there, those that we added. */
+static uint64_t pages_grown(const struct ledger *l, int node, uint64_t size)
+{
+	for (unsigned int i = 0; i < l->n_pools; i++)
+		if (l->pools[i].node == node && l->pools[i].size == size)
+			return l->pools[i].grown;
+	return 0;
+}
+
 static void json_set(struct json *j, const char *key, const struct idset *s)
 {
 	_cleanup_free_ char *text = idset_text(s);
@@ -164,10 +173,14 @@ static void print_host(const struct tool *t, const struct site *s)
 	add_cpus(&table, "reserved", &h.reserved);
 	add_cpus(&table, "claimed", &h.claimed);
 	add_cpus(&table, "shared", &h.shared);
+	if (!idset_is_empty(&s->host.exclusive))
+		add_cpus(&table, "kept by others", &s->host.exclusive);
 	out_table_print(&table);
+	if (!idset_is_empty(&s->host.exclusive))
+		out_line(OUT_PLAIN, 2, "kept by others: an exclusive cpuset, %s", s->host.exclusive_name);
 }
 
-/* "1020 free of 1024, 4 claimed" per size. */
+/* "2M: 1020 free of 1024 (4 claimed, 2 added by us)" per size. */
 static char *pools_text(const struct site *s, const struct host_node *n)
 {
 	struct sbuf b = { 0 };
@@ -175,17 +188,22 @@ static char *pools_text(const struct site *s, const struct host_node *n)
 	for (unsigned int k = 0; k < n->n_pools; k++) {
 		const struct host_pool *p = &n->pools[k];
 		uint64_t claimed = pages_claimed(&s->ledger, n->id, p->size);
+		uint64_t grown = pages_grown(&s->ledger, n->id, p->size);
 		char size[32];
 
-		if (!p->total && !claimed)
+		if (!p->total && !claimed && !grown)
 			continue;
 		sbuf_addf(&b, "%s%s: ", b.len ? ", " : "", out_page_size(p->size, size, sizeof(size)));
 		if (p->total == HOST_UNKNOWN || p->free == HOST_UNKNOWN)
 			sbuf_add(&b, "unknown");
 		else
 			sbuf_addf(&b, "%llu free of %llu", (unsigned long long)p->free, (unsigned long long)p->total);
-		if (claimed)
-			sbuf_addf(&b, " (%llu claimed)", (unsigned long long)claimed);
+		if (claimed || grown)
+			sbuf_addf(&b, " (%llu claimed", (unsigned long long)claimed);
+		if (grown)
+			sbuf_addf(&b, ", %llu added by us", (unsigned long long)grown);
+		if (claimed || grown)
+			sbuf_add(&b, ")");
 	}
 	return sbuf_steal(&b);
 }
@@ -220,6 +238,20 @@ static void print_nodes(const struct site *s)
 	out_table_print(&table);
 }
 
+/* "4 on 0-3,8"; "" for a domain that floats nowhere; several sets of its threads are joined by ", ". */
+static char *floats_text(const struct claim *c)
+{
+	struct sbuf b = { 0 };
+
+	for (unsigned int i = 0; i < c->n_floats; i++) {
+		_cleanup_free_ char *cpus = site_set_text(c->floats[i].now);
+
+		sbuf_addf(&b, "%s%u on %s%s", b.len ? ", " : "", c->floats[i].vcpus, cpus ? cpus : "?",
+			  c->floats[i].moved ? " (soon)" : "");
+	}
+	return sbuf_steal(&b);
+}
+
 static enum out_style state_style(const char *state)
 {
 	return streq(state, "started") ? OUT_GOOD : streq(state, "dead") ? OUT_BAD : OUT_PLAIN;
@@ -229,7 +261,7 @@ static void print_domains(const struct tool *t, const struct site *s, const stru
 {
 	static const struct out_column columns[] = {
 		{ "NAME", true, false },     { "STATE", false, false },     { "CPUS", true, false },
-		{ "FLOATING", false, true }, { "HUGE PAGES", true, false }, { "SINCE", false, false },
+		{ "FLOATING", true, false }, { "HUGE PAGES", true, false }, { "SINCE", false, false },
 	};
 	struct out_table table;
 	char text[32];
@@ -240,14 +272,11 @@ static void print_domains(const struct tool *t, const struct site *s, const stru
 	out_table_init(&table, columns, ARRAY_SIZE(columns), 2);
 	for (; *claims; claims++) {
 		const struct claim *c = *claims;
-		_cleanup_free_ char *cpus = site_set_text(c->cpus);
+		_cleanup_free_ char *cpus = site_set_text(c->cpus), *floats = floats_text(c);
 		struct sbuf pages = { 0 };
 		_cleanup_free_ char *pages_text = NULL;
 		const char *state = view_state(&t->fs, c);
-		unsigned int floating = 0;
 
-		for (unsigned int i = 0; i < c->n_floats; i++)
-			floating += c->floats[i].vcpus;
 		for (unsigned int i = 0; i < c->n_pages; i++)
 			if (c->pages[i].size)
 				sbuf_addf(&pages, "%s%llu x %s on node %d", pages.len ? ", " : "",
@@ -257,7 +286,7 @@ static void print_domains(const struct tool *t, const struct site *s, const stru
 		out_cell_str(&table, c->name);
 		out_cell(&table, state_style(state), "%s", state);
 		out_cell_str(&table, cpus);
-		out_cell(&table, OUT_PLAIN, "%u", floating);
+		out_cell_str(&table, floats);
 		out_cell_str(&table, pages_text);
 		out_cell_str(&table, view_time(c->since, text, sizeof(text)));
 	}
@@ -358,6 +387,11 @@ static void print_domain(const struct view *v)
 		 v->has_record && p->profile ? p->profile : "", v->has_record && p->wrapper.present ? ", wrapped" : "");
 	if (!idset_is_empty(v->claim->cpus) && cpus)
 		out_line(OUT_PLAIN, 2, "%s CPUs %s", v->claim->kind == CLAIM_FOREIGN ? "occupies" : "claims", cpus);
+	if (v->claim->n_floats) {
+		_cleanup_free_ char *floats = floats_text(v->claim);
+
+		out_line(OUT_PLAIN, 2, "floating vCPUs: %s", floats ? floats : "?");
+	}
 	if (v->undo.bad_lines)
 		out_line(OUT_WARN, 2, "%u lines of its record are damaged", v->undo.bad_lines);
 	if (!v->has_record)

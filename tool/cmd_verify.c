@@ -3,9 +3,11 @@
  * domtune verify: is everything as it was left, and, without a domain, is nothing left of domains that are gone.
  * domtune recover: undo what is.
  */
+#include <inttypes.h>
 #include <stdarg.h>
 
 #include "common/apply.h"
+#include "common/hugepool.h"
 #include "common/log.h"
 #include "common/num.h"
 #include "common/paths.h"
@@ -71,6 +73,33 @@ static int find_files(const struct hostfs *fs, struct ledger *l, const char *dir
 	return 0;
 }
 
+/* Pages that were added to a pool and that no claim needs any more. */
+static void find_pages(const struct ledger *l, struct leftovers *ret)
+{
+	for (unsigned int i = 0; i < l->n_pools; i++) {
+		uint64_t pages = hugepool_surplus(l, &l->pools[i]);
+		char size[32];
+
+		if (pages)
+			leave(ret, "node %d: %" PRIu64 " huge pages of %s that we added, nobody claims them",
+			      l->pools[i].node, pages, out_page_size(l->pools[i].size, size, sizeof(size)));
+	}
+}
+
+/* Domains that were to give way, or to come back, and did not yet. */
+static void find_moves(const struct ledger *l, struct leftovers *ret)
+{
+	for (unsigned int i = 0; i < l->n_claims; i++)
+		for (unsigned int k = 0; l->claims[i].phase == CLAIM_STARTED && k < l->claims[i].n_floats; k++) {
+			const struct floater *f = &l->claims[i].floats[k];
+			_cleanup_free_ char *cpus = idset_text(f->now);
+
+			if (f->moved)
+				leave(ret, "%s (%s): was to be moved to CPUs %s", l->claims[i].name, l->claims[i].uuid,
+				      cpus ? cpus : "?");
+		}
+}
+
 static int find_leftovers(const struct hostfs *fs, struct ledger *l, struct leftovers *ret, struct err *e)
 {
 	static const char *const dirs[] = { PATH_UNDO, PATH_PLAN };
@@ -83,6 +112,8 @@ static int find_leftovers(const struct hostfs *fs, struct ledger *l, struct left
 		if (!l->shared[i].n_claims)
 			leave(ret, "%s %s: %s is still set by us, nobody claims it", l->shared[i].knob,
 			      l->shared[i].target, l->shared[i].object);
+	find_pages(l, ret);
+	find_moves(l, ret);
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
 		int r = find_files(fs, l, dirs[i], ret);
 
@@ -160,6 +191,11 @@ static int verify_one(struct tool *t, struct ledger *l, const struct claim *c, s
 
 	if (r < 0)
 		return tool_fail_err(c->name, r, &e);
+	r = view_look(&t->fs, &v);
+	if (r < 0) {
+		view_fini(&v);
+		return tool_fail_err(c->name, r, NULL);
+	}
 	for (size_t i = 0; i < v.n_settings; i++)
 		if (is_shown(&v.settings[i]) && !v.settings[i].ok)
 			status = TOOL_NO;
@@ -241,11 +277,11 @@ int cmd_verify(struct tool *t)
 
 #define SWEEP_AT_ONCE 4096 /* domains per round: room for all of them is made at its start */
 
-int cmd_recover(struct tool *t)
+static int say_dead(struct tool *t)
 {
 	struct err e = ERR_INIT;
 	struct ledger l;
-	int r = ledger_read(&t->fs, &l, &e), undone = 0;
+	int r = ledger_read(&t->fs, &l, &e);
 
 	if (r < 0)
 		return tool_fail_err(tool_path(t, PATH_LEDGER), r, &e);
@@ -253,6 +289,53 @@ int cmd_recover(struct tool *t)
 		if (claim_is_dead(&t->fs, &l.claims[i], true, t->root != NULL))
 			out_line(OUT_PLAIN, 0, "%s (%s) is gone", l.claims[i].name, l.claims[i].uuid);
 	ledger_fini(&l);
+	return 0;
+}
+
+/* One round under the lock: pages taken away (more may be left then), or -errno. */
+static int64_t shrink_once(const struct hostfs *fs, struct err *e)
+{
+	_cleanup_close_ int lock = ledger_lock(fs, e);
+	struct ledger l;
+	int64_t pages;
+	int r;
+
+	if (lock < 0)
+		return lock;
+	r = ledger_read(fs, &l, e);
+	if (r < 0)
+		return r;
+	pages = l.n_pools ? hugepool_shrink(fs, &l) : 0;
+	r = l.n_pools ? ledger_write(fs, &l, e) : 0;
+	ledger_fini(&l);
+	if (pages < 0)
+		return err_set(e, (int)-pages, "huge pages that nobody claims: %s", err_name((int)-pages));
+	return r < 0 ? r : pages;
+}
+
+/* A host without state has nothing to shrink, and must not get any by being asked. */
+static int shrink_pools(struct tool *t, uint64_t *ret)
+{
+	struct err e = ERR_INIT;
+	int64_t pages;
+
+	*ret = 0;
+	if (!hostfs_exists(&t->fs, PATH_LEDGER))
+		return 0;
+	while ((pages = shrink_once(&t->fs, &e)) > 0)
+		*ret += (uint64_t)pages;
+	return pages < 0 ? tool_fail_err("recover", (int)pages, &e) : 0;
+}
+
+int cmd_recover(struct tool *t)
+{
+	struct err e = ERR_INIT;
+	int r = say_dead(t), undone = 0;
+	struct apply_count moves = { 0 };
+	uint64_t pages = 0;
+
+	if (r)
+		return r;
 	log_init(&t->fs, true); /* what could not be put back is said by who tried */
 	do {
 		r = apply_sweep(&t->fs, true, t->root != NULL, SWEEP_AT_ONCE, &e);
@@ -260,9 +343,16 @@ int cmd_recover(struct tool *t)
 			return tool_fail_err("recover", r, &e);
 		undone += r;
 	} while (r == SWEEP_AT_ONCE);
+	r = shrink_pools(t, &pages);
+	if (r == 0 && apply_moves(&t->fs, NULL, &moves, &e) < 0)
+		r = tool_fail_err("recover", e.code, &e);
 	if (undone)
 		out_line(OUT_PLAIN, 0, "undone: what %d dead domain%s left behind", undone, undone == 1 ? "" : "s");
-	else
+	if (pages)
+		out_line(OUT_PLAIN, 0, "given back: %" PRIu64 " huge pages", pages);
+	if (moves.in_force)
+		out_line(OUT_PLAIN, 0, "moved: %u running domain%s", moves.in_force, moves.in_force == 1 ? "" : "s");
+	if (!undone && !pages && !moves.in_force && !r)
 		out_line(OUT_PLAIN, 0, "nothing was left behind");
-	return TOOL_OK;
+	return r ? r : moves.failed ? TOOL_NO : TOOL_OK;
 }

@@ -43,6 +43,11 @@ static const struct tool_command commands[] = {
 	  O(JSON) | O(CONNECT), 0, 1 },
 	{ "verify", cmd_verify, "[DOMAIN]", "wanted, written and effective now; is the host back",
 	  "Exit status 1 where something is not as wanted, or was left behind.", O(JSON) | O(CONNECT), 0, 1 },
+	{ "retune", cmd_retune, "DOMAIN...|--all", "decide again for a running domain, and apply it now",
+	  "For a changed annotation, policy or host. What QEMU was started with (huge pages, preallocation, the "
+	  "wrapper's part) stays until its next start; memory of a guest that is not wrapped is moved to its nodes. "
+	  "With --off guest and host are put back. Exit status 1 where something is not in force.",
+	  O(OFF) | O(ALL) | O(CONNECT), 0, -1 },
 	{ "recover", cmd_recover, "", "undo what dead domains left behind", "", 0, 0, 0 },
 	{ "check", cmd_check, "FILE...", "validate an annotation, a profile, a policy or a domain XML",
 	  "Exit status 1 if there is anything to say about a file. - is stdin.", O(JSON), 1, -1 },
@@ -53,7 +58,7 @@ static const struct tool_command commands[] = {
 /* clang-format on */
 
 /* The contract has them; they come with later versions. */
-static const char *const later[] = { "retune", "rewrite", "apply", "revert", "resize", "doctor" };
+static const char *const later[] = { "rewrite", "apply", "revert", "resize", "doctor" };
 
 static const struct tool_option_row {
 	const char *name;
@@ -68,6 +73,7 @@ static const struct tool_option_row {
 	{ "live", NULL, O(LIVE), "for the running domain: its live XML, and what can still be changed" },
 	{ "all", NULL, O(ALL), "all domains" },
 	{ "wrap", NULL, O(WRAP), "put the wrapper in as well" },
+	{ "off", NULL, O(OFF), "undo instead" },
 	{ "connect", "URI", O(CONNECT), "libvirt connection; else $LIBVIRT_DEFAULT_URI, else qemu:///system" },
 	{ "help", NULL, O(HELP), "this text; after a command, its own" },
 	{ "version", NULL, O(VERSION), "the version" },

@@ -2,10 +2,13 @@
 #include "tool/site.h"
 
 #include "common/backend.h"
+#include "common/device.h"
 #include "common/foreign.h"
 #include "common/paths.h"
+#include "common/num.h"
 #include "common/qemucaps.h"
 #include "common/step.h"
+#include "common/undo.h"
 #include "tool/out.h"
 
 int site_drop_dead(const struct hostfs *fs, struct ledger *l, bool judge_root)
@@ -137,6 +140,8 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	      const struct plan_options *o, struct planned *ret)
 {
 	struct planned p = { 0 };
+	struct undo was = { .fd = -1 };
+	struct device_nodes devices;
 	struct plan_inputs in;
 	struct err e = ERR_INIT;
 	char emulator[4096];
@@ -163,7 +168,15 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 		.wrapper = look_up_wrapper(&t->fs, &p.domain, o->assume_wrapper, emulator),
 		.running = o->running,
 	};
+	device_nodes_find(&t->fs, &p.domain, &devices);
+	in.devices = devices.d;
+	in.n_devices = devices.n;
+	/* What it was started with, as `retune` sees it; others than root see its CPUs only. */
+	if (o->running && uuid_is_valid(p.domain.uuid) && undo_open(&t->fs, p.domain.uuid, false, &was, NULL) == 0)
+		in.was = &was.plan;
 	r = plan_make(&in, &p.plan);
+	if (in.was)
+		undo_fini(&was);
 	if (r == 0)
 		r = add_current(&t->fs, o->running, &p.plan);
 	if (r < 0) {

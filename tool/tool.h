@@ -27,6 +27,7 @@ enum tool_option {
 	TOOL_OPT_ALL = 1 << 7,
 	TOOL_OPT_WRAP = 1 << 8,
 	TOOL_OPT_CONNECT = 1 << 9,
+	TOOL_OPT_OFF = 1 << 10,
 };
 
 struct tool {
@@ -94,5 +95,6 @@ int cmd_disable(struct tool *t);
 int cmd_status(struct tool *t);
 int cmd_verify(struct tool *t);
 int cmd_recover(struct tool *t);
+int cmd_retune(struct tool *t);
 int cmd_check(struct tool *t);
 int cmd_capture(struct tool *t);

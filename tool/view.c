@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "common/backend.h"
+#include "common/num.h"
 #include "common/step.h"
 
 /* What an object says now. text NULL: nothing can be said; gone: it ended with the domain. */
@@ -75,6 +76,22 @@ static int note_drift(struct view_setting *v, const struct object *o, const stru
 	return v->note ? 0 : put_text(&v->note, text);
 }
 
+/*
+ * Protection of a group counts only as far as each group above it has it (cgroup-v2.rst, memory.min): of the chain that
+ * such a setting is made of, the least is what is in force. What is no number ("max", "unset") is no limit.
+ */
+static bool is_less_protection(const struct view_setting *v, const char *now)
+{
+	uint64_t a, b;
+
+	return num_parse_u64(now, &a) == 0 && (num_parse_u64(v->effective, &b) < 0 || a <= b);
+}
+
+static bool is_chain(const struct setting *s)
+{
+	return streq(s->knob, "memory.min") || streq(s->knob, "memory.low");
+}
+
 static int join_object(const struct hostfs *fs, const struct object *o, struct view_setting *v)
 {
 	const struct backend *be = backend_find(o->backend);
@@ -87,6 +104,10 @@ static int join_object(const struct hostfs *fs, const struct object *o, struct v
 		r = note_drift(v, o, &now);
 	if (now.text && !(o->record && o->record->cause) && !(be && be->same(o->name, o->wanted, now.text)))
 		v->exact = false;
+	if (now.text && v->effective && is_chain(v->setting) && !is_less_protection(v, now.text)) {
+		free(now.text);
+		return r;
+	}
 	/* A thread's affinity that a group's write resets is checked, but does not stand for the setting. */
 	if (r == 0 && now.text && (!o->record || !o->record->cause || !v->effective)) {
 		const char *slash = strrchr(o->name, '/');
@@ -156,7 +177,8 @@ static int join(const struct hostfs *fs, struct ledger *l, const struct undo *u,
 	int r = 0;
 
 	v->ok = true;
-	v->exact = !exec; /* what QEMU made of it is in the setting's words anyway */
+	/* What QEMU made of it is in the setting's words anyway; the groups above a chain's own hold sums. */
+	v->exact = !exec && !is_chain(v->setting);
 	for (unsigned int i = 0; i < u->n_steps && r == 0 && !exec; i++) {
 		const struct undo_step *s = &u->steps[i];
 

@@ -38,6 +38,12 @@ int view_make(const struct hostfs *fs, struct ledger *l, const struct claim *c, 
 void view_fini(struct view *v);
 
 /*
+ * What the running QEMU has of the wrapper's settings now, in place of what it had when it started: for verify, since it
+ * reads page tables (exec_result.h). Where it cannot be read the record stays. Only -ENOMEM is an error.
+ */
+int view_look(const struct hostfs *fs, struct view *v);
+
+/*
  * The value in force in the setting's own words where the objects say just that ("150%", though cpu.max says
  * "150000 100000"), so that it compares with the value; else the object's. NULL: not known, gone.
  */

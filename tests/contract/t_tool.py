@@ -5,6 +5,7 @@ The admin tool against its contract: exit statuses, one line per error, the shap
 see, and that showing changes nothing. Hosts are fake roots, libvirt is its own test driver.
 """
 import fcntl
+import glob
 import json
 import os
 import pty
@@ -20,7 +21,7 @@ import termios
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import BUILD, TOP, UUID, Tap, build_with_helpers_in, domain_xml  # noqa: E402
+from hooklib import BUILD, DECIDE, TOP, UUID, Tap, build_with_helpers_in, domain_xml  # noqa: E402
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-tool-")
@@ -128,10 +129,10 @@ def keys(value):
 
 
 def usage(root):
-    for args in [["retune", "--off", "web1"], ["rewrite", "--pin", "-"], ["apply", "--diff", "web1"], ["doctor", "--install"],
+    for args in [["rewrite", "--pin", "-"], ["apply", "--diff", "web1"], ["doctor", "--install"],
                  ["resize", "web1", "--vcpus", "2"], ["--root", root, "revert", "x"]]:
         done = run(*args)
-        word = [a for a in args if a in ("retune", "rewrite", "apply", "doctor", "resize", "revert")][0]
+        word = [a for a in args if a in ("rewrite", "apply", "doctor", "resize", "revert")][0]
         tap.ok(done.returncode == 3 and done.stderr.decode() == "domtune: %s: not in this version\n" % word,
                "%s comes later, whatever its options" % word, done)
     for args, pattern in [
@@ -141,7 +142,9 @@ def usage(root):
         (["--root"], "--root: needs a value"), (["plan", "--set"], "--set: needs a value"),
         (["plan", "--json=yes", "x"], "takes no value"), (["recover", "--json"], "does not go with it"),
         (["--json"], "does not go with it"), (["set", "web1"], "needs DOMAIN PROFILE"), (["unset"], "needs DOMAIN"),
-        (["wrap"], "needs DOMAIN"), (["wrap", "--all", "x"], "not both"), (["check"], "needs FILE"),
+        (["wrap"], "needs DOMAIN"), (["wrap", "--all", "x"], "not both"),
+        (["retune"], "needs DOMAIN"), (["retune", "--all", "x"], "not both"), (["retune", "--json", "x"], "does not go with it"),
+        (["wrap", "--off", "x"], "does not go with it"), (["check"], "needs FILE"),
         (["plan", "--version"], "does not go with it"), (["profiles", "a", "b"], "too many"),
     ]:
         fails(2, pattern, *args)
@@ -150,9 +153,9 @@ def usage(root):
     fails(3, "", "--root", root, "profiles", "../latency")
     says(r"^domtune \d+\.\d+", "--version")
     for command in ("", "plan", "profiles", "set", "unset", "wrap", "unwrap", "enable", "disable", "status", "verify",
-                    "recover", "check", "capture"):
+                    "retune", "recover", "check", "capture"):
         done = says(r"--root DIR", *([command] if command else []), "--help")
-        tap.ok(not re.search(b"retune|rewrite|revert|resize|doctor", done.stdout), "help %s: nothing of later versions" % command)
+        tap.ok(not re.search(b"rewrite|revert|resize|doctor", done.stdout), "help %s: nothing of later versions" % command)
 
 
 def planning_lists(root):
@@ -413,7 +416,7 @@ def in_force():
     hook = os.path.join(work, "qemu-hook")
     build_with_helpers_in(libexec, [
         (hook, ["hooks/qemu.c", "hooks/supervise.c"], []),
-        (os.path.join(libexec, "domtune/decide"), ["hooks/decide.c"], ["libxml-2.0", "libcgroup"]),
+        (os.path.join(libexec, "domtune/decide"), DECIDE, ["libxml-2.0", "libcgroup"]),
         (os.path.join(libexec, "domtune/apply"), ["hooks/apply.c"], []),
     ])
     root = make_root("host", "--cpus", "16", "--smt", "2", "--nodes", "2", "--cgroup", "v2", "--machined", "no", "--domain",
@@ -504,6 +507,79 @@ def in_force():
     says("undo/rubbish: not a file of ours.*plan/%s: its domain has no claim" % UUID, "verify", "--root", root, status=1)
 
 
+def retuning():
+    """A domain of the test driver that has a process under the fake root: started by the hook, then decided again."""
+    if os.geteuid() != 0:
+        fails(3, "only root can", "retune", "web1")
+        return
+    libexec = os.path.join(work, "libexec")
+    mine = os.path.join(work, "domtune-retune")
+    build_with_helpers_in(libexec, [(mine, sorted(glob.glob("tool/*.c", root_dir=TOP)) + ["hooks/supervise.c"],
+                                     ["libxml-2.0", "libcgroup", "json-c", "numa"])])
+    root = make_root("again", "--cpus", "16", "--smt", "2", "--nodes", "2", "--cgroup", "v2", "--machined", "no", "--domain",
+                     "web1:7:%s:2" % UUID)
+    write(os.path.join(root, "etc/domtune/policy.xml"),
+          "<policy xmlns='urn:domtune:1'><sysctl name='net.core.rmem_max' at-least='16777216'/></policy>")
+    group = [os.path.dirname(path) for path in tree(root) if path.endswith("/cpu.max") and "web1" in path][0]
+    groups = [group]
+    while os.path.dirname(groups[-1]) != "sys/fs/cgroup":
+        groups.append(os.path.dirname(groups[-1]))
+    for path in groups:
+        write(os.path.join(root, path, "memory.min"), "0\n")
+    before = tree(root)
+
+    def uri(profile, more=""):
+        return "test://" + write(os.path.join(work, "again.node"), NODE % (
+            UUID, "/usr/bin/qemu-system-x86_64", "<metadata><a:tune xmlns:a='urn:domtune:1' profile='%s'>%s</a:tune></metadata>" %
+            (profile, more)))
+
+    def retune(status, pattern, *args, err=""):
+        done = subprocess.run([mine, "--root", root, "retune"] + list(args), capture_output=True, check=False,
+                              env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"})
+        tap.ok(done.returncode == status and re.search(pattern, done.stdout.decode(), re.S) and
+               re.search(err or "^$", done.stderr.decode()), "retune %s: %d, %s" % (" ".join(args).replace(work, ""), status,
+                                                                                   pattern or err), done)
+
+    def weights():
+        domain = json.loads(run("status", "--json", "--root", root, "web1").stdout)["domains"]
+        return {s["knob"]: s["effective"] for d in domain for s in d["settings"] if not s["target"]}
+
+    retune(3, "^$", "web1", err="nothing runs below --root")
+    if b"libvirt.so.0" in run("plan", "--connect", "test:///default", "--root", root, "test").stderr:
+        tap.skip("retune", "missing: libvirt0")
+        return
+    retune(3, "^$", "nosuch", "--connect", uri("balanced"), err="nosuch: no such domain")
+    xml = domain_xml(body=TUNE % ("latency", "", "<d:cpu weight='300' quota='150%'/>"))
+    for phase in "prepare", "started":
+        done = subprocess.run([os.path.join(work, "qemu-hook"), "web1", phase, "begin", "-"], input=xml, capture_output=True,
+                              check=False, env={"DOMTUNE_ROOT": root, "LC_ALL": "C", "PATH": "/usr/bin:/bin"})
+        tap.ok(done.returncode == 0, "hook %s" % phase, done)
+    tap.ok(weights().get("cpu.weight") == "300" and weights().get("cpu.quota") == "150%", "started as annotated", weights())
+    # test:///: its definition's <metadata> is what `domtune set` would have written
+    retune(0, "web1: profile throughput, claims CPUs -, .* in force", "web1", "--connect", uri("throughput", "<a:cpu weight='500'/>"))
+    now = weights()
+    tap.ok(now.get("cpu.weight") == "500" and "cpu.quota" not in now, "the new annotation is in force, the old one is not", now)
+    says("ok +cpu.weight", "verify", "--root", root, "web1")
+    retune(0, "web1: profile throughput", "--all", "--connect", uri("throughput", "<a:cpu weight='500'/>"))
+    retune(0, "web1: profile balanced", "web1", "--connect", uri("balanced", "<a:memory min='64MiB'/>"))
+    tap.ok(weights().get("memory.min") == "67108864" and all(tree(root)[path + "/memory.min"][1] == b"67108864\n" for path in groups),
+           "protection: the group and all above it", weights(), groups)
+    write(os.path.join(root, groups[-1], "memory.min"), "4096\n")
+    tap.ok(weights().get("memory.min") == "4096", "protection: no more is effective than the groups above have", weights())
+    says("NO +memory.min +- +67108864 +67108864 +4096 +changed by somebody else", "verify", "--root", root, "web1", status=1)
+    write(os.path.join(root, groups[-1], "memory.min"), "67108864\n")
+    write(os.path.join(root, "etc/domtune/disabled"), "")
+    retune(3, "^$", "web1", "--connect", uri("latency"), err="disabled: exists, nothing new is tuned")
+    os.unlink(os.path.join(root, "etc/domtune/disabled"))
+    retune(0, "web1: put back, nothing is in force", "--off", "web1", "--connect", uri("latency"))
+    after = {n: v for n, v in tree(root).items() if not n.startswith("run/domtune")}
+    changed = [n for n in set(before) | set(after) if before.get(n) != after.get(n)]
+    tap.ok(not changed, "off: the host is as it was", changed)
+    says("nothing is in force, nothing was left behind", "verify", "--root", root)
+    os.unlink(os.path.join(root, "run/libvirt/qemu/web1.pid"))
+    retune(3, "^$", "web1", "--connect", uri("latency"), err="web1: it has no process on this host")
+
+
 def capturing():
     status, out, err = with_terminal("capture")
     tap.ok(status == 2 and not out and "terminal" in err, "capture: not to a terminal", out[:50], err)
@@ -535,6 +611,7 @@ try:
     switching(host)
     with_libvirt(host)
     in_force()
+    retuning()
     capturing()
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -21,7 +21,10 @@ struct pcase {
 	unsigned int n_iothreads, n_cells;
 	uint64_t memory;       /* 0: 1 GiB */
 	struct domain_hugepage hugepages[2];
-	bool wrapper, running, fail, observe;
+	unsigned int threads;  /* that the guest sees per core; 0: 2 */
+	uint64_t protected;    /* memory.min of db1, in bytes */
+	int device_node;       /* + 1: of the guest's device */
+	bool wrapper, running, fail, observe, ksm_off;
 	const char *domain;    /* NULL: web1 */
 	const char *sysctl;    /* at least 5 */
 	const char *host_gap;
@@ -115,9 +118,34 @@ struct world {
 	struct host host;
 	struct ledger ledger;
 	struct domain_pin pin, iothreadpin;
-	struct domain_cell cell;
+	struct domain_cell cells[2];
+	struct place_device device;
 	char name[64], empty[1], sysctl_name[64];
 };
+
+/* db1's protection: the same bytes as min and as low, in two slices, and once more its own, which does not count. */
+static void protect(struct ledger *l, uint64_t bytes)
+{
+	static const char *const objects[][2] = {
+		{ "memory.min", "machine.slice/MemoryMin" },
+		{ "memory.min", "machine-gold.slice/MemoryMin" },
+		{ "memory.low", "machine.slice/MemoryLow" },
+		{ "sysctl", "proc/sys/net/core/rmem_max" },
+	};
+	static const char *const uuids[] = { "00000000-0000-4000-8000-000000000001", UUID };
+	char wanted[24];
+
+	(void)snprintf(wanted, sizeof(wanted), "%" PRIu64, bytes);
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
+		struct shared *s = ledger_add_shared(l, "unit", objects[i][1]);
+
+		if (!s || !(s->knob = strdup(objects[i][0])))
+			exit(2);
+		for (size_t k = 0; k < ARRAY_SIZE(uuids); k++)
+			if (shared_set_claim(s, uuids[k], wanted))
+				exit(2);
+	}
+}
 
 static struct plan_inputs make_world(struct world *w, const struct pcase *t)
 {
@@ -130,17 +158,22 @@ static struct plan_inputs make_world(struct world *w, const struct pcase *t)
 		msgs_warn(&w->host.warnings, "%s", t->host_gap);
 	make_intent(&w->intent, t->intent);
 	w->intent.fail = t->fail;
+	w->host.ksm_off = t->ksm_off;
 	if (t->cpus_held)
 		claim_make(&w->ledger, "db1", t->cpus_held);
+	if (t->protected)
+		protect(&w->ledger, t->protected);
 	w->policy.mode = t->observe ? POLICY_OBSERVE : POLICY_ENFORCE;
 	w->policy.max_dedicated = w->policy.max_hugepages = w->policy.max_memory =
 		(struct policy_limit){ .num = 100, .is_percent = true };
+	w->policy.max_protection = (struct policy_limit){ .num = 50, .is_percent = true };
 	if (t->sysctl) {
 		(void)snprintf(w->sysctl_name, sizeof(w->sysctl_name), "%s", t->sysctl);
 		w->sysctl = (struct policy_sysctl){ .name = w->sysctl_name, .at_least = 5 };
 		w->policy.sysctls = &w->sysctl;
 		w->policy.n_sysctls = 1;
 	}
+	w->device = (struct place_device){ .name = "eth0", .node = t->device_node - 1 };
 	(void)snprintf(w->name, sizeof(w->name), "%s", t->domain ? t->domain : "web1");
 	(void)snprintf(d->uuid, sizeof(d->uuid), "%s", UUID);
 	d->name = w->name;
@@ -162,15 +195,22 @@ static struct plan_inputs make_world(struct world *w, const struct pcase *t)
 		d->emulatorpin = set_of("7");
 	d->iothreads = iothreads;
 	d->n_iothreads = t->n_iothreads;
-	w->cell = (struct domain_cell){ .id = 0, .memory = d->memory };
-	d->cells = &w->cell;
+	for (unsigned int i = 0; i < t->n_cells; i++) {
+		w->cells[i] = (struct domain_cell){ .id = i, .memory = d->memory / t->n_cells };
+		for (unsigned int v = 0; v < d->vcpus; v++)
+			if (v * t->n_cells / d->vcpus == i)
+				idset_add(&w->cells[i].vcpus, v);
+	}
+	d->cells = w->cells;
 	d->n_cells = t->n_cells;
+	d->threads = t->threads ? t->threads : 2;
 	d->hugepages = (struct domain_hugepage *)(uintptr_t)t->hugepages;
 	while (d->n_hugepages < 2 && t->hugepages[d->n_hugepages].size)
 		d->n_hugepages++;
 	return (struct plan_inputs){
 		.domain = d, .intent = &w->intent, .policy = &w->policy, .host = &w->host, .ledger = &w->ledger,
 		.wrapper = { .present = t->wrapper, .emulator = w->empty, .qemu = 7002022 }, .running = t->running,
+		.devices = &w->device, .n_devices = t->device_node ? 1 : 0,
 	};
 }
 
@@ -186,7 +226,7 @@ static const struct pcase cases[] = {
 	{ .name = "nothing", .host = SMT2,
 	  .want = "" },
 	{ .name = "balanced, no wrapper", .host = SMT2, .intent = "cpu.policy=shared memory.placement=preferred",
-	  .want = "cpu.policy[] started 1-3,9-11\n"
+	  .want = "cpu.policy[] started 4-7,12-15\n"
 		  "skip memory.placement[]: the emulator is not the wrapper: domtune wrap web1\n" },
 	{ .name = "balanced, one node", .host = { .cores = 4 },
 	  .intent = "cpu.policy=shared memory.placement=preferred",
@@ -196,9 +236,9 @@ static const struct pcase cases[] = {
 		  "skip memory.placement[]: the host has one node\n" },
 	{ .name = "balanced", .host = SMT2, .intent = "cpu.policy=shared memory.placement=preferred", .wrapper = true,
 	  .n_iothreads = 2,
-	  .want = "cpu.policy[] started 1-3,9-11\n"
-		  "cpu.emulator[] exec 1-3,9-11\n"
-		  "memory.placement[] exec preferred:0\n" },
+	  .want = "cpu.policy[] started 4-7,12-15\n"
+		  "cpu.emulator[] exec 4-7,12-15\n"
+		  "memory.placement[] exec preferred:1\n" },
 	{ .name = "dedicated", .host = SMT2_2M,
 	  .intent = "cpu.policy=dedicated memory.pages=2M memory.placement=strict memory.prealloc=yes", .wrapper = true,
 	  .n_iothreads = 1,
@@ -216,7 +256,9 @@ static const struct pcase cases[] = {
 		  "cpu.policy[vcpu1] started 9\n"
 		  "cpu.emulator[] started 2-3,10-11\n"
 		  "skip memory.pages[]: the emulator is not the wrapper: domtune wrap web1\n"
-		  "skip memory.placement[]: the emulator is not the wrapper: domtune wrap web1\n"
+		  "skip memory.placement[]: the emulator is not the wrapper: domtune wrap web1, or, "
+		  "while it runs, domtune retune: it moves up to 1024 MiB, 2048 pages at a time, for "
+		  "at most 30 s a call\n"
 		  "skip memory.prealloc[]: the emulator is not the wrapper: domtune wrap web1\n" },
 	{ .name = "a name of many kinds of bytes", .host = SMT2, .intent = "memory.placement=preferred",
 	  .domain = "a b\n/../\033",
@@ -227,9 +269,11 @@ static const struct pcase cases[] = {
 		  "cpu.policy[vcpu1] started 9\n"
 		  "cpu.emulator[] started 2-3,10-11\n"
 		  "skip memory.pages[]: the emulator is not the wrapper: domtune wrap web1\n"
-		  "skip memory.placement[]: the emulator is not the wrapper: domtune wrap web1\n"
-		  "refused memory.pages 2M asked, but the emulator is not the wrapper: domtune "
-		  "wrap web1\n" },
+		  "skip memory.placement[]: the emulator is not the wrapper: domtune wrap web1, or, "
+		  "while it runs, domtune retune: it moves up to 1024 MiB, 2048 pages at a time, for "
+		  "at most 30 s a call\n"
+		  "refused memory.pages 2M asked, but the emulator is not the wrapper: domtune wrap "
+		  "web1\n" },
 	{ .name = "auto without wrapper is no refusal", .host = SMT2_2M, .fail = true,
 	  .intent = "memory.pages=auto memory.placement=preferred",
 	  .want = "skip memory.pages[]: the emulator is not the wrapper: domtune wrap web1\n"
@@ -248,9 +292,11 @@ static const struct pcase cases[] = {
 	  .want = "cpu.policy[vcpu0] started 1\n"
 		  "cpu.policy[vcpu1] started 2\n"
 		  "cpu.emulator[] started 3,11\n"
-		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run on its "
-		  "CPUs\n"
-		  "skip irq.policy[]: avoid, which isolated implies: not in this version\n" },
+		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run "
+		  "on its CPUs\n"
+		  "skip irq.policy[]: avoid, which isolated implies: not in this version\n"
+		  "warn vCPUs 0 and 1 are threads of one core to the guest, but not on one core here: "
+		  "threads='1' in its <topology>, or cpu threads prefer\n" },
 	{ .name = "isolated, irq written", .host = SMT2, .intent = "cpu.policy=isolated irq.policy=local",
 	  .want = "cpu.policy[vcpu0] started 1\n"
 		  "cpu.policy[vcpu1] started 9\n"
@@ -275,13 +321,13 @@ static const struct pcase cases[] = {
 	  .intent = "cpu.governor=performance memory.lock=yes io.priority=be:3 guest.cells=yes disk[vda].weight=5 "
 		    "disk[*].weight=7 disk[vda].weight=9 interface[52:54:00:00:00:01].queues=4",
 	  .want = "skip cpu.governor[]: not in this version\n"
-		  "skip memory.lock[]: not in this version\n"
 		  "skip io.priority[]: not in this version\n"
 		  "skip guest.cells[]: not in this version, and later by `rewrite` and `apply` only\n"
 		  "skip disk.weight[vda]: not in this version\n"
 		  "skip disk.weight[*]: not in this version\n"
-		  "skip interface.queues[52:54:00:00:00:01]: not in this version, and later by `rewrite` and "
-		  "`apply` only\n" },
+		  "skip interface.queues[52:54:00:00:00:01]: not in this version, and later by "
+		  "`rewrite` and `apply` only\n"
+		  "skip memory.lock[]: the emulator is not the wrapper: domtune wrap web1\n" },
 	{ .name = "a pin, dedicated", .host = SMT2, .intent = "cpu.policy=dedicated", .pin0 = "4",
 	  .want = "cpu.policy[vcpu1] started 12\n"
 		  "cpu.emulator[] started 5-7,13-15\n"
@@ -305,7 +351,9 @@ static const struct pcase cases[] = {
 	  .want = "cpu.policy[vcpu0] started 6\n"
 		  "cpu.policy[vcpu1] started 7\n"
 		  "cpu.emulator[] started 4-5,12-15\n"
-		  "skip cpu.cpus[]: the definition has <vcpu cpuset>\n" },
+		  "skip cpu.cpus[]: the definition has <vcpu cpuset>\n"
+		  "warn vCPUs 0 and 1 are threads of one core to the guest, but not on one core here: "
+		  "threads='1' in its <topology>, or fewer guests here, so that whole cores are free\n" },
 	{ .name = "numatune", .host = SMT2, .intent = "cpu.policy=dedicated memory.placement=strict memory.nodes=0",
 	  .numatune = "1", .has = DOMAIN_HAS_NUMATUNE, .wrapper = true,
 	  .want = "cpu.policy[vcpu0] started 4\n"
@@ -316,9 +364,9 @@ static const struct pcase cases[] = {
 		  "skip memory.nodes[]: the definition has <numatune>\n" },
 	{ .name = "placement auto", .host = SMT2, .intent = "memory.placement=strict memory.nodes=1 cpu.policy=shared",
 	  .has = DOMAIN_HAS_PLACEMENT_AUTO, .wrapper = true,
-	  .want = "cpu.policy[] started 1-3,9-11\n"
-		  "cpu.emulator[] exec 1-3,9-11\n"
-		  "memory.placement[] exec strict:0\n"
+	  .want = "cpu.policy[] started 4-7,12-15\n"
+		  "cpu.emulator[] exec 4-7,12-15\n"
+		  "memory.placement[] exec strict:1\n"
 		  "skip memory.nodes[]: the definition has placement='auto'\n" },
 	{ .name = "hugepages in the definition", .host = SMT2_2M,
 	  .intent = "cpu.policy=dedicated memory.pages=1G memory.placement=strict memory.prealloc=yes", .wrapper = true,
@@ -338,30 +386,138 @@ static const struct pcase cases[] = {
 		  "skip memory.placement[]: its vCPUs are not placed\n" },
 	{ .name = "memory source, strict, fail", .host = SMT2, .intent = "cpu.policy=shared memory.placement=strict",
 	  .wrapper = true, .has = DOMAIN_HAS_MEMSOURCE, .fail = true,
-	  .want = "cpu.policy[] started 1-3,9-11\n"
-		  "cpu.emulator[] exec 1-3,9-11\n"
-		  "memory.placement[] exec preferred:0\n"
+	  .want = "cpu.policy[] started 4-7,12-15\n"
+		  "cpu.emulator[] exec 4-7,12-15\n"
+		  "memory.placement[] exec preferred:1\n"
 		  "refused memory.placement strict asked, but the definition has a memory <source> or "
 		  "<access>, which is not bound: <numatune>, or memory.placement preferred\n" },
 	{ .name = "hugepages, interleave", .host = SMT2_2M, .intent = "cpu.policy=shared memory.placement=interleave "
 								      "memory.nodes=0-1",
 	  .wrapper = true, .has = DOMAIN_HAS_HUGEPAGES, .fail = true,
-	  .want = "cpu.policy[] started 1-3,9-11\n"
-		  "cpu.emulator[] exec 1-3,9-11\n"
+	  .want = "cpu.policy[] started 4-7,12-15\n"
+		  "cpu.emulator[] exec 4-7,12-15\n"
 		  "memory.placement[] exec interleave:0-1\n" },
 	{ .name = "strict for vCPUs that are not placed, fail", .host = SMT2, .intent = "memory.placement=strict",
 	  .wrapper = true, .fail = true,
 	  .want = "skip memory.placement[]: its vCPUs are not placed\n"
 		  "refused memory.placement strict asked, but its vCPUs are not placed: memory.nodes, or a "
 		  "cpu policy\n" },
+	{ .name = "isolated threads", .host = SMT2, .intent = "cpu.policy=dedicated cpu.threads=isolate", .threads = 1,
+	  .want = "cpu.policy[vcpu0] started 1\n"
+		  "cpu.policy[vcpu1] started 2\n"
+		  "cpu.emulator[] started 3,11\n" },
+	{ .name = "a device", .host = SMT2, .intent = "cpu.policy=dedicated", .device_node = 2,
+	  .want = "cpu.policy[vcpu0] started 4\n"
+		  "cpu.policy[vcpu1] started 12\n"
+		  "cpu.emulator[] started 5-7,13-15\n" },
+	{ .name = "burst", .host = SMT2, .intent = "cpu.quota=200% cpu.burst=150",
+	  .want = "cpu.quota[] started 200%\n"
+		  "cpu.burst[] started 150\n" },
+	{ .name = "burst over the quota", .host = SMT2, .intent = "cpu.quota=200% cpu.burst=500",
+	  .want = "cpu.quota[] started 200%\n"
+		  "cpu.burst[] started 200\n" },
+	{ .name = "burst without a quota", .host = SMT2, .intent = "cpu.burst=500",
+	  .want = "skip cpu.burst[]: there is no cpu.quota that it could exceed\n" },
+	{ .name = "no burst", .host = SMT2, .intent = "cpu.quota=200% cpu.burst=0",
+	  .want = "cpu.quota[] started 200%\n" },
+	{ .name = "lock and merge", .host = SMT2, .intent = "memory.lock=yes memory.merge=yes", .wrapper = true,
+	  .want = "memory.lock[] exec yes\n"
+		  "memory.merge[] exec yes\n" },
+	{ .name = "not locked, not merged", .host = SMT2, .intent = "memory.lock=no memory.merge=no", .wrapper = true,
+	  .want = "memory.merge[] exec no\n" },
+	{ .name = "merge, nothing merges", .host = SMT2, .intent = "memory.merge=yes", .wrapper = true, .ksm_off = true,
+	  .want = "memory.merge[] exec yes\n"
+		  "warn memory.merge yes asked, but the host merges nothing now: echo 1 > "
+		  "/sys/kernel/mm/ksm/run\n" },
+	{ .name = "lock and merge of huge pages", .host = SMT2_2M, .wrapper = true, .ksm_off = true,
+	  .intent = "memory.pages=2M memory.lock=yes memory.merge=yes",
+	  .want = "memory.pages[] exec 2M\n"
+		  "memory.lock[] exec yes\n"
+		  "skip memory.merge[]: the kernel merges no huge pages\n" },
+	{ .name = "lock and merge, no wrapper", .host = SMT2, .intent = "memory.lock=yes memory.merge=no",
+	  .want = "skip memory.lock[]: the emulator is not the wrapper: domtune wrap web1\n"
+		  "skip memory.merge[]: the emulator is not the wrapper: domtune wrap web1\n" },
+	{ .name = "lock and merge, said by the definition", .host = SMT2, .wrapper = true,
+	  .intent = "memory.lock=yes memory.merge=yes memory.min=1GiB memory.low=1GiB memory.high=2GiB",
+	  .has = DOMAIN_HAS_LOCKED | DOMAIN_HAS_NOSHAREPAGES | DOMAIN_HAS_SOFT_LIMIT | DOMAIN_HAS_MIN_GUARANTEE,
+	  .want = "memory.low[] started 1073741824\n"
+		  "skip memory.lock[]: the definition has <locked>\n"
+		  "skip memory.merge[]: the definition has <nosharepages>\n"
+		  "skip memory.min[]: the definition has <min_guarantee>\n"
+		  "skip memory.high[]: the definition has <soft_limit>\n" },
+	{ .name = "protection", .host = SMT2, .intent = "memory.min=1GiB memory.low=2GiB memory.high=3GiB",
+	  .want = "memory.min[] started 1073741824\n"
+		  "memory.low[] started 2147483648\n"
+		  "memory.high[] started 3221225472\n" },
+	{ .name = "none", .host = SMT2, .intent = "memory.min=0 memory.low=0 memory.high=0",
+	  .want = "skip memory.high[]: 0 would stop the guest: it could not use a page without being "
+		  "throttled\n" },
+	{ .name = "throttled", .host = SMT2, .intent = "memory.high=512MiB",
+	  .want = "memory.high[] started 536870912\n"
+		  "warn memory.high of 536870912 bytes is less than the guest's memory of 1073741824: "
+		  "what it uses beyond is swapped out while it waits\n" },
+	/* 128 GiB of memory, half of it may be protected, db1 has 60 GiB */
+	{ .name = "protection, some left", .host = SMT2, .intent = "memory.min=3GiB memory.low=5GiB",
+	  .protected = 60 * GIB,
+	  .want = "memory.min[] started 3221225472\n"
+		  "memory.low[] started 4294967296\n" },
+	{ .name = "protection, none left", .host = SMT2, .intent = "memory.min=1GiB", .protected = 64 * GIB,
+	  .want = "skip memory.min[]: 1073741824 asked: no more is left of the policy's "
+		  "max-memory-protection\n" },
+	{ .name = "protection of unknown memory", .host = { .nodes = 2, .memory_unknown = true },
+	  .intent = "memory.min=1GiB", .protected = 64 * GIB,
+	  .want = "memory.min[] started 1073741824\n" },
+	{ .name = "two cells, shared", .host = SMT2_2M, .vcpus = 4, .n_cells = 2, .wrapper = true,
+	  .intent = "cpu.policy=shared memory.placement=preferred",
+	  .want = "cpu.policy[] started 4-7,12-15\n"
+		  "cpu.emulator[] exec 4-7,12-15\n"
+		  "memory.placement[] exec preferred:1\n" },
+	{ .name = "two cells over two nodes", .host = SMT2, .vcpus = 10, .n_cells = 2, .wrapper = true,
+	  .intent = "cpu.policy=dedicated memory.placement=strict",
+	  .want = "cpu.policy[vcpu0] started 1\n"
+		  "cpu.policy[vcpu1] started 9\n"
+		  "cpu.policy[vcpu2] started 2\n"
+		  "cpu.policy[vcpu3] started 10\n"
+		  "cpu.policy[vcpu4] started 3\n"
+		  "cpu.policy[vcpu5] started 6\n"
+		  "cpu.policy[vcpu6] started 4\n"
+		  "cpu.policy[vcpu7] started 12\n"
+		  "cpu.policy[vcpu8] started 5\n"
+		  "cpu.policy[vcpu9] started 13\n"
+		  "cpu.emulator[] exec 7,11,14-15\n"
+		  "cpu.emulator[] started 7,11,14-15\n"
+		  "memory.placement[] exec strict:0-1\n" },
+	{ .name = "two cells that float apart", .host = SMT2, .vcpus = 12, .n_cells = 2, .wrapper = true,
+	  .memory = 100 * GIB, .intent = "cpu.policy=shared memory.placement=strict", .threads = 1,
+	  .want = "cpu.policy[vcpu0] started 1-3,9-11\n"
+		  "cpu.policy[vcpu1] started 1-3,9-11\n"
+		  "cpu.policy[vcpu2] started 1-3,9-11\n"
+		  "cpu.policy[vcpu3] started 1-3,9-11\n"
+		  "cpu.policy[vcpu4] started 1-3,9-11\n"
+		  "cpu.policy[vcpu5] started 1-3,9-11\n"
+		  "cpu.policy[vcpu6] started 4-7,12-15\n"
+		  "cpu.policy[vcpu7] started 4-7,12-15\n"
+		  "cpu.policy[vcpu8] started 4-7,12-15\n"
+		  "cpu.policy[vcpu9] started 4-7,12-15\n"
+		  "cpu.policy[vcpu10] started 4-7,12-15\n"
+		  "cpu.policy[vcpu11] started 4-7,12-15\n"
+		  "cpu.emulator[] exec 1-7,9-15\n"
+		  "cpu.emulator[] started 1-7,9-15\n"
+		  "memory.placement[] exec strict:0-1\n" },
+	{ .name = "cells, no wrapper", .host = SMT2, .n_cells = 2,
+	  .intent = "memory.placement=interleave memory.pages=2M",
+	  .want = "skip memory.pages[]: the emulator is not the wrapper: domtune wrap web1\n"
+		  "skip memory.placement[]: the emulator is not the wrapper: domtune wrap web1, or, "
+		  "while it runs, domtune retune: it moves up to 1024 MiB, 2048 pages at a time, for "
+		  "at most 30 s a call\n" },
 	{ .name = "cells", .host = SMT2_2M, .intent = "cpu.policy=shared memory.pages=thp memory.placement=preferred",
 	  .wrapper = true, .n_cells = 1,
-	  .want = "cpu.policy[] started 1-3,9-11\n"
-		  "cpu.emulator[] exec 1-3,9-11\n"
-		  "memory.pages[] exec thp\n"
-		  "skip memory.placement[]: guest cells: not in this version\n" },
+	  .want = "cpu.policy[] started 4-7,12-15\n"
+		  "cpu.emulator[] exec 4-7,12-15\n"
+		  "memory.placement[] exec preferred:1\n"
+		  "memory.pages[] exec thp\n" },
 	{ .name = "cells, 2M", .host = SMT2_2M, .intent = "memory.pages=2M", .wrapper = true, .n_cells = 1,
-	  .want = "skip memory.pages[]: guest cells: not in this version\n" },
+	  .want = "memory.pages[] exec 2M\n" },
 	{ .name = "confidential", .host = SMT2_2M, .intent = "memory.pages=thp memory.prealloc=yes", .wrapper = true,
 	  .has = DOMAIN_HAS_LAUNCH_SECURITY,
 	  .want = "skip memory.pages[]: confidential guest\n"
@@ -377,7 +533,7 @@ static const struct pcase cases[] = {
 	{ .name = "prealloc alone", .host = SMT2, .intent = "memory.prealloc=yes", .wrapper = true,
 	  .want = "memory.prealloc[] exec yes\n" },
 	{ .name = "auto: THP", .host = SMT2, .intent = "memory.pages=auto", .wrapper = true,
-	  .want = "memory.pages[] exec thp\n" },
+	  .want = "memory.pages[] exec 1G\n" },
 	{ .name = "thp without wrapper", .host = SMT2, .intent = "memory.pages=thp",
 	  .want = "memory.pages[] exec thp\n" },
 	{ .name = "impossible", .host = SMT2, .intent = "cpu.policy=dedicated", .vcpus = 15, .cpus_held = "3",
@@ -548,7 +704,7 @@ TEST(claims)
 		{ { .host = SMT2 }, "", "", 0, 0, true },
 		{ { .host = SMT2, .pin0 = "4" }, "4", "", 0, 1, false },
 		{ { .host = SMT2, .intent = "cpu.weight=3" }, "", "", 0, 0, false },
-		{ { .host = SMT2, .intent = "cpu.policy=shared" }, "", "1-3,9-11", 2, 1, false },
+		{ { .host = SMT2, .intent = "cpu.policy=shared" }, "", "4-7,12-15", 2, 1, false },
 		{ { .host = SMT2, .intent = "cpu.policy=shared", .pin0 = "4", .vcpus = 3 },
 		  "4", "5-7,12-15", 2, 1, false },
 		{ { .host = SMT2, .intent = "cpu.policy=dedicated" }, "1,9", "", 0, 1, false },
@@ -578,6 +734,170 @@ TEST(claims)
 		    vcpus != claims[i].vcpus || c->n_pages != claims[i].n_pages)
 			TAP_FAIL("claim %zu: %u vCPUs float, %u pages", i, vcpus, c ? c->n_pages : 0);
 		ledger_fini(&l);
+		plan_fini(&p);
+		free_world(&w);
+	}
+}
+
+/* "KNOB[TARGET]=FLOATER" of settings that belong to one. */
+static char *floaters_text(const struct plan *p)
+{
+	struct sbuf b = { 0 };
+
+	for (size_t i = 0; i < p->n_settings; i++) {
+		const struct setting *s = &p->settings[i];
+		struct idset now;
+
+		if (s->floater < 0)
+			continue;
+		sbuf_addf(&b, "%s%s[%s]=%d", b.len ? " " : "", s->knob, s->target, s->floater);
+		OK(s->floater < (int)p->placement.n_floaters);
+		if (idset_parse(s->value, &now) || !idset_equal(&now, &p->placement.floaters[s->floater].now))
+			TAP_FAIL("%s[%s] is %s, not where its floater is", s->knob, s->target, s->value);
+	}
+	return sbuf_steal(&b);
+}
+
+/* Whose CPUs follow the shared pool; the owner's lists and claimed CPUs do not. */
+TEST(floaters)
+{
+	static const struct {
+		struct pcase plan;
+		const char *want;
+		unsigned int n;
+	} cases_of[] = {
+		{{.host = SMT2, .intent = "cpu.policy=shared", .wrapper = true, .n_iothreads = 2},
+		 "cpu.policy[]=0 cpu.emulator[]=0",
+		 1},
+		{{.host = SMT2, .intent = "cpu.policy=shared cpu.emulator=4-7,12-15 cpu.iothreads=5", .n_iothreads = 1},
+		 "cpu.policy[]=0",
+		 1},
+		{{.host = SMT2, .intent = "cpu.policy=dedicated", .n_iothreads = 1},
+		 "cpu.emulator[]=0 cpu.iothreads[iothread1]=0",
+		 1},
+		{{.host = SMT2, .intent = "cpu.policy=dedicated cpu.emulator=isolate", .n_iothreads = 1},
+		 "cpu.iothreads[iothread1]=0",
+		 1},
+		{{.host = SMT2, .intent = "cpu.policy=dedicated cpu.emulator=isolate cpu.iothreads=isolate"}, "", 0},
+		{{.host = SMT2, .intent = "cpu.policy=shared", .pin0 = "4"}, "cpu.policy[vcpu1]=0 cpu.emulator[]=0", 1},
+		{{.host = SMT2,
+		  .vcpus = 12,
+		  .n_cells = 2,
+		  .wrapper = true,
+		  .memory = 100 * GIB,
+		  .threads = 1,
+		  .intent = "cpu.policy=shared memory.placement=strict cpu.emulator=0"},
+		 "cpu.policy[vcpu0]=0 cpu.policy[vcpu1]=0 cpu.policy[vcpu2]=0 cpu.policy[vcpu3]=0 cpu.policy[vcpu4]=0 "
+		 "cpu.policy[vcpu5]=0 cpu.policy[vcpu6]=1 cpu.policy[vcpu7]=1 cpu.policy[vcpu8]=1 cpu.policy[vcpu9]=1 "
+		 "cpu.policy[vcpu10]=1 cpu.policy[vcpu11]=1",
+		 2},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases_of); i++) {
+		struct plan p;
+		struct world w;
+		struct plan_inputs in = make_world(&w, &cases_of[i].plan);
+		char *text;
+
+		IS_INT(plan_make(&in, &p), 0);
+		text = floaters_text(&p);
+		if (!text || strcmp(text, cases_of[i].want) != 0 || p.placement.n_floaters != cases_of[i].n)
+			TAP_FAIL("case %zu: %u floaters, '%s', not '%s'", i, p.placement.n_floaters, text,
+				 cases_of[i].want);
+		free(text);
+		plan_fini(&p);
+		free_world(&w);
+	}
+}
+
+/* Where each guest cell's memory goes is in the reason of the one setting. */
+TEST(cells_are_named)
+{
+	static const struct pcase t = { .host = SMT2, .vcpus = 12, .n_cells = 2, .wrapper = true, .memory = 100 * GIB,
+					.threads = 1, .intent = "cpu.policy=shared memory.placement=strict" };
+	struct plan p;
+	struct world w;
+	struct plan_inputs in = make_world(&w, &t);
+	bool said = false;
+
+	IS_INT(plan_make(&in, &p), 0);
+	for (size_t i = 0; i < p.n_settings; i++)
+		said |= streq(p.settings[i].knob, "memory.placement") &&
+			strstr(p.settings[i].why, "; guest cells 0 on node 0, 1 on node 1");
+	OK(said);
+	plan_fini(&p);
+	free_world(&w);
+}
+
+/*
+ * A running domain is decided again. What its process was started with stays, whatever is asked now; what can be done
+ * to it is planned anew. first: as it was started; then: what is asked for now.
+ */
+TEST(retune)
+{
+	static const struct {
+		const char *first, *then, *want, *placement;
+		bool empty;
+	} steps[] = {
+		/* the same again */
+		{"cpu.policy=dedicated memory.pages=2M memory.placement=strict memory.prealloc=yes",
+		 "cpu.policy=dedicated memory.pages=2M memory.placement=strict memory.prealloc=yes",
+		 "cpu.policy[vcpu0] started 1\ncpu.policy[vcpu1] started 9\ncpu.emulator[] started 2-3,10-11\n"
+		 "memory.placement[] exec strict:0\nmemory.pages[] exec 2M\nmemory.prealloc[] exec yes\n",
+		 "512x2M@0", false},
+		/* other CPUs, the memory as it is */
+		{"cpu.policy=dedicated memory.pages=2M memory.placement=strict",
+		 "cpu.policy=shared cpu.weight=50 memory.pages=auto memory.placement=strict",
+		 "cpu.policy[] started 1-3,9-11\ncpu.weight[] started 50\nmemory.placement[] exec strict:0\n"
+		 "memory.pages[] exec 2M\n",
+		 "512x2M@0", false},
+		/* what would need another process */
+		{"cpu.policy=shared memory.placement=preferred memory.nodes=0",
+		 "cpu.policy=shared memory.placement=strict memory.pages=2M memory.lock=yes",
+		 "cpu.policy[] started 1-3,9-11\nmemory.placement[] exec preferred:0\n"
+		 "skip memory.pages[]: the guest runs already: at its next start\n"
+		 "skip memory.placement[]: the guest runs already: at its next start\n"
+		 "skip memory.lock[]: the guest runs already: at its next start\n",
+		 "1024M@0", false},
+		{"cpu.policy=shared memory.placement=strict memory.nodes=0",
+		 "cpu.policy=shared memory.placement=strict memory.nodes=1",
+		 "cpu.policy[] started 1-3,9-11\nmemory.placement[] exec strict:0\n"
+		 "skip memory.placement[]: the guest runs already: at its next start\n",
+		 "1024M@0", false},
+		/* off: nothing but the pages that it uses */
+		{"cpu.policy=dedicated memory.pages=2M memory.placement=strict", "cpu.policy=none", "", "512x2M@0",
+		 false},
+		{"cpu.policy=dedicated memory.placement=strict", "cpu.policy=none", "", "", true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		struct pcase t = { .host = SMT2_2M, .wrapper = true, .intent = steps[i].first };
+		struct plan was, p;
+		struct world w;
+		struct plan_inputs in = make_world(&w, &t);
+		_cleanup_sbuf_ struct sbuf pages = { 0 };
+		char *text;
+
+		IS_INT(plan_make(&in, &was), 0);
+		free_world(&w);
+		t.intent = steps[i].then;
+		t.running = true;
+		in = make_world(&w, &t);
+		in.was = &was;
+		IS_INT(plan_make(&in, &p), 0);
+		text = plan_text(&p, false);
+		IS_STR(text, steps[i].want);
+		IS_INT(plan_is_empty(&p), steps[i].empty);
+		for (unsigned int k = 0; k < p.placement.n_pages; k++) {
+			const struct claim_pages *g = &p.placement.pages[k];
+
+			IS_INT(g->grow, 0);
+			sbuf_addf(&pages, "%" PRIu64 "%s@%d", g->size ? g->count : g->count / MIB,
+				  g->size ? "x2M" : "M", g->node);
+		}
+		IS_STR(pages.s ? pages.s : "", steps[i].placement);
+		free(text);
+		plan_fini(&was);
 		plan_fini(&p);
 		free_world(&w);
 	}

@@ -15,7 +15,7 @@ struct world {
 };
 
 /* "0-3:2" is vCPU 0, ...: where the domain is, one per layout. */
-enum where { V1, V1_SCOPE, V2, V2_MACHINED, V2_SCOPE_ONLY, NO_CPUSET, NO_GROUPS };
+enum where { V1, V1_SCOPE, V2, V2_MACHINED, V2_SCOPE_ONLY, V2_SLICES, V2_NESTED, NO_CPUSET, NO_GROUPS };
 
 static const struct {
 	int cpu, cpuset; /* versions */
@@ -27,6 +27,8 @@ static const struct {
 	[V2] = {2, 2, "cg", "cg", "/machine/q", ""},
 	[V2_MACHINED] = {2, 2, "cg", "cg", "/" SCOPE "/libvirt", SCOPE},
 	[V2_SCOPE_ONLY] = {2, 2, "cg", "cg", "/" SCOPE, SCOPE},
+	[V2_SLICES] = {2, 2, "sys/cg", "sys/cg", "/machine.slice/machine-gold.slice/" SCOPE "/libvirt", SCOPE},
+	[V2_NESTED] = {2, 2, "cg", "cg", "/machine/gold.partition/q/libvirt", ""},
 	[NO_CPUSET] = {1, 0, "cpu", "", "/machine/q", ""},
 	[NO_GROUPS] = {2, 2, "cg", "cg", NULL, ""},
 };
@@ -42,8 +44,8 @@ static void add_thread(struct world *w, enum where where, int tid, enum run_thre
 	r->groups = reallocarray(r->groups, r->n_groups + 1, sizeof(*r->groups));
 	if (!g || !r->threads || !r->groups)
 		exit(2);
-	for (unsigned int c = CGROUP_CPU; c <= CGROUP_CPUSET; c++) {
-		const char *mount = c == CGROUP_CPU ? places[where].cpu_mount : places[where].cpuset_mount;
+	for (unsigned int c = CGROUP_CPU; c <= CGROUP_MEMORY; c++) {
+		const char *mount = c == CGROUP_CPUSET ? places[where].cpuset_mount : places[where].cpu_mount;
 
 		if (!mount[0])
 			continue;
@@ -70,8 +72,10 @@ static void world_init(struct world *w, enum where where, unsigned int kernel)
 	r->period_us = 100000;
 	r->layout.at[CGROUP_CPU].version = places[where].cpu;
 	r->layout.at[CGROUP_CPUSET].version = places[where].cpuset;
+	r->layout.at[CGROUP_MEMORY] = r->layout.at[CGROUP_CPU];
 	(void)snprintf(r->layout.at[CGROUP_CPU].path, 256, "%s", places[where].cpu_mount);
 	(void)snprintf(r->layout.at[CGROUP_CPUSET].path, 256, "%s", places[where].cpuset_mount);
+	(void)snprintf(r->layout.at[CGROUP_MEMORY].path, 256, "%s", places[where].cpu_mount);
 	(void)snprintf(r->scope, sizeof(r->scope), "%s", places[where].scope);
 	add_thread(w, where, 100, RUN_EMULATOR, 0, "emulator");
 	add_thread(w, where, 101, RUN_EMULATOR, 0, "emulator");
@@ -361,6 +365,105 @@ TEST(weight_and_quota)
 		IS_STR(steps_text(&w, STAGE_STARTED, true), cases[i].steps);
 		world_fini(&w);
 	}
+}
+
+TEST(burst)
+{
+	static const struct {
+		enum where where;
+		const char *quota, *burst;
+		uint64_t period;
+		const char *steps;
+	} cases[] = {
+		{V1, "200%", "50", 100000,
+		 "cgroup cpu/machine/q/cpu.cfs_quota_us=200000\ncgroup cpu/machine/q/cpu.cfs_burst_us=50000\n"},
+		{V2_MACHINED, "200%", "200", 100000,
+		 "cgroup cg/" SCOPE "/libvirt/cpu.max=200000 100000\ncgroup cg/" SCOPE
+		 "/libvirt/cpu.max.burst=200000\n"},
+		/* no more than one period's quota, whatever the period is */
+		{V2, "200%", "200", 50000,
+		 "cgroup cg/machine/q/cpu.max=100000 50000\ncgroup cg/machine/q/cpu.max.burst=100000\n"},
+		/* systemd has no property for it and does not touch it */
+		{V2_SCOPE_ONLY, "100%", "1", 100000,
+		 "unit " SCOPE "/CPUQuotaPerSecUSec=1000000\ncgroup cg/" SCOPE "/cpu.max.burst=1000\n"},
+		{NO_GROUPS, "100%", "1", 100000,
+		 "skipped cpu.quota[]: libvirt made no cpu group for this domain\n"
+		 "skipped cpu.burst[]: libvirt made no cpu group for this domain\n"},
+		{V2, "100%", "x", 100000,
+		 "cgroup cg/machine/q/cpu.max=100000 100000\nskipped cpu.burst[]: 'x' is no value for it\n"},
+	};
+	struct world w;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		world_init(&w, cases[i].where, 612);
+		w.run.period_us = cases[i].period;
+		set(&w, "cpu.quota", "", STAGE_STARTED, cases[i].quota);
+		set(&w, "cpu.burst", "", STAGE_STARTED, cases[i].burst);
+		IS_STR(steps_text(&w, STAGE_STARTED, true), cases[i].steps);
+		world_fini(&w);
+	}
+}
+
+/* Protection: the whole chain above the domain, from the top down, as sums; then what is the domain's own. */
+TEST(memory_protection)
+{
+	static const struct {
+		enum where where;
+		const char *knob, *steps;
+	} cases[] = {
+		{V2_SLICES, "memory.min",
+		 "unit machine.slice/MemoryMin=4096\nunit machine-gold.slice/MemoryMin=4096\nunit " SCOPE
+		 "/MemoryMin=4096\ncgroup sys/cg/machine.slice/machine-gold.slice/" SCOPE
+		 "/libvirt/memory.min=4096\n"},
+		{V2_SLICES, "memory.low",
+		 "unit machine.slice/MemoryLow=4096\nunit machine-gold.slice/MemoryLow=4096\nunit " SCOPE
+		 "/MemoryLow=4096\ncgroup sys/cg/machine.slice/machine-gold.slice/" SCOPE
+		 "/libvirt/memory.low=4096\n"},
+		{V2_SLICES, "memory.high",
+		 "cgroup sys/cg/machine.slice/machine-gold.slice/" SCOPE "/libvirt/memory.high=4096\n"},
+		{V2_MACHINED, "memory.min",
+		 "unit " SCOPE "/MemoryMin=4096\ncgroup cg/" SCOPE "/libvirt/memory.min=4096\n"},
+		{V2_SCOPE_ONLY, "memory.min", "unit " SCOPE "/MemoryMin=4096\n"},
+		{V2_SCOPE_ONLY, "memory.high", "unit " SCOPE "/MemoryHigh=4096\n"},
+		/* without systemd: files, also where a name only looks like a unit's */
+		{V2_NESTED, "memory.min",
+		 "cgroup cg/machine/memory.min=4096\ncgroup cg/machine/gold.partition/memory.min=4096\n"
+		 "cgroup cg/machine/gold.partition/q/memory.min=4096\n"
+		 "cgroup cg/machine/gold.partition/q/libvirt/memory.min=4096\n"},
+		{V1, "memory.min", "skipped memory.min[]: cgroup v1 has no memory.min\n"},
+		{V1_SCOPE, "memory.low", "skipped memory.low[]: cgroup v1 has no memory.low\n"},
+		{V1, "memory.high", "skipped memory.high[]: cgroup v1 has no memory.high\n"},
+		{NO_GROUPS, "memory.min", "skipped memory.min[]: libvirt made no memory group for this domain\n"},
+	};
+	struct world w;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		world_init(&w, cases[i].where, 612);
+		set(&w, cases[i].knob, "", STAGE_STARTED, "4096");
+		IS_STR(steps_text(&w, STAGE_STARTED, true), cases[i].steps);
+		world_fini(&w);
+	}
+	world_init(&w, V2, 612);
+	w.run.layout.at[CGROUP_MEMORY].version = 0;
+	set(&w, "memory.min", "", STAGE_STARTED, "4096");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "skipped memory.min[]: no memory controller here\n");
+	world_fini(&w);
+}
+
+/* Domains below one slice add up there; scope and own group are nobody else's. */
+TEST(protection_of_ancestors_is_shared)
+{
+	struct steps s;
+	struct world w;
+
+	world_init(&w, V2_SLICES, 612);
+	set(&w, "memory.min", "", STAGE_STARTED, "4096");
+	IS_INT(steps_make(&w.plan, STAGE_STARTED, &w.run, &s), 0);
+	IS_INT(s.n, 4);
+	for (unsigned int i = 0; i < s.n; i++)
+		IS_INT(s.s[i].fold, i < 2 ? FOLD_SUM : FOLD_NONE);
+	steps_fini(&s);
+	world_fini(&w);
 }
 
 TEST(no_controller)
