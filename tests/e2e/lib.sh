@@ -84,7 +84,7 @@ host_state() {
 	local dir file
 	grep -H . /sys/devices/system/node/node*/hugepages/*/{nr,free}_hugepages
 	grep -H . /proc/sys/net/core/{r,w}mem_max 2>/dev/null
-	find /run/domtune -type f ! -path '*/cache/*' ! -name lock ! -name ledger 2>/dev/null | sort
+	find /run/domtune -type f ! -path '*/cache/*' ! -name lock ! -name pools ! -name ledger 2>/dev/null | sort
 	# The ledger may exist, but holds nobody.
 	echo "ledger: $(cat /run/domtune/ledger 2>/dev/null | grep -cE '^(claim|shared)')"
 	for dir in $machine_groups; do

@@ -18,10 +18,12 @@ is 'start from it: on huge pages' "$(huge sav1)" 1
 ok 'start from it: placed' is_placed sav1
 virsh -q destroy sav1
 
-# huge -> plain: without pages in the pool
+# huge -> plain: without pages in the pool, and none may be added
 start sav1 && wait_for is_up sav1
 ok 'save with huge pages' virsh -q save sav1 /tmp/sav1.save
 for node in /sys/devices/system/node/node[0-9]*; do set_pages "${node##*node}" 0; done
+cp /etc/domtune/policy.xml /tmp/policy.kept
+echo '<policy xmlns="urn:domtune:1"><host deadline="120s" max-hugepages="1MiB"/></policy>' >/etc/domtune/policy.xml
 ok 'restore without' virsh -q restore /tmp/sav1.save
 is 'restored on ordinary pages' "$(huge sav1)" 0
 virsh -q shutdown sav1
@@ -30,6 +32,7 @@ ok 'the restored guest runs: it sees the power button' wait_for is_off sav1
 # plain -> huge
 start sav1 && wait_for is_up sav1
 ok 'save with ordinary pages' virsh -q save sav1 /tmp/sav1.save
+mv -f /tmp/policy.kept /etc/domtune/policy.xml
 for node in /sys/devices/system/node/node[0-9]*; do set_pages "${node##*node}" 48; done
 ok 'restore with huge pages' virsh -q restore /tmp/sav1.save
 is 'restored on huge pages' "$(huge sav1)" 1

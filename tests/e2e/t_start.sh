@@ -84,6 +84,8 @@ ok 'no annotation: destroyed' virsh -q destroy bal1
 undefine bal1
 
 # --- hugetlb pages short: the argument stays, and the reason is told ---------------------------------------------------
+cp /etc/domtune/policy.xml /tmp/policy.kept
+echo '<policy xmlns="urn:domtune:1"><host deadline="120s" max-hugepages="1MiB"/></policy>' >/etc/domtune/policy.xml
 for node in /sys/devices/system/node/node[0-9]*; do set_pages "${node##*node}" 0; done
 define short1 tune="<tune><memory pages='2M'/></tune>"
 ok 'no pages: starts all the same' start short1
@@ -96,6 +98,7 @@ like 'no pages, on-error=fail: refused at prepare' "$out" 'domtune: .*2M'
 is 'no pages, on-error=fail: one line of ours' "$(grep -c 'domtune: ' <<<"$out")" 1
 is 'refused: no state left' "$(state_files short1)" ''
 undefine short1
+mv -f /tmp/policy.kept /etc/domtune/policy.xml
 
 # --- explicit XML wins, and is seen as occupied -------------------------------------------------------------------------
 last=$(expand "$online" | tail -n 1)
