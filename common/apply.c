@@ -533,32 +533,30 @@ static void settle(struct apply_run *a, struct undo_step *r)
 		record_done(a, be, r->number, now);
 }
 
-static int apply_stage(const struct hostfs *fs, struct undo *u, enum stage stage, const struct run *run,
-		       struct apply_count *ret)
-{
-	_cleanup_(steps_fini) struct steps s = {0};
-	int rc = steps_make(&u->plan, stage, run, &s);
-
-	return rc < 0 ? rc : apply_steps(fs, u, &s, ret);
-}
-
 int apply_repair(const struct hostfs *fs, struct undo *u, struct apply_count *ret)
 {
 	struct apply_run a = {.fs = fs, .name = u->plan.name, .undo = u};
 	_cleanup_(run_fini) struct run run = {0};
+	struct steps s[2] = {{0}, {0}}; /* of both stages */
 	struct err e = {0};
-	int rc;
+	int rc, found;
 
 	for (unsigned int i = 0; i < u->n_steps && !u->plan.observe; i++)
 		if (u->steps[i].state == UNDO_INTENT && !u->steps[i].shared)
 			settle(&a, &u->steps[i]);
-	rc = apply_stage(fs, u, STAGE_PREPARE, NULL, ret);
-	if (rc < 0)
-		return rc;
-	rc = run_find(fs, u->plan.name, &run, &e);
-	if (rc < 0) {
+	found = run_find(fs, u->plan.name, &run, &e);
+	if (found < 0)
 		log_debug("%s: %s", a.name, e.text);
-		return rc;
+	rc = steps_make(&u->plan, STAGE_PREPARE, NULL, &s[0]);
+	if (rc == 0 && found == 0)
+		rc = steps_make(&u->plan, STAGE_STARTED, &run, &s[1]);
+	if (rc == 0 && found == 0 && !u->plan.observe && apply_undo_forgotten(fs, u, s, &e) < 0)
+		log_warning("%s: not all that a retune has ended is undone: %s", a.name, e.text);
+	apply_order_burst(u, &s[1]);
+	for (size_t i = 0; i < ARRAY_SIZE(s); i++) {
+		if (rc == 0)
+			rc = apply_steps(fs, u, &s[i], ret);
+		steps_fini(&s[i]);
 	}
-	return apply_stage(fs, u, STAGE_STARTED, &run, ret);
+	return rc < 0 ? rc : found;
 }

@@ -10,14 +10,21 @@
  * another, which the kernel moves the tasks to before it returns: nobody is without a CPU at any time. What the write
  * resets (thread affinities, before Linux 6.2) is given back as for a start (apply.c).
  *
+ * Several may move the same domain at once, for claims that came one after the other. Who has its record open applies
+ * what the ledger says then, not what it said when the domain was picked; and whoever finds, at his end, that it says
+ * something else than what he applied, marks the domain again and takes it once more.
+ *
  * The order against kills: setting and intents on file, objects, then the mark away. A mark outlives whoever was to
  * carry it out; a move that is done already costs a read. Domains are taken in batches, so that marks of those that
  * are done are away before the deadline ends a long list of them; each hold of the lock ends one batch and makes the
  * next.
  */
+#include <sys/stat.h>
+
 #include "apply_priv.h"
 #include "lines.h"
 #include "log.h"
+#include "paths.h"
 
 #define BATCH     64
 #define WAIT_MS   300 /* for a domain's undo file: whoever has it looks for moves itself before it lets go */
@@ -48,6 +55,7 @@ struct mover {
 	const char *except;
 	struct guest guests[BATCH];
 	unsigned int n;
+	struct stat ledger;       /* as it was when they were picked */
 	char (*tried)[37];        /* those that stay marked */
 	unsigned int n_tried;
 	char *sets[SHOWN_SETS];   /* where domains were moved to */
@@ -371,6 +379,32 @@ static enum fate fate_of(const struct apply_run *a, const struct apply_count *co
 	return pending && !count->failed ? FATE_MOVED : FATE_THERE;
 }
 
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
+	       a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Where it is to float by now: others may have moved it on since it was picked. False: it is not that start any more. */
+static bool look_again(const struct mover *m, struct guest *g)
+{
+	_cleanup_(ledger_fini) struct ledger l = {0};
+	const struct claim *c;
+	struct stat st;
+
+	if (hostfs_stat(m->fs, &st, "%s", PATH_LEDGER) == 0 && is_same_file(&st, &m->ledger))
+		return true;
+	/* One whole state can be read without the lock. */
+	if (ledger_read_one(m->fs, g->uuid, &l, NULL) < 0)
+		return false;
+	c = ledger_find(&l, g->uuid);
+	if (!c || c->generation != g->generation || c->n_floats != g->n)
+		return false;
+	for (unsigned int i = 0; i < g->n; i++)
+		g->now[i] = *c->floats[i].now;
+	return true;
+}
+
 static void move_opened(const struct mover *m, struct guest *g, struct undo *u)
 {
 	struct apply_run a = {.fs = m->fs, .name = g->name, .undo = u, .quiet = true};
@@ -406,7 +440,8 @@ static void move_guest(const struct mover *m, struct guest *g)
 		g->fate = FATE_FAILED;
 		(void)err_wrap(&e, "%s: its CPUs cannot be changed", g->name);
 		log_not_moved(m, g, &unknown, e.text);
-	} else if (u.generation != g->generation || u.phase != CLAIM_STARTED || u.plan.observe) {
+	} else if (u.generation != g->generation || u.phase != CLAIM_STARTED || u.plan.observe ||
+		   !look_again(m, g)) {
 		g->fate = FATE_OVER;
 	} else {
 		move_opened(m, g, &u);
@@ -439,7 +474,10 @@ static int add_guest(struct mover *m, const struct claim *c)
 	return 0;
 }
 
-/* Marks of those that are where the mark says go away; the others are not tried again by this call. */
+/*
+ * Marks of those that are where the ledger says go away; those that could not be moved are not tried again by this
+ * call.
+ */
 static int settle_marks(struct mover *m, struct ledger *l, bool *changed)
 {
 	for (unsigned int i = 0; i < m->n; i++) {
@@ -455,8 +493,11 @@ static int settle_marks(struct mover *m, struct ledger *l, bool *changed)
 			continue;
 		}
 		*changed = true;
-		for (unsigned int j = 0; j < g->n; j++)
-			c->floats[j].moved &= !idset_equal(c->floats[j].now, &g->now[j]);
+		for (unsigned int j = 0; j < g->n; j++) {
+			/* Whoever has taken the mark away meanwhile may have done so before our write. */
+			c->floats[j].moved = !idset_equal(c->floats[j].now, &g->now[j]);
+			l->moves |= c->floats[j].moved;
+		}
 	}
 	return 0;
 }
@@ -496,7 +537,10 @@ static int next_batch(struct mover *m, struct err *e)
 		l.moves = m->n_busy > 0;
 		changed = true;
 	}
-	return changed ? ledger_write(m->fs, &l, e) : 0;
+	rc = changed ? ledger_write(m->fs, &l, e) : 0;
+	if (rc == 0 && hostfs_stat(m->fs, &m->ledger, "%s", PATH_LEDGER) < 0)
+		memset(&m->ledger, 0, sizeof(m->ledger)); /* it is read once more for each */
+	return rc;
 }
 
 static void note_moved(struct mover *m, const struct guest *g)

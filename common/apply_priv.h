@@ -77,3 +77,12 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
  */
 int apply_undo_others(const struct hostfs *fs, struct undo *u, const struct steps *keep, unsigned int n_keep,
 		      struct apply_count *count, struct err *e);
+
+/*
+ * The same with what no setting of the plan is about any more, as a retune that was killed leaves it; s: the steps of
+ * both stages. A setting that finds no objects just now keeps those on record.
+ */
+int apply_undo_forgotten(const struct hostfs *fs, struct undo *u, const struct steps s[2], struct err *e);
+
+/* Steps of quota and burst in the order that the kernel takes, coming from what is on record. */
+void apply_order_burst(const struct undo *u, struct steps *s);

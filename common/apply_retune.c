@@ -5,10 +5,12 @@
  * the new plan's steps are applied as for a start: those on record already keep their originals.
  *
  * The record is the same before and after, so a kill in between leaves a domain that `reconnect`, another `retune` or
- * `release` understands.
+ * `release` understands: the first two undo what is forgotten and apply what is missing.
  */
 #include "apply_priv.h"
+#include "lines.h"
 #include "log.h"
+#include "num.h"
 
 static void log_warnings(const struct undo *u, const struct steps *s)
 {
@@ -38,6 +40,114 @@ static int make_steps(const struct hostfs *fs, struct undo *u, struct run *run, 
 	return rc;
 }
 
+/*
+ * The kernel refuses a quota below the burst (tg_set_cfs_bandwidth(), kernel/sched/core.c), and the new burst is never
+ * above the new quota (step.c): so a burst that gets smaller goes first.
+ */
+void apply_order_burst(const struct undo *u, struct steps *s)
+{
+	unsigned int burst = s->n, quota = s->n;
+	uint64_t had, wanted;
+	struct step first;
+
+	for (unsigned int i = 0; i < s->n; i++) {
+		burst = streq(s->s[i].setting->knob, "cpu.burst") ? i : burst;
+		quota = streq(s->s[i].setting->knob, "cpu.quota") ? i : quota;
+	}
+	if (burst == s->n || quota == s->n || burst < quota || num_parse_u64(s->s[burst].value, &wanted) < 0)
+		return;
+	for (unsigned int i = 0; i < u->n_steps; i++) {
+		const struct undo_step *r = &u->steps[i];
+
+		if ((r->state != UNDO_DONE && r->state != UNDO_INTENT) || !streq(r->object, s->s[burst].object) ||
+		    num_parse_u64(r->state == UNDO_DONE ? r->readback : r->wanted, &had) < 0 || had <= wanted)
+			continue;
+		first = s->s[burst];
+		s->s[burst] = s->s[quota];
+		s->s[quota] = first;
+		return;
+	}
+}
+
+/* --- what is forgotten ------------------------------------------------------------------------------------------ */
+
+static bool is_in_force(const struct undo_step *r)
+{
+	return r->state == UNDO_INTENT || r->state == UNDO_DONE;
+}
+
+static const struct setting *setting_of(const struct plan *p, const struct undo_step *r)
+{
+	for (size_t i = 0; i < p->n_settings; i++)
+		if (streq(p->settings[i].knob, r->knob) && streq(p->settings[i].target, r->target))
+			return &p->settings[i];
+	return NULL;
+}
+
+/* Whether steps are about this object, its cause's, or, without it, about this setting at all. */
+static bool has_steps(const struct steps *s, unsigned int n, const struct undo_step *r, const struct setting *setting)
+{
+	for (unsigned int i = 0; i < n; i++)
+		for (unsigned int j = 0; j < s[i].n; j++)
+			if (setting ? s[i].s[j].setting == setting
+				    : streq(s[i].s[j].object, r->object) && streq(s[i].s[j].backend, r->backend))
+				return true;
+	return false;
+}
+
+/*
+ * A setting that found none of its objects now is not forgotten: what is on record of it is kept, as steps in *ret.
+ * 1: something is neither named nor kept; 0; -ENOMEM.
+ */
+static int find_forgotten(struct undo *u, const struct steps *s, unsigned int n, struct steps *ret)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < u->n_steps; i++) {
+		struct undo_step *r = &u->steps[i];
+		const struct undo_step *cause = r->cause ? undo_find(u, r->cause) : NULL;
+		const struct setting *setting = setting_of(&u->plan, r);
+		struct step *kept;
+
+		if (!is_in_force(r) || has_steps(s, n, cause ? cause : r, NULL))
+			continue;
+		if (!setting || has_steps(s, n, r, setting)) {
+			any = true;
+			continue;
+		}
+		kept = GROW(ret->s, ret->n);
+		if (!kept)
+			return -ENOMEM;
+		*kept = (struct step){.setting = setting, .backend = r->backend, .object = strdup(r->object),
+				      .fold = r->shared ? FOLD_SUM : FOLD_NONE};
+		ret->n++;
+		if (!kept->object)
+			return -ENOMEM;
+	}
+	return any;
+}
+
+int apply_undo_forgotten(const struct hostfs *fs, struct undo *u, const struct steps s[2], struct err *e)
+{
+	struct steps keep[3] = {s[0], s[1], {0}}; /* the last one is ours */
+	struct apply_count back = {0};
+	int rc = find_forgotten(u, s, 2, &keep[2]);
+	char undone[128];
+
+	if (rc > 0)
+		rc = apply_undo_others(fs, u, keep, ARRAY_SIZE(keep), &back, e);
+	else if (rc < 0)
+		(void)err_set(e, -rc, "%s", err_name(-rc));
+	steps_fini(&keep[2]);
+	if (!apply_undone_any(&back))
+		return rc;
+	(void)apply_format_undone(&back, undone, sizeof(undone));
+	log_notice("%s: of what was asked for before a retune, %s", u->plan.name, undone);
+	return rc;
+}
+
+/* ---------------------------------------------------------------------------------------------------------------- */
+
 int apply_retune(const struct hostfs *fs, struct undo *u, struct run *run, struct apply_count *ret,
 		 struct apply_count *back, struct err *e)
 {
@@ -48,6 +158,8 @@ int apply_retune(const struct hostfs *fs, struct undo *u, struct run *run, struc
 		(void)err_set(e, -rc, "%s", err_name(-rc));
 	if (rc == 0)
 		rc = apply_undo_others(fs, u, s, ARRAY_SIZE(s), back, e);
+	if (rc == 0)
+		apply_order_burst(u, &s[1]);
 	for (size_t i = 0; i < ARRAY_SIZE(s); i++) {
 		if (rc == 0 && (rc = apply_steps(fs, u, &s[i], ret)) < 0)
 			(void)err_set(e, -rc, "%s", err_name(-rc));

@@ -444,15 +444,18 @@ static void shrink_on(const struct hostfs *fs)
 
 /*
  * To write, and thus alone. A worker of an earlier phase, or a move, that is about: it is told to stop, by the one
- * record that is appended without the lock, and waited for.
+ * record that is appended without the lock, and waited for. expect: one of another start is left alone.
  */
-static int open_for_undo(const struct hostfs *fs, const char *uuid, struct undo *ret, struct err *e)
+static int open_for_undo(const struct hostfs *fs, const char *uuid, const uint64_t *expect, struct undo *ret,
+			 struct err *e)
 {
+	_cleanup_(undo_fini) struct undo now = {.fd = -1};
 	int rc = undo_open_within(fs, uuid, 0, ret, e);
 
 	if (rc != -ETIMEDOUT)
 		return rc;
-	(void)undo_tell_stopped(fs, uuid); /* else it goes on to its end */
+	if (!expect || (undo_open(fs, uuid, false, &now, NULL) == 0 && now.generation == *expect))
+		(void)undo_tell_stopped(fs, uuid); /* else it goes on to its end */
 	return undo_open(fs, uuid, true, ret, e);
 }
 
@@ -465,7 +468,7 @@ static int undo_domain(const struct hostfs *fs, const char *uuid, const uint64_t
 	/* The file may be good all the same; any other error is the file's own. */
 	static const int passing[] = {ENOMEM, EMFILE, ENFILE, EACCES, EIO, ETIMEDOUT};
 	struct err why = {0};
-	int rc = open_for_undo(fs, uuid, &u, &why);
+	int rc = open_for_undo(fs, uuid, expect, &u, &why);
 
 	if (rc == -EINVAL && !uuid_is_valid(uuid))
 		return err_set(e, EINVAL, "'%s' is no UUID", uuid);
@@ -644,7 +647,7 @@ static int find_remains(struct sweep *w, bool thorough, bool judge_root, struct 
 	if (rc < 0)
 		return err_set(e, -rc, "%s", err_name(-rc));
 	/* Removes what is of another boot, too. */
-	if (l.other_boot)
+	if (l.other_boot || l.older)
 		rc = ledger_write(w->fs, &l, e);
 	if (!thorough || rc < 0)
 		return rc;

@@ -465,12 +465,13 @@ int ledger_print(const struct ledger *l, struct sbuf *b)
 	return b->failed ? -ENOMEM : 0;
 }
 
-static int take_pages(struct claim *c, char *text)
+/* older: without GROW */
+static int take_pages(struct claim *c, char *text, bool older)
 {
-	uint64_t v[4];
+	uint64_t v[4] = {0};
 
 	for (char *item, *part; (item = strsep(&text, ",")) && *item;) {
-		for (unsigned int i = 0; i < ARRAY_SIZE(v); i++) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(v) - older; i++) {
 			part = strsep(&item, ":");
 			if (!part || num_parse_u64(part, &v[i]) < 0)
 				return -EINVAL;
@@ -524,7 +525,7 @@ static int take_claim(struct ledger *l, const struct record *r)
 	struct claim *c;
 	int rc;
 
-	if (kind < 0 || r->n < 14 || !uuid_is_valid(record_str(r, 1)))
+	if (kind < 0 || r->n < (l->older ? 15 : 14) || !uuid_is_valid(record_str(r, 1)))
 		return -EINVAL;
 	c = new_claim(l);
 	if (!c)
@@ -540,10 +541,11 @@ static int take_claim(struct ledger *l, const struct record *r)
 	rc = claim_phase_parse(record_str(r, 3), &c->phase);
 	if (rc == 0)
 		rc = take_set(l, r->f[11], &c->cpus);
-	if (rc == 0)
+	/* The format before had one floating set there, its vCPUs in between, and the pages after that. */
+	if (rc == 0 && !l->older)
 		rc = take_floats(l, c, r->f[12]);
 	if (rc == 0)
-		rc = take_pages(c, r->f[13]);
+		rc = take_pages(c, r->f[l->older ? 14 : 13], l->older);
 	if (rc < 0) {
 		claim_fini(c);
 		return rc == -ENOMEM ? rc : -EINVAL;
@@ -647,9 +649,17 @@ bool ledger_take_head(char **pos, const char *boot_id, struct ledger *l)
 	struct record r;
 
 	if (record_next(pos, &r, &l->bad_lines) != 1 || !streq(r.f[0], "ledger") ||
-	    !streq(record_str(&r, 1), LEDGER_FORMAT) || !streq(record_str(&r, 2), boot_id))
+	    !streq(record_str(&r, 2), boot_id))
+		return false;
+	l->older = streq(record_str(&r, 1), LEDGER_FORMAT_BEFORE);
+	if (!l->older && !streq(record_str(&r, 1), LEDGER_FORMAT))
 		return false;
 	l->next_generation = record_u64(&r, 3, l->next_generation);
+	l->online = l->reserved = &no_cpus;
+	if (l->older) {
+		l->foreign_read = streq(record_str(&r, 4), "1");
+		return true;
+	}
 	l->moves = streq(record_str(&r, 4), "1");
 	l->foreign_read = streq(record_str(&r, 5), "1");
 	/* What cannot be read is as before the first decision. */

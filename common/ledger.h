@@ -101,6 +101,7 @@ struct ledger {
 	struct shared *shared; unsigned int n_shared, room_shared;
 	struct ledger_pool *pools; unsigned int n_pools;
 	unsigned int bad_lines; /* ignored when reading */
+	bool older;             /* what was read was of a format before this one: to be written anew */
 	bool other_boot;        /* what was read was of another boot: ledger_write() empties plan/ and undo/ of it */
 	char *text;             /* as read: what the claims' lines point into */
 	unsigned int n_fresh;   /* so many of the allocated claims were never used: still zero */

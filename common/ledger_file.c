@@ -188,7 +188,7 @@ static int parse_all(const char *text, struct ledger *l)
 		memcpy(copy, text, taken);
 		copy[taken] = '\0';
 		rc = ledger_parse(copy, l);
-		if (l->n_claims > n && *end) {
+		if (l->n_claims > n && *end && !l->older) {
 			l->claims[n].line = text;
 			l->claims[n].line_len = len + 1;
 		}
@@ -241,7 +241,7 @@ static int read_ledger(const struct hostfs *fs, const char *uuid, struct ledger 
 	if (rc == 0 && *text && !ledger_take_head(&pos, l.boot_id, &l))
 		l.other_boot = true;
 	else if (rc == 0)
-		rc = uuid ? parse_one(pos, uuid, &l) : parse_all(pos, &l);
+		rc = uuid && !l.older ? parse_one(pos, uuid, &l) : parse_all(pos, &l); /* no older line is kept */
 	if (!uuid)
 		l.text = steal_ptr(&text);
 	if (rc < 0 && rc != -ENOENT) {

@@ -6,6 +6,11 @@
 #include "sbuf.h"
 
 #define LEDGER_FORMAT "2"
+/*
+ * Read, never written: its claims have no floaters, so those domains do not move until they are retuned; without moves
+ * and online CPUs in the head. Its claims and originals are those of domains that run through an upgrade.
+ */
+#define LEDGER_FORMAT_BEFORE "1"
 
 /* Whether an open file is a regular one that only root (or the caller) can write: 0, -EPERM, -EINVAL. */
 int ledger_check_file(int fd);

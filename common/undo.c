@@ -393,15 +393,23 @@ int undo_open(const struct hostfs *fs, const char *uuid, bool writable, struct u
 	return writable ? undo_open_within(fs, uuid, UNDO_LOCK_MS, ret, e) : open_undo(fs, uuid, NULL, ret, e);
 }
 
+int undo_replace(const struct hostfs *fs, struct undo *u, const struct plan *p, struct err *e)
+{
+	int rc = u->fd < 0 ? -EBADF : undo_write_whole(fs, u, p ? p : &u->plan);
+
+	if (rc < 0)
+		(void)err_set(e, -rc, "/%s/%s: %s", PATH_UNDO, u->plan.uuid, err_name(-rc));
+	undo_fini(u);
+	return rc;
+}
+
 int undo_rewrite(const struct hostfs *fs, struct undo *u, const struct plan *p, struct err *e)
 {
 	static const unsigned int ms = UNDO_LOCK_MS;
 	char uuid[37];
-	int rc = u->fd < 0 ? -EBADF : undo_write_whole(fs, u, p ? p : &u->plan);
+	int rc;
 
 	(void)snprintf(uuid, sizeof(uuid), "%s", u->plan.uuid);
-	undo_fini(u);
-	if (rc < 0)
-		return err_set(e, -rc, "/%s/%s: %s", PATH_UNDO, uuid, err_name(-rc));
-	return open_undo(fs, uuid, &ms, u, e);
+	rc = undo_replace(fs, u, p, e);
+	return rc < 0 ? rc : open_undo(fs, uuid, &ms, u, e);
 }

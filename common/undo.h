@@ -140,6 +140,11 @@ int undo_setting(struct undo *u, size_t i, const char *value);
  * (-ETIMEDOUT), new; u is then closed in either case.
  */
 int undo_rewrite(const struct hostfs *fs, struct undo *u, const struct plan *p, struct err *e);
+/*
+ * The same without opening it again, *u is closed: for who holds the ledger's lock, under which nobody may wait for
+ * this one. -errno: the file is as it was.
+ */
+int undo_replace(const struct hostfs *fs, struct undo *u, const struct plan *p, struct err *e);
 /* A setting of the plan that found no object after all; p->skipped has it already (steps_make()). */
 int undo_skipped(struct undo *u, const struct skipped *s);
 struct undo_step *undo_find(struct undo *u, unsigned int number); /* NULL: none */

@@ -218,9 +218,10 @@ int undo_set_phase(struct undo *u, enum claim_phase phase)
 	_cleanup_sbuf_ struct sbuf b = {0};
 	int rc;
 
-	if (phase != CLAIM_STOPPED)
+	/* Said once more (reconnect, retune), it is still since then. */
+	if (phase != CLAIM_STOPPED && phase != u->phase)
 		u->since = now();
-	put_phase(&b, u, phase, now());
+	put_phase(&b, u, phase, phase == CLAIM_STOPPED ? now() : u->since);
 	rc = undo_append(u, &b, false);
 	if (rc == 0)
 		u->phase = phase;

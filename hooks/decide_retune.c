@@ -5,8 +5,9 @@
  * process was started with stays (plan_inputs.was). The claim keeps its generation, process and phase; undo/UUID gets
  * the new plan and keeps what was done, so that `apply retune` makes the difference.
  *
- * The ledger is written first: killed between the two, the domain runs as before on CPUs that others may get by now,
- * which the next retune or a restart puts right; the other way round it would be placed on CPUs it does not hold.
+ * The ledger is written first, and until the new plan is on file the claim has the CPUs of both: killed in between, the
+ * domain runs as before and nobody else gets what it runs on; the other way round it would be placed on CPUs it does
+ * not hold. Killed after that, `apply reconnect` makes the difference as `apply retune` would have.
  *
  * A domain that is left alone keeps a claim only for what cannot be given back while it runs: huge pages of a pool that
  * we have grown (they shrink at its release), and the CPUs it pins itself.
@@ -41,19 +42,36 @@ static int strip(struct ledger *l, struct claim *c, const struct idset *cpus, bo
 	return c->cpus ? 0 : -ENOMEM;
 }
 
-/* Replace claim and plan; c is what it is to be. */
-static int rewrite(struct decision *d, struct ledger *l, struct claim *c, struct undo *u, struct err *e)
+/* The claim with these CPUs, and what follows for others from that. */
+static int write_claim(struct decision *d, struct ledger *l, const struct idset *cpus, struct err *e)
 {
+	struct claim *c = ledger_find(l, d->domain.uuid);
+	const struct idset *kept = ledger_set(l, cpus);
+	int r;
+
+	if (!c || !kept)
+		return err_set(e, ENOMEM, "claim: %s", err_name(ENOMEM));
+	c->cpus = kept;
+	r = decide_update_shared(d, l, e);
+	return r < 0 ? r : ledger_write(&d->fs, l, e);
+}
+
+/* Replace claim and plan; c is what it is to be, and `had` the CPUs that it holds. */
+static int rewrite(struct decision *d, struct ledger *l, const struct claim *c, const struct idset *had,
+		   struct undo *u, struct err *e)
+{
+	struct idset both = *had;
 	int r;
 
 	d->kind = c->kind;
 	d->cpus = *c->cpus;
 	d->generation = c->generation;
-	r = decide_update_shared(d, l, e);
+	idset_or(&both, &d->cpus);
+	r = write_claim(d, l, &both, e);
 	if (r == 0)
-		r = ledger_write(&d->fs, l, e);
-	if (r == 0)
-		r = undo_rewrite(&d->fs, u, &d->plan, e);
+		r = undo_replace(&d->fs, u, &d->plan, e);
+	if (r == 0 && !idset_equal(&both, &d->cpus))
+		r = write_claim(d, l, &d->cpus, e);
 	d->next = d->plan.observe ? NULL : "retune";
 	return r;
 }
@@ -61,7 +79,9 @@ static int rewrite(struct decision *d, struct ledger *l, struct claim *c, struct
 static int replace(struct decision *d, struct ledger *l, struct claim *c, struct undo *u, enum outcome *ret,
 		   struct err *e)
 {
-	struct idset pins = foreign_pins(&d->domain, &d->host.online);
+	static const struct idset none;
+	const struct idset pins = foreign_pins(&d->domain, &d->host.online);
+	const struct idset *had = c->kind == CLAIM_OBSERVE ? &none : c->cpus;
 	bool keeps = uses_grown_pages(l, c), leave;
 	enum claim_kind kind;
 	int r;
@@ -78,7 +98,7 @@ static int replace(struct decision *d, struct ledger *l, struct claim *c, struct
 		c->n_floats = c->n_pages = 0;
 		r = decide_fill_claim(d, l, &pins, kind, c);
 	}
-	return r < 0 ? err_set(e, -r, "claim: %s", err_name(-r)) : rewrite(d, l, c, u, e);
+	return r < 0 ? err_set(e, -r, "claim: %s", err_name(-r)) : rewrite(d, l, c, had, u, e);
 }
 
 static int retune_in(struct decision *d, struct ledger *l, struct undo *u, enum outcome *ret, struct err *e)

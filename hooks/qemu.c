@@ -334,7 +334,11 @@ static int run_phase(const struct hook *h, const struct work *w)
 	refused = h->op->may_refuse && (r.end == WORKER_REFUSED || (r.strict && r.end != WORKER_DONE));
 	if (how[0])
 		log_warning("%s %s: %s: %s", h->name, h->op->name, how,
-			    refused ? "the start is refused (on-error=\"fail\")" : h->op->consequence);
+			    refused ? "the start is refused (on-error=\"fail\")"
+			    : h->op->may_refuse && ledger_has_moves(&h->fs)
+				    ? "the guest starts, and shared ones may still be on its CPUs until the next call "
+				      "moves them"
+				    : h->op->consequence);
 	if (!refused)
 		return 0;
 	take_back(h);

@@ -469,6 +469,7 @@ def test_garbage():
 UUID_OF = {"web1": UUID, "web2": "5dea22b3-1d52-d8f3-2516-782e98ab3fa0", "db1": "6dea22b3-1d52-d8f3-2516-782e98ab3fa0"}
 SHARED = "<d:cpu policy='shared'/>"
 DEDICATED = "<d:cpu policy='dedicated'/>"
+LIMITED = "<d:cpu policy='dedicated' quota='150%' burst='20'/>"
 
 
 def tuned(name, cpu):
@@ -505,6 +506,11 @@ def sets_of(root, before, name):
     """The CPUs of the groups of this guest that are not as they were."""
     return {n: cpus_of(root.get(n)) for n in changed(root, before)
             if n.endswith("cpuset.cpus") and ("x2d%s" % name in n or "-%s" % name in n)}
+
+
+def own_files(root, before, name):
+    """Files of this guest's groups that are not as they were."""
+    return {n: root.get(n).strip() for n in changed(root, before) if "x2d%s" % name in n or "-%s" % name in n}
 
 
 def claimed(root, name):
@@ -649,6 +655,53 @@ def test_retune():
         tap.ok(changed(root, before) == [], name + ": and all is as it was", changed(root, before))
         log.close()
         root.remove()
+
+
+def test_retune_killed():
+    """
+    Whatever a retune was killed in, after `reconnect` nobody is on CPUs that another one holds, and nothing is left of
+    what the plan does not say; another retune makes it whole.
+    """
+    if not can_inject():
+        tap.skip("kill -9 while a domain is retuned", "needs a build with SAN=1")
+        return
+    for layout in LAYOUTS[:2]:
+        for before_cpu, after_cpu in (LIMITED, SHARED), (SHARED, LIMITED):
+            root, before = pool_root(layout)
+            run_decide(root, xml=tuned("db1", before_cpu))
+            run_apply(root, "started", UUID_OF["db1"])
+            # What it holds, and its files that are not as they were, after a retune that nobody kills.
+            copy = copy_of(root)
+            run_decide(copy, verb="retune", xml=tuned("db1", after_cpu))
+            end = claimed(copy, "db1"), own_files(copy, before, "db1")
+            copy.remove()
+            for program in "decide", "apply":
+                bad, n, killed = [], 0, True
+                while killed:
+                    n += 1
+                    copy = copy_of(root)
+                    killed = run_decide(copy, verb="retune", xml=tuned("db1", after_cpu),
+                                        DOMTUNE_CRASH_AT="%s:%d" % (program, n))[0] == -9
+                    run_apply(copy, "reconnect", UUID_OF["db1"])
+                    now = claimed(copy, "db1"), own_files(copy, before, "db1")
+                    theirs = [c for guest in ("web1", "web2") for c in sets_of(copy, before, guest).values()]
+                    mine = [c for n_, c in sets_of(copy, before, "db1").items() if "vcpu" in n_ or "libvirt/cpuset" in n_]
+                    if waits(copy) or any(c & now[0] for c in theirs) or not all(c <= now[0] or not c & now[0] for c in mine):
+                        bad.append((n, now, theirs, waits(copy)))
+                    if program == "apply" and now != end:
+                        bad.append((n, now, end))
+                    status = run_decide(copy, verb="retune", xml=tuned("db1", after_cpu))
+                    now = claimed(copy, "db1"), own_files(copy, before, "db1")
+                    # Other CPUs will do as well.
+                    if status[0] != 0 or (len(now[0]), list(now[1])) != (len(end[0]), list(end[1])) or waits(copy):
+                        bad.append((n, status, now, end))
+                    release_all(copy)
+                    if changed(copy, before):
+                        bad.append((n, changed(copy, before)))
+                    copy.remove()
+                tap.ok(not bad and n > 3, "%s: retune to %s: %s killed at each of its %d durable actions"
+                       % (layout[0], "shared" if after_cpu == SHARED else "dedicated", program, n - 1), *bad)
+            root.remove()
 
 
 def test_groups_that_cannot_be_emptied():

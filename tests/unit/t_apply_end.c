@@ -272,4 +272,21 @@ TEST(killed_at_every_action)
 }
 #endif
 
+/* Who undoes a start that is over does not stop the worker of the next one. */
+TEST(a_newer_start_is_not_told_to_stop)
+{
+	ROOT(r);
+	struct apply_count count = {0};
+	struct undo u;
+
+	IS_INT(begin(&r, UUID_A, false), 0);
+	IS_INT(undo_open(&r.fs, UUID_A, true, &u, NULL), 0);
+	IS_INT(undo_start(&r.fs, UUID_A, u.generation - 1, &count, NULL), -ETIMEDOUT);
+	OK(undo_still_current(&u));
+	IS_INT(undo_start(&r.fs, UUID_A, u.generation, &count, NULL), -ETIMEDOUT);
+	OK(!undo_still_current(&u));
+	undo_fini(&u);
+	release(&r, UUID_A, 1);
+}
+
 TAP_MAIN

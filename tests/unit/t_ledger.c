@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "common/paths.h"
+#include "common/record.h"
 #include "root_state.h"
 #include "tap.h"
 
@@ -360,6 +361,59 @@ TEST(another_boot)
 }
 
 /* A generation of a lost ledger must not be given again. */
+/* Domains that run through an upgrade keep what they hold, and shared objects their originals. */
+TEST(the_format_before)
+{
+	char boot_id[BOOT_ID_SIZE], uuid[2][37];
+
+	for (int one = 0; one < 2; one++) {
+		ROOT(r);
+		_cleanup_sbuf_ struct sbuf b = {0};
+		struct ledger l = {0};
+		const struct claim *c;
+
+		IS_INT(ledger_make_dirs(&r.fs, NULL), 0);
+		hostfs_boot_id(&r.fs, boot_id);
+		uuid_of(uuid[0], 1);
+		uuid_of(uuid[1], 2);
+		record_add(&b, "ledger", "1", boot_id, "77", "1", NULL);
+		record_add(&b, "claim", uuid[0], "ours", "started", "75", "4711", "5", "99", "6", "1700000000", "db1",
+			   "2-5", "", "0", "0:2097152:128,1:0:4096", NULL);
+		record_add(&b, "claim", uuid[1], "ours", "started", "76", "4712", "5", "99", "6", "1700000000", "web1",
+			   "", "6-15", "4", "", NULL);
+		record_add(&b, "shared", "0", "sysctl", "x", "file", "proc/sys/x", "max", "", "", "settled", "5", "7",
+			   "5", "7", NULL);
+		record_add(&b, "want", "0", uuid[0], "7", NULL);
+		record_add(&b, "pool", "0", "2097152", "3", NULL);
+		root_put(&r, PATH_LEDGER, b.s);
+		/* Believed, and by the next write in the format of now. */
+		for (int again = 0; again < 2; again++) {
+			IS_INT(one ? ledger_read_one(&r.fs, uuid[0], &l, NULL) : ledger_read(&r.fs, &l, NULL), 0);
+			OK(!l.other_boot && l.foreign_read);
+			IS_INT(l.bad_lines, 0);
+			IS_INT(l.next_generation, 77);
+			IS_INT(l.older, !again);
+			c = ledger_find(&l, uuid[0]);
+			OK(c && c->generation == 75 && c->pid == 4711 && c->n_pages == 2 && c->n_floats == 0);
+			if (c) {
+				struct idset cpus = set_of("2-5");
+
+				OK(idset_equal(c->cpus, &cpus));
+				OK(c->pages[0].count == 128 && c->pages[0].grow == 0 && c->pages[1].count == 4096);
+			}
+			IS_INT(l.n_shared, 1);
+			IS_STR(l.n_shared ? l.shared[0].original : "", "5");
+			IS_INT(l.n_shared ? l.shared[0].n_claims : 0, 1);
+			IS_INT(l.n_pools ? l.pools[0].others : 0, 3);
+			IS_INT(ledger_write(&r.fs, &l, NULL), 0);
+			ledger_fini(&l);
+		}
+		IS_INT(ledger_read(&r.fs, &l, NULL), 0);
+		IS_INT(l.n_claims, 2);
+		ledger_fini(&l);
+	}
+}
+
 TEST(generations_go_up)
 {
 	ROOT(s);

@@ -22,6 +22,7 @@
 /* --- back ends -------------------------------------------------------------------------------------------------- */
 
 static int group_writes, thread_writes;
+static void (*on_group_write)(void); /* once, what happens at the worst moment */
 
 static bool set_same(const char *object, const char *a, const char *b)
 {
@@ -50,8 +51,12 @@ static int group_write(const struct hostfs *fs, const char *object, const char *
 {
 	const char *slash = strrchr(object, '/');
 	int dir = (int)(slash - object), rc = hostfs_write(fs, value, "%s", object);
+	void (*then)(void) = on_group_write;
 
 	group_writes++;
+	on_group_write = NULL;
+	if (then)
+		then();
 	for (size_t i = 0; i < ARRAY_SIZE(threads) && rc == 0; i++)
 		if (hostfs_exists(fs, "%.*s/%s", dir, object, threads[i]))
 			rc = hostfs_write(fs, *value ? value : "0-15", "%.*s/%s", dir, object, threads[i]);
@@ -509,6 +514,37 @@ TEST(one_that_is_busy)
 	OK(is_marked(&r, WEB1));
 }
 
+static struct root *meanwhile_root;
+
+/* Another dedicated one comes, and moves everybody but the one that is being moved just now. */
+static void meanwhile(void)
+{
+	struct apply_count c;
+
+	prepare(meanwhile_root, DB2, "cpu.emulator", "2-3", 0);
+	c = move(meanwhile_root);
+	IS_INT(c.in_force, 1);
+	IS_INT(c.late, 1);
+	IS_FILE(meanwhile_root, "cg/web2/cpuset.cpus", "8-15");
+	OK(!is_marked(meanwhile_root, WEB2));
+}
+
+/* Two that move the same guests: the older wish never comes last. */
+TEST(overtaken_by_another_mover)
+{
+	ROOT(r);
+
+	two_shared(&r);
+	prepare(&r, DB1, "cpu.emulator", "4-7", 0);
+	meanwhile_root = &r;
+	on_group_write = meanwhile;
+	move(&r);
+	IS_FILE(&r, "cg/web1/cpuset.cpus", "8-15");
+	IS_FILE(&r, "cg/web2/cpuset.cpus", "8-15");
+	OK(!is_marked(&r, WEB1) && !is_marked(&r, WEB2));
+	OK(!ledger_has_moves(&r.fs));
+}
+
 /* Moved between prepare and started: it starts where the ledger says by then. */
 TEST(one_that_has_not_started)
 {
@@ -675,6 +711,39 @@ TEST(from_one_plan_to_another)
 	release(&r, WEB2);
 	IS_FILE(&r, "cg/web1/cpuset.cpus", "");
 	IS_FILE(&r, "sys/third", "1");
+}
+
+/* The kernel refuses a quota below the burst: whichever would be refused goes last. */
+TEST(quota_and_burst)
+{
+	static const struct {
+		const char *had, *wanted;
+		bool swapped;
+	} cases[] = {{"20000", "5000", true}, {"20000", "20000", false}, {"5000", "20000", false}, {"max", "1", false}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ROOT(r);
+		_cleanup_(undo_fini) struct undo u = {.fd = -1};
+		char quota[] = "cpu.quota", burst[] = "cpu.burst", none[] = "";
+		char object[] = "cg/cpu.max.burst", other[] = "cg/cpu.max", value[16], max[] = "50000 100000";
+		struct setting settings[2] = {{.knob = quota, .target = none}, {.knob = burst, .target = none}};
+		struct step s[2] = {{.setting = &settings[0], .backend = "cgroup", .object = other, .value = max},
+				    {.setting = &settings[1], .backend = "cgroup", .object = object, .value = value}};
+		struct steps steps = {.s = s, .n = 2};
+		int n;
+
+		(void)snprintf(value, sizeof(value), "%s", cases[i].wanted);
+		put_host(&r);
+		prepare(&r, WEB1, "cpu.policy", "", 2);
+		IS_INT(undo_open(&r.fs, WEB1, true, &u, NULL), 0);
+		apply_order_burst(&u, &steps);
+		IS_STR(steps.s[0].object, other); /* a first one: as the plan has them */
+		n = undo_intent(&u, burst, "", "cgroup", object, "0", cases[i].had, false);
+		OK(n > 0 && undo_done(&u, (unsigned int)n, cases[i].had) == 0);
+		apply_order_burst(&u, &steps);
+		IS_STR(steps.s[0].object, cases[i].swapped ? object : other);
+		IS_STR(steps.s[1].object, cases[i].swapped ? other : object);
+	}
 }
 
 /* --- kill -9 ---------------------------------------------------------------------------------------------------- */
