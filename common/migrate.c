@@ -31,12 +31,20 @@
 #define NUMA_MAPS_MAX (16u << 20)
 #define TURN_SHIFT    21 /* nodes take turns every 2 MiB: a transparent huge page goes to one */
 
+/*
+ * Left free on a node that pages are moved to, of its memory: move_pages(2) would otherwise reclaim there and swap
+ * others out. Well above the marks where kswapd begins (Documentation/admin-guide/sysctl/vm.rst, watermark_scale_factor:
+ * 0.1 % each).
+ */
+#define NODE_REST 128
+
 struct piece {
 	void *pages[PIECE], *moving[PIECE];
 	int status[PIECE], target[PIECE], moved[PIECE];
 };
 
 struct mover {
+	const struct hostfs *fs;
 	const struct migrate_kernel *k;
 	int pid;
 	uint64_t page; /* bytes */
@@ -66,6 +74,42 @@ static int ask(const struct mover *m, unsigned long n, void **pages, const int *
 	return m->k->move(m->k->state, m->pid, n, pages, nodes, status);
 }
 
+/* "MemFree:   123 kB" of a node's meminfo, in bytes. False: it is not there. */
+static bool meminfo_field(const char *text, const char *key, uint64_t *ret)
+{
+	const char *at = strstr(text, key);
+	char digits[24];
+	size_t n;
+
+	if (!at)
+		return false;
+	at += strlen(key);
+	at += strspn(at, " ");
+	n = strspn(at, "0123456789");
+	if (n == 0 || n >= sizeof(digits))
+		return false;
+	memcpy(digits, at, n);
+	digits[n] = '\0';
+	if (num_parse_range(digits, 0, UINT64_MAX >> 10, ret) < 0)
+		return false;
+	*ret <<= 10;
+	return true;
+}
+
+/* Whether each node has free memory for a piece; also where that cannot be read. */
+static bool has_room(const struct mover *m)
+{
+	char text[8192];
+	uint64_t total, left;
+
+	IDSET_FOREACH (node, m->nodes)
+		if (hostfs_read(m->fs, text, sizeof(text), "sys/devices/system/node/node%d/meminfo", node) >= 0 &&
+		    meminfo_field(text, "MemTotal:", &total) && meminfo_field(text, "MemFree:", &left) &&
+		    left < total / NODE_REST + PIECE * m->page)
+			return false;
+	return true;
+}
+
 /* Send those that are elsewhere, and settle what became of each. */
 static int send_away(struct mover *m, unsigned long n)
 {
@@ -80,6 +124,11 @@ static int send_away(struct mover *m, unsigned long n)
 		}
 	if (sent == 0)
 		return 0;
+	if (!has_room(m)) {
+		m->result->refused += sent * m->page;
+		m->result->full = true;
+		return 0;
+	}
 	r = ask(m, sent, p->moving, p->target, p->moved);
 	/* One node has no room: of the others' answers nothing is known. */
 	if (r == -ENOMEM || r >= 0)
@@ -118,7 +167,7 @@ static int move_map(struct mover *m, const struct qemuram_map *map, uint64_t unt
 
 		n = left > PIECE ? PIECE : (unsigned long)left;
 		m->result->out_of_time = m->k->now_ms(m->k->state) >= until;
-		if (m->result->out_of_time)
+		if (m->result->out_of_time || m->result->full)
 			break;
 		if (!m->k->is_alive(m->k->state))
 			return -ESRCH;
@@ -181,9 +230,11 @@ static void take_numa_line(const struct where *w, char *line)
 		return;
 	if (size && num_parse_range(size + strlen(size_key), 1, UINT32_MAX, &kib) < 0)
 		kib = 4;
-	map->hugetlb = strstr(line, " huge ") != NULL;
+	/* "huge" stands before the nodes, and alone where no page is there yet (fs/proc/task_mmu.c, show_numa_map). */
 	while ((word = strsep(&line, " ")))
-		if (parse_node(word, &node, &pages) && pages <= UINT64_MAX / (kib << 10))
+		if (streq(word, "huge"))
+			map->hugetlb = true;
+		else if (parse_node(word, &node, &pages) && pages <= UINT64_MAX / (kib << 10))
 			w->add(w->state, node, pages * (kib << 10), map->hugetlb);
 }
 
@@ -247,7 +298,8 @@ int migrate_with(const struct hostfs *fs, const struct migrate_kernel *k, int pi
 
 	if (r < 0)
 		return err_set(e, -r, "memory of process %d: %s", pid, err_name(-r));
-	*m = (struct mover){.k = k,
+	*m = (struct mover){.fs = fs,
+			    .k = k,
 			    .pid = pid,
 			    .page = (uint64_t)sysconf(_SC_PAGESIZE),
 			    .nodes = nodes,
@@ -259,9 +311,12 @@ int migrate_with(const struct hostfs *fs, const struct migrate_kernel *k, int pi
 	r = read_where(fs, pid, &w);
 	if (r == -ENOENT)
 		r = k->is_alive(k->state) ? -EOPNOTSUPP : -ESRCH;
-	for (int i = 0; i < w.n_maps && r >= 0 && !result.out_of_time; i++)
+	for (int i = 0; i < w.n_maps && r >= 0 && !result.out_of_time && !result.full; i++)
 		if (!maps[i].hugetlb)
 			r = move_map(m, &maps[i], until);
+	/* The kernel has other words for a process that ends between two looks (kernel_move_pages: EINVAL without mm). */
+	if (r < 0 && !k->is_alive(k->state))
+		r = -ESRCH;
 	/* The guest touches pages meanwhile. */
 	result.elsewhere -= result.moved < result.elsewhere ? result.moved : result.elsewhere;
 	*ret = result;

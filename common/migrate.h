@@ -17,6 +17,7 @@ struct migrate_result {
 	uint64_t looked_at, moved, refused; /* bytes: of the guest's RAM, moved by this call, not movable */
 	uint64_t elsewhere;                 /* bytes still on other nodes */
 	bool out_of_time;
+	bool full;                          /* stopped: a node has no free memory to spare for them */
 };
 
 /*

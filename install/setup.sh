@@ -87,8 +87,8 @@ daemon_rules() {
 	RULES
 }
 
-# The guests' profiles: the wrapper becomes QEMU in the same profile, reads its plan, the boot it is of, and the nodes'
-# pools; "/" is what AppArmor calls a hugetlb memfd, which is truncated to its size (seen on Debian 12 and 13).
+# The guests' profiles: the wrapper becomes QEMU in the same profile, reads its plan, the boot it is of, the nodes' pools
+# and the memory limits of its control groups; "/" is what AppArmor calls a hugetlb memfd, which is truncated to its size (seen on Debian 12 and 13).
 guest_rules() {
 	cat <<-RULES
 	  $helpers/qemu-system-* rmix,
@@ -99,6 +99,8 @@ guest_rules() {
 	  /etc/domtune/** r,
 	  @{PROC}/sys/kernel/random/boot_id r,
 	  @{PROC}/meminfo r,
+	  @{PROC}/@{pid}/cgroup r,
+	  /sys/fs/cgroup/**/memory.{max,current,stat,limit_in_bytes,usage_in_bytes} r,
 	  /sys/devices/system/node/ r,
 	  /sys/devices/system/node/** r,
 	  / rw,

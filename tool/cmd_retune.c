@@ -132,20 +132,27 @@ static struct idset wanted_nodes(const struct site *s, const struct planned *p, 
 {
 	const struct value *placement = &p->intent.v[KNOB_MEM_PLACEMENT], *nodes = &p->intent.v[KNOB_MEM_NODES];
 	const unsigned int theirs = DOMAIN_HAS_NUMATUNE | DOMAIN_HAS_LAUNCH_SECURITY;
+	struct idset wanted;
 
 	if (in_force->wrapper.present || in_force->observe || (p->domain.has & theirs) || s->host.n_nodes < 2 ||
 	    !placement->text || !(streq(placement->text, "strict") || streq(placement->text, "interleave")))
 		return IDSET_EMPTY;
-	return nodes->text && !idset_is_empty(&nodes->set) ? nodes->set : in_force->placement.nodes;
+	wanted = nodes->text && !idset_is_empty(&nodes->set) ? nodes->set : in_force->placement.nodes;
+	/* One without memory would make the kernel refuse them all (ENODEV). */
+	for (unsigned int i = 0; i < s->host.n_nodes; i++)
+		if (s->host.nodes[i].mem_total == 0)
+			idset_del(&wanted, (unsigned int)s->host.nodes[i].id);
+	return wanted;
 }
 
-static void report_move(const char *name, const char *nodes, const struct migrate_result *m)
+static void report_move(const char *name, const struct idset *nodes, const char *text, const struct migrate_result *m)
 {
-	out_line(OUT_PLAIN, 0, "%s: memory: %s moved to node %s, %s of %s elsewhere%s", name, size_text(m->moved).text,
-		 nodes, size_text(m->elsewhere).text, size_text(m->looked_at).text,
-		 m->out_of_time	     ? ": time was up, the next retune goes on"
-		 : m->elsewhere > 0 ? ": these pages cannot be moved now (huge, pinned, or the node is full)"
-				     : "");
+	out_line(OUT_PLAIN, 0, "%s: memory: %s moved to %s%s, %s of %s elsewhere%s", name, size_text(m->moved).text,
+		 place_node_word(nodes), text, size_text(m->elsewhere).text, size_text(m->looked_at).text,
+		 m->elsewhere == 0 ? ""
+		 : m->out_of_time  ? ": time was up, the next retune goes on"
+		 : m->full	   ? ": the node has no more free memory to spare"
+				   : ": these pages cannot be moved now (huge, or pinned)");
 }
 
 /* TOOL_OK also where there is nothing to move. */
@@ -173,14 +180,14 @@ static int move_memory(const struct retune *r, const struct view *v)
 	text = idset_text(&nodes);
 	if (!text)
 		return tool_fail_err(r->name, ENOMEM, NULL);
-	out_line(OUT_PLAIN, 0, "%s: memory: looking for pages outside of node %s, for %d s at most", r->name, text,
-		 MIGRATE_BUDGET_MS / 1000);
+	out_line(OUT_PLAIN, 0, "%s: memory: looking for pages outside of %s%s, for %d s at most", r->name,
+		 place_node_word(&nodes), text, MIGRATE_BUDGET_MS / 1000);
 	(void)fflush(stdout);
 	rc = migrate_pages_of(&r->t->fs, v->undo.pid, v->undo.pid_start, v->undo.plan.memory, &nodes, MIGRATE_BUDGET_MS,
 			      &m, &e);
 	if (rc < 0)
 		return tool_fail_err(r->name, rc, &e);
-	report_move(r->name, text, &m);
+	report_move(r->name, &nodes, text, &m);
 	return m.elsewhere > 0 ? TOOL_NO : TOOL_OK;
 }
 
@@ -207,8 +214,13 @@ static int report_settings(const struct retune *r, const struct view *v)
 		out_line(OUT_PLAIN, 0, "%s: pinned by its own definition to CPUs %s, nothing else is asked", r->name,
 			 cpus ? cpus : "?");
 	else
-		out_line(OUT_PLAIN, 0, "%s: profile %s, claims CPUs %s, node %s, %u setting%s %s, %zu skipped", r->name,
-			 p->profile && *p->profile ? p->profile : "none", cpus ? cpus : "?", nodes ? nodes : "?",
+		out_line(OUT_PLAIN, 0, "%s: profile %s, %s%s, %s%s, %u setting%s %s, %zu skipped", r->name,
+			 p->profile && *p->profile ? p->profile : "none",
+			 idset_is_empty(v->claim->cpus) ? "no CPUs of its own" : "claims CPUs ",
+			 idset_is_empty(v->claim->cpus) ? ""
+			 : cpus				? cpus
+							: "?",
+			 place_node_word(&p->placement.nodes), nodes ? nodes : "?",
 			 p->observe ? (unsigned int)p->n_settings : good, good == 1 ? "" : "s",
 			 p->observe ? "would be made (observe)" : "in force", p->n_skipped);
 	return bad ? TOOL_NO : TOOL_OK;

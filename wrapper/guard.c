@@ -15,7 +15,7 @@
 
 #include "wrapper/kept.h"
 
-static const int fatal[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGALRM };
+static const int fatal[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGXFSZ, SIGALRM };
 
 static struct guard *guard;
 static struct sigaction inherited[ARRAY_SIZE(fatal)];

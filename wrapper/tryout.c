@@ -222,24 +222,24 @@ static int try_pages(const struct hostfs *fs, const struct tryout_part *parts, u
 	return r;
 }
 
-/* A line "MemFree:   123 kB" of meminfo, in bytes; 0 if there is none. */
-static uint64_t meminfo_field(const char *text, const char *field)
+/* The number behind a word, "MemFree:   123 kB"; 0 if there is none. */
+static uint64_t field(const char *text, const char *word)
 {
-	const char *at = strstr(text, field);
+	const char *at = strstr(text, word);
 	char digits[20];
-	uint64_t kib;
+	uint64_t n;
 	size_t len;
 
 	if (!at)
 		return 0;
-	at += strlen(field);
+	at += strlen(word);
 	at += strspn(at, " ");
 	len = strspn(at, "0123456789");
 	if (len == 0 || len >= sizeof(digits))
 		return 0;
 	memcpy(digits, at, len);
 	digits[len] = '\0';
-	return num_parse_range(digits, 0, UINT64_MAX >> 10, &kib) == 0 ? kib << 10 : 0;
+	return num_parse_range(digits, 0, UINT64_MAX >> 10, &n) == 0 ? n : 0;
 }
 
 /* What could be had without swapping; the page cache and inode caches give way. UINT64_MAX: cannot be read. */
@@ -251,14 +251,13 @@ static uint64_t available(const struct hostfs *fs, const struct idset *nodes)
 	if (idset_is_empty(nodes)) {
 		if (hostfs_read(fs, text, sizeof(text), "proc/meminfo") < 0)
 			return UINT64_MAX;
-		sum = meminfo_field(text, "MemAvailable:");
+		sum = field(text, "MemAvailable:") << 10;
 		return sum ? sum : UINT64_MAX;
 	}
 	IDSET_FOREACH (id, nodes) {
 		if (hostfs_read(fs, text, sizeof(text), NODE "/node%d/meminfo", id) < 0)
 			return UINT64_MAX;
-		sum += meminfo_field(text, "MemFree:") + meminfo_field(text, "Inactive(file):") +
-		       meminfo_field(text, "SReclaimable:");
+		sum += (field(text, "MemFree:") + field(text, "Inactive(file):") + field(text, "SReclaimable:")) << 10;
 	}
 	return sum;
 }
@@ -271,6 +270,77 @@ static int check_memory(const struct hostfs *fs, uint64_t want, const struct ids
 		return 0;
 	return err_set(e, ENOMEM, "not enough free memory (want %llu MiB, free %llu MiB)",
 		       (unsigned long long)(want >> 20), (unsigned long long)(have >> 20));
+}
+
+/* The memory controller's files (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst). */
+static const struct group_files {
+	const char *mount, *limit, *usage, *cache; /* cache: in memory.stat, what gives way */
+} group_v2 = {"sys/fs/cgroup", "memory.max", "memory.current", "inactive_file "},
+  group_v1 = {"sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file "};
+
+/* Which of a line of /proc/self/cgroup, "N:CONTROLLERS:PATH", and its path; NULL: another controller's. */
+static const struct group_files *parse_group(char *line, char **ret_path)
+{
+	char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL, *word;
+
+	if (!path)
+		return NULL;
+	*path++ = '\0';
+	*ret_path = path;
+	controllers++;
+	if (!*controllers)
+		return &group_v2;
+	while ((word = strsep(&controllers, ",")))
+		if (streq(word, "memory"))
+			return &group_v1;
+	return NULL;
+}
+
+/* What this group and those above it let it have yet. UINT64_MAX: no limit, or none that can be read here. */
+static uint64_t room_in_group(const struct hostfs *fs, const struct group_files *g, char *path)
+{
+	uint64_t room = UINT64_MAX, limit, usage, left;
+	char text[16384];
+
+	for (char *end = path + strlen(path); end > path; end = strrchr(path, '/')) {
+		*end = '\0';
+		if (hostfs_read_u64(fs, &limit, "%s%s/%s", g->mount, path, g->limit) < 0 ||
+		    hostfs_read_u64(fs, &usage, "%s%s/%s", g->mount, path, g->usage) < 0)
+			continue;
+		left = limit > usage ? limit - usage : 0;
+		if (hostfs_read(fs, text, sizeof(text), "%s%s/memory.stat", g->mount, path) >= 0)
+			left += field(text, g->cache);
+		if (left > limit)
+			left = limit;
+		room = left < room ? left : room;
+	}
+	return room;
+}
+
+/* Beyond a limit of its control group (<hard_limit>, a slice's) the kernel would kill QEMU while it populates. */
+static int check_group(const struct hostfs *fs, uint64_t want, struct err *e)
+{
+	char text[8192], *rest = text, *line, *path;
+	uint64_t room = UINT64_MAX, one;
+
+	if (hostfs_read(fs, text, sizeof(text), "proc/self/cgroup") < 0)
+		return 0;
+	while ((line = strsep(&rest, "\n"))) {
+		const struct group_files *g = parse_group(line, &path);
+
+		one = g ? room_in_group(fs, g, path) : UINT64_MAX;
+		room = one < room ? one : room;
+	}
+	if (room >= want)
+		return 0;
+	return err_set(e, ENOMEM, "a memory limit of its control group (want %llu MiB, left %llu MiB)",
+		       (unsigned long long)(want >> 20), (unsigned long long)(room >> 20));
+}
+
+/* Beside guest RAM: QEMU itself (60 to 150 MiB resident, QEMU 7.2, measured), and the page tables of it all. */
+static uint64_t with_rest(uint64_t bytes)
+{
+	return bytes + bytes / 512 + (UINT64_C(256) << 20);
 }
 
 static int try_memory(const struct hostfs *fs, const struct tryout_part *parts, unsigned int n, struct err *e)
@@ -286,7 +356,9 @@ static int try_memory(const struct hostfs *fs, const struct tryout_part *parts, 
 		if (streq(parts[i].policy, "bind"))
 			r = check_memory(fs, wanted_on(parts, n, 0, &parts[i].nodes), &parts[i].nodes, e);
 	}
-	return r < 0 ? r : check_memory(fs, sum, &all, e);
+	if (r == 0)
+		r = check_memory(fs, sum, &all, e);
+	return r == 0 && sum ? check_group(fs, with_rest(sum), e) : r;
 }
 
 /* IDSET_MAX CPUs; the kernel ignores what is beyond its own mask (kernel/sched/syscalls.c, get_user_cpu_mask). */
@@ -314,6 +386,8 @@ static int try_cpus(const struct idset *cpus, struct err *e)
 	if (sched_getaffinity(0, CPU_BYTES, &before.set) < 0)
 		return err_set(e, errno, "%s", err_name(errno));
 	r = tryout_set_affinity(cpus);
+	if (r == -EINVAL) /* sched_setaffinity(2): its cpuset has none of them */
+		return err_set(e, -r, "the cpuset of its group has none of those planned");
 	if (r < 0)
 		return err_set(e, -r, "%s", err_name(-r));
 	if (sched_setaffinity(0, CPU_BYTES, &before.set) < 0)
@@ -330,8 +404,11 @@ static int try_lock(uint64_t bytes, struct err *e)
 		return err_set(e, errno, "RLIMIT_MEMLOCK: %s", err_name(errno));
 	if (limit.rlim_cur == RLIM_INFINITY || (bytes != UINT64_MAX && limit.rlim_cur >= bytes))
 		return 0;
-	return err_set(e, EPERM, "RLIMIT_MEMLOCK is %llu: the definition's <locked/>",
-		       (unsigned long long)limit.rlim_cur);
+	if (bytes == UINT64_MAX)
+		return err_set(e, EPERM, "RLIMIT_MEMLOCK is %llu MiB, and memory may be plugged in: use <locked/>",
+			       (unsigned long long)(limit.rlim_cur >> 20));
+	return err_set(e, EPERM, "RLIMIT_MEMLOCK is %llu MiB, QEMU may need %llu: use <locked/>",
+		       (unsigned long long)(limit.rlim_cur >> 20), (unsigned long long)(bytes >> 20) + 1);
 }
 
 /* Refused by a kernel without KSM, and from 9.1 on QEMU would end for it. */

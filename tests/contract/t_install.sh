@@ -68,7 +68,8 @@ for style in local directory; do
 	ok "$style: rules in" setup install "$style"
 	like "$style: the daemon may probe the wrapper" "$(cat "$etc/apparmor.d/local/usr.sbin.libvirtd")" '/usr/libexec/domtune/qemu-system-\* PUx'
 	if [ $style = local ]; then guest=$etc/apparmor.d/local/abstractions/libvirt-qemu; else guest=$etc/apparmor.d/abstractions/libvirt-qemu.d/domtune; fi
-	for rule in '/usr/libexec/domtune/qemu-system-\* rmix' '/run/domtune/\*\* r' '/etc/domtune/\*\* r' '/sys/devices/system/node/\*\* r' '^ */ rw,' 'boot_id r'; do
+	for rule in '/usr/libexec/domtune/qemu-system-\* rmix' '/run/domtune/\*\* r' '/etc/domtune/\*\* r' '/sys/devices/system/node/\*\* r' '^ */ rw,' 'boot_id r' \
+		'/cgroup r' 'memory[.][{]max'; do
 		like "$style: guests: $rule" "$(cat "$guest")" "$rule"
 	done
 	once=$(cat "$etc/apparmor.d/local/usr.sbin.libvirtd" "$guest")

@@ -24,6 +24,7 @@ static struct world {
 	int node[PAGES]; /* or the errno that the kernel has for it, negative */
 	bool pinned[PAGES];
 	bool huge;            /* 2 MiB move together */
+	bool gone;            /* the process has no memory any more */
 	bool full;            /* no memory left where they are to go */
 	uint64_t clock, tick; /* ms; of each call that moves */
 	unsigned int asked, told, most;
@@ -61,6 +62,8 @@ static int fake_move(void *state, int pid, unsigned long n, void **pages, const 
 	else
 		world.asked++;
 	world.clock += nodes ? world.tick : 0;
+	if (world.gone)
+		return -EINVAL;
 	for (unsigned long i = 0; i < n; i++) {
 		unsigned int at = page_number(pages[i]);
 
@@ -140,7 +143,7 @@ static struct result_text migrate(struct root *t, const char *nodes, unsigned in
 	(void)snprintf(text.s, sizeof(text.s), "%d looked %llu moved %llu refused %llu elsewhere %llu KiB%s", r,
 		       (unsigned long long)m.looked_at >> 10, (unsigned long long)m.moved >> 10,
 		       (unsigned long long)m.refused >> 10, (unsigned long long)m.elsewhere >> 10,
-		       m.out_of_time ? ", late" : "");
+		       m.out_of_time ? ", late" : m.full ? ", full" : "");
 	IS_INT(world.bad, 0);
 	OK(r == 0 || e.text[0]);
 	return text;
@@ -245,6 +248,12 @@ TEST(process_that_goes)
 	fresh_world(0);
 	world.alive = 2;
 	IS_STR(migrate(&t, "1", 1000).s, "-3 looked 16384 moved 16384 refused 0 elsewhere 16384 KiB");
+	/* Between two looks: the kernel's word is another then. */
+	fresh_world(0);
+	world.alive = 1;
+	world.gone = true;
+	IS_STR(migrate(&t, "1", 1000).s, "-3 looked 0 moved 0 refused 0 elsewhere 32768 KiB");
+	world.gone = false;
 	world.alive = 0;
 	root_remove(&t, "proc/4711/numa_maps");
 	IS_STR(migrate(&t, "1", 1000).s, "-3 looked 0 moved 0 refused 0 elsewhere 0 KiB");
@@ -269,6 +278,36 @@ TEST(hugetlb)
 	IS_STR(migrate(&t, "1", 1000).s, "0 looked 32768 moved 16384 refused 12288 elsewhere 12288 KiB");
 	IS_INT(world.node[0], 0);
 	IS_INT(world.node[4096], 1);
+	/* None there yet, and the guest touches them meanwhile. */
+	put_guest(&t, "7f0000000000 bind:0 file=/memfd:x\\040(deleted) huge\n7f0001000000 default N0=4096\n");
+	fresh_world(0);
+	IS_STR(migrate(&t, "1", 1000).s, "0 looked 16384 moved 16384 refused 0 elsewhere 0 KiB");
+	IS_INT(world.node[0], 0);
+	root_fini(&t);
+}
+
+/* Where free memory is short nothing is moved: the kernel would swap others out for it. */
+TEST(node_without_room)
+{
+	static const struct {
+		const char *meminfo, *want;
+	} cases[] = {
+		{"Node 1 MemTotal:  1048576 kB\nNode 1 MemFree:     16383 kB\n",
+		 "0 looked 8192 moved 0 refused 8192 elsewhere 32768 KiB, full"},
+		{"Node 1 MemTotal:  1048576 kB\nNode 1 MemFree:     16384 kB\n",
+		 "0 looked 32768 moved 32768 refused 0 elsewhere 0 KiB"},
+		{"Node 1 MemFree:  0 kB\n", "0 looked 32768 moved 32768 refused 0 elsewhere 0 KiB"},
+		{"Node 1 MemTotal: kB\nNode 1 MemFree: x\n", "0 looked 32768 moved 32768 refused 0 elsewhere 0 KiB"},
+	};
+	struct root t;
+
+	root_init(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		put_guest(&t, ALL_ON_0);
+		root_put(&t, "sys/devices/system/node/node1/meminfo", cases[i].meminfo);
+		fresh_world(0);
+		IS_STR(migrate(&t, "1", 1000).s, cases[i].want);
+	}
 	root_fini(&t);
 }
 

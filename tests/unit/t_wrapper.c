@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "common/sbuf.h"
+#include "root.h"
 
 /* The wrapper is one program, not part of the archive that tests are linked with. */
 #include "wrapper/argv.c"
@@ -942,6 +943,59 @@ TEST(mutated_command_lines)
 	/* The mutations must leave enough to be of use, and break enough. */
 	OK(changed > 500 && changed < 5900);
 	OK(guests > 500 && guests < 5900);
+}
+
+/* What is populated at start has to fit the limits of the groups that the process is in, or the kernel kills it. */
+TEST(limit_of_the_group)
+{
+	static const struct {
+		const char *group, *files[6][2];
+		const char *why; /* NULL: it fits */
+	} cases[] = {
+		{ "0::/machine.slice/x.scope/libvirt/emulator", { { NULL } }, NULL },
+		{ "0::/", { { NULL } }, NULL },
+		{ "torn\n0::\n:memory:\n4:memory", { { NULL } }, NULL },
+		{ "0::/machine.slice/x.scope/libvirt/emulator",
+		  { { "sys/fs/cgroup/machine.slice/x.scope/memory.max", "max" },
+		    { "sys/fs/cgroup/machine.slice/x.scope/memory.current", "4096" } },
+		  NULL },
+		/* 64 MiB of RAM, 256 MiB of rest. */
+		{ "0::/machine.slice/x.scope/libvirt/emulator",
+		  { { "sys/fs/cgroup/machine.slice/x.scope/memory.max", "335544319" },
+		    { "sys/fs/cgroup/machine.slice/x.scope/memory.current", "0" } },
+		  "a memory limit of its control group (want 320 MiB, left 319 MiB)" },
+		/* Of those above, too; what is cache gives way. */
+		{ "1:name=systemd:/\n0::/machine.slice/x.scope",
+		  { { "sys/fs/cgroup/machine.slice/memory.max", "1073741824" },
+		    { "sys/fs/cgroup/machine.slice/memory.current", "1063256064" },
+		    { "sys/fs/cgroup/machine.slice/memory.stat", "anon 1\nactive_file 5\ninactive_file 10485760" } },
+		  "a memory limit of its control group (want 320 MiB, left 20 MiB)" },
+		{ "0::/machine.slice/x.scope",
+		  { { "sys/fs/cgroup/machine.slice/memory.max", "1073741824" },
+		    { "sys/fs/cgroup/machine.slice/memory.current", "1063256064" },
+		    { "sys/fs/cgroup/machine.slice/memory.stat", "inactive_file 1048576000" } },
+		  NULL },
+		{ "8:cpu,cpuacct:/a\n4:memory:/machine/q",
+		  { { "sys/fs/cgroup/memory/machine/q/memory.limit_in_bytes", "104857600" },
+		    { "sys/fs/cgroup/memory/machine/q/memory.usage_in_bytes", "1048576" },
+		    { "sys/fs/cgroup/memory/machine/q/memory.stat", "inactive_file 9\ntotal_inactive_file 0" } },
+		  "a memory limit of its control group (want 320 MiB, left 99 MiB)" },
+	};
+	static const struct tryout_part huge = { .page = 2 * MIB, .bytes = 64 * MIB }, part = { .bytes = 64 * MIB };
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct err e = ERR_INIT;
+		struct root t;
+
+		root_init(&t);
+		root_put(&t, "proc/self/cgroup", cases[i].group);
+		for (size_t k = 0; k < ARRAY_SIZE(cases[i].files) && cases[i].files[k][0]; k++)
+			root_put(&t, cases[i].files[k][0], cases[i].files[k][1]);
+		IS_INT(tryout_kernel.memory(&t.fs, &part, 1, &e), cases[i].why ? -ENOMEM : 0);
+		IS_STR(e.text, cases[i].why ? cases[i].why : "");
+		IS_INT(tryout_kernel.memory(&t.fs, &huge, 1, &e), 0); /* not counted (hugetlb.c) */
+		root_fini(&t);
+	}
 }
 
 /* In libc's place. */
