@@ -26,6 +26,7 @@ static void ctx_fini(struct place_ctx *c)
 	free(c->node_loads);
 	free(c->order);
 	free(c->cpu);
+	free(c->vcpu_cell);
 	free(c->cell_nodes);
 	free(c->vcpu_floater);
 }
@@ -52,12 +53,13 @@ static int ctx_alloc(struct place_ctx *c)
 	c->nodes = calloc(nodes, sizeof(*c->nodes));
 	c->loads = calloc(h->n_cpus + 1u, sizeof(*c->loads));
 	c->node_loads = calloc(4 * nodes, sizeof(*c->node_loads));
+	c->vcpu_cell = calloc(vcpus, sizeof(*c->vcpu_cell));
 	c->cell_nodes = calloc(c->q->n_cells + 1u, sizeof(*c->cell_nodes));
 	for (unsigned int i = 0; i < c->l->n_claims; i++)
 		floats += c->l->claims[i].n_floats;
 	c->crowds = calloc(floats + 1, sizeof(*c->crowds));
 	if ((c->q->n_pins > 0 && !c->pins) || !c->order || !c->cpu || !c->vcpu_floater || !c->nodes || !c->loads ||
-	    !c->node_loads || !c->cell_nodes || !c->crowds)
+	    !c->node_loads || !c->vcpu_cell || !c->cell_nodes || !c->crowds)
 		return -ENOMEM;
 	c->room = c->node_loads + nodes;
 	c->ready = c->room + nodes;
@@ -430,6 +432,7 @@ static int run(struct place_ctx *c)
 	c->held = place_claimed(c->l, c->self);
 	c->extra = (q->emulator_where == PLACE_WHERE_ISOLATE && idset_is_empty(&q->emulatorpin)) ||
 		   (q->iothreads_where == PLACE_WHERE_ISOLATE && q->n_iothreads > q->n_iothreadpins);
+	place_guest_init(c);
 	restrict_cpus(c);
 	take_pins(c);
 	add_lists(c);

@@ -169,3 +169,4 @@ void place_pool_update(const struct ledger *l, struct ledger_pool *p, uint64_t t
 
 const char *place_policy_name(enum place_policy p);   /* "none", "shared", ... */
 const char *place_memory_name(enum place_memory m);   /* "none", "preferred", ... */
+const char *place_node_word(const struct idset *nodes); /* "node " or "nodes " */

@@ -154,19 +154,21 @@ static int claim_dedicated(struct place_ctx *c, struct idset *claim)
 static void say_dedicated(struct place_ctx *c)
 {
 	static const char *const rules[] = {
-		[PLACE_THREADS_PREFER] = "a CPU for each vCPU, whole cores first",
+		[PLACE_THREADS_PREFER] = "a CPU for each vCPU",
 		[PLACE_THREADS_ISOLATE] = "a core for each vCPU, its siblings idle",
 		[PLACE_THREADS_REQUIRE] = "a CPU for each vCPU, siblings together",
 	};
 	struct placement *p = c->p;
+	char what[112]; /* fits with the rest into why_cpus */
 
 	if (c->need == 0) {
 		place_say(p->why_cpus, sizeof(p->why_cpus), "pinned by the definition");
 		place_say(p->why_nodes, sizeof(p->why_nodes), "where it is pinned");
 		return;
 	}
-	place_say(p->why_cpus, sizeof(p->why_cpus), "%s%s%s", rules[c->q->threads],
-		  idset_is_empty(&c->q->cpus) ? "" : ", of the CPUs that were given",
+	place_search_why_cpus(&c->search, &c->found, what, sizeof(what));
+	place_say(p->why_cpus, sizeof(p->why_cpus), "%s%s%s%s%s", rules[c->q->threads],
+		  idset_is_empty(&c->q->cpus) ? "" : ", of the CPUs that were given", *what ? ", " : "", what,
 		  c->q->guest_threads == 0 && place_guest_has_siblings(c)
 			  ? ", siblings show in the guest only with threads= in its <topology>" : "");
 	place_say_nodes(c);

@@ -96,7 +96,8 @@ static void note_crowd(struct place_ctx *c, const struct place_floater *f)
 
 	if (c->q->max_vcpus_per_cpu == 0 || f->vcpus == 0 || load <= c->q->max_vcpus_per_cpu * 1000)
 		return;
-	sbuf_addf(&b, "%" PRIu64 ".%" PRIu64 " vCPUs per CPU on CPUs ", load / 1000, load % 1000 / 100);
+	load = (load + 99) / 100; /* rounded up: what is over the limit does not look like it */
+	sbuf_addf(&b, "%" PRIu64 ".%" PRIu64 " vCPUs per CPU on CPUs ", load / 10, load % 10);
 	place_add_list(&b, &f->now);
 	sbuf_addf(&b, ", over the policy's max-vcpus-per-cpu %" PRIu64, c->q->max_vcpus_per_cpu);
 	place_note(c, &b);

@@ -64,13 +64,13 @@ void place_guest_whole(struct place_ctx *c)
 	c->in_cells = false;
 }
 
-/* The cell of a vCPU: the first that names it, else the first of all. */
-static unsigned int cell_of(const struct place_request *q, unsigned int vcpu)
+/* The first that names it, else the first of all. */
+void place_guest_init(struct place_ctx *c)
 {
-	for (unsigned int i = 0; i < q->n_cells; i++)
-		if (idset_has(&q->cells[i].vcpus, vcpu))
-			return i;
-	return 0;
+	for (unsigned int i = c->q->n_cells; i-- > 0;)
+		IDSET_FOREACH (v, &c->q->cells[i].vcpus)
+			if ((unsigned int)v < c->q->n_vcpus)
+				c->vcpu_cell[v] = i;
 }
 
 bool place_guest_cells(struct place_ctx *c)
@@ -87,7 +87,7 @@ bool place_guest_cells(struct place_ctx *c)
 		unsigned int first = n;
 
 		IDSET_FOREACH (v, &all)
-			if (cell_of(q, (unsigned int)v) == i)
+			if (c->vcpu_cell[v] == i)
 				idset_add(&in, (unsigned int)v);
 		n = put_in_order(c, &in, n);
 		c->parts[i] = (struct search_part){ .vcpus = n - first };
@@ -103,10 +103,10 @@ static struct idset cpus_of_cell(const struct place_ctx *c, unsigned int cell, b
 	struct idset ret = IDSET_EMPTY;
 
 	for (unsigned int i = 0; searched && c->dedicated && i < c->need; i++)
-		if (cell_of(c->q, c->order[i]) == cell && c->cpu[i] >= 0)
+		if (c->vcpu_cell[c->order[i]] == cell && c->cpu[i] >= 0)
 			idset_add(&ret, (unsigned int)c->cpu[i]);
 	for (unsigned int v = 0; c->pins && v < c->q->n_vcpus; v++)
-		if (cell_of(c->q, v) == cell)
+		if (c->vcpu_cell[v] == cell)
 			idset_or(&ret, &c->pins[v]);
 	return ret;
 }
@@ -152,7 +152,7 @@ static unsigned int find_large_cell(const struct place_ctx *c, unsigned int *ret
 		unsigned int vcpus = 0;
 
 		for (unsigned int v = 0; v < c->q->n_vcpus; v++)
-			vcpus += is_wanted(c, v) && cell_of(c->q, v) == i;
+			vcpus += is_wanted(c, v) && c->vcpu_cell[v] == i;
 		if (vcpus > *ret_cpus || c->q->cells[i].memory > *ret_memory)
 			return i;
 	}

@@ -4,8 +4,9 @@
  *
  * place_steps() (place_mem.c) says what would be nicest, next nicest and so on: a page size, does the memory have to
  * fit, one node or several. Each step that is not out of the question by mere counting is one place_search(); the first
- * place that is found is taken. Within a step the search's cost decides (place_search.h): nodes of the guest's devices
- * and of its memory first, free pages before such as would have to be added.
+ * place that is found is taken, unless it is away from the guest's devices only because its pages are there already.
+ * Within a step the search's cost decides (place_search.h): nodes of the guest's devices and of its memory first, free
+ * pages before such as would have to be added.
  *
  * A guest with cells is first tried as one part on one node, then by its cells; if these cannot be kept together at
  * all, as if it had none.
@@ -138,6 +139,7 @@ static void start_search(const struct place_ctx *c, struct search *s)
 	for (unsigned int i = 0; i < q->n_devices; i++)
 		if (q->devices[i].node >= 0)
 			idset_add(&s->devices, (unsigned int)q->devices[i].node);
+	s->anchor_is_pins = c->n_pinned > 0;
 	s->anchor = c->n_pinned > 0 ? place_nodes_of(c->h, &c->pinned) : c->memory_nodes;
 }
 
@@ -227,6 +229,39 @@ static int try_step(struct place_ctx *c, const struct place_step *step, bool cel
 	return try_parts(c, step, step->spread && !cells);
 }
 
+/* Whether all devices of a known node are on nodes that were found. */
+static bool is_at_devices(const struct place_ctx *c)
+{
+	for (unsigned int i = 0; i < c->q->n_devices; i++) {
+		int node = c->q->devices[i].node;
+
+		if (node >= 0 && host_node(c->h, node) && !idset_has(&c->found.nodes, (unsigned int)node))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Step `at` found a place whose pages are there already, but not the nodes of the devices: one that is nearer to these
+ * is better, if its pages only have to be added. 0 or -ENOMEM.
+ */
+static int come_nearer(struct place_ctx *c, const struct place_step *steps, unsigned int n, unsigned int at, bool cells)
+{
+	uint64_t far = c->found.cost.v[COST_DEVICES];
+
+	for (unsigned int i = at + 1; i < n && steps[i].page_size > 0 && steps[i].spread == steps[at].spread; i++) {
+		int r = try_step(c, &steps[i], cells);
+
+		if (r == -ENOMEM)
+			return r;
+		if (r == 0 && c->found.cost.v[COST_DEVICES] < far) {
+			c->step = steps[i];
+			return 0;
+		}
+	}
+	return try_step(c, &steps[at], cells);
+}
+
 int place_find(struct place_ctx *c)
 {
 	struct place_step steps[PLACE_STEPS_MAX];
@@ -239,6 +274,8 @@ int place_find(struct place_ctx *c)
 
 			if (r == 0)
 				c->step = steps[i];
+			if (r == 0 && steps[i].ready && !is_at_devices(c))
+				r = come_nearer(c, steps, n, i, cells);
 			if (r != -ENOSPC)
 				return r;
 		}

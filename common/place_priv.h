@@ -75,6 +75,7 @@ struct place_ctx {
 	int *cpu;              /* the CPU of each of them (and of the further one) */
 	bool in_cells;         /* parts are the guest's cells */
 	bool whole_cores;      /* some guest core has all its threads in one part */
+	unsigned int *vcpu_cell;  /* n_vcpus: the cell of each */
 	struct idset *cell_nodes; /* q->n_cells: where the memory of each goes */
 
 	struct search search;         /* the last one that found something; n_parts 0: none has */
@@ -127,6 +128,8 @@ bool place_within_limit(const struct place_ctx *c, const struct idset *claim);
 
 /* place_guest.c: the guest's own topology. */
 
+/* Fill c->vcpu_cell. */
+void place_guest_init(struct place_ctx *c);
 /* The guest as one part: c->parts, c->order. */
 void place_guest_whole(struct place_ctx *c);
 /* The same by its cells; false: it has none that could be told apart here. */
@@ -193,7 +196,7 @@ void place_add_bytes(struct sbuf *b, uint64_t bytes);               /* "512 MiB"
 void place_add_list(struct sbuf *b, const struct idset *s);         /* "0-3,8", cut after some 60 characters */
 /* A clause into a fixed buffer, cut where it is too long. */
 void place_say(char *buf, size_t size, const char *fmt, ...) PRINTF(3, 4);
-/* Into why_nodes: what the search found, and what decided (place_search_why()). */
+/* Into why_nodes: what the search found, and what decided (place_search_why_nodes()). */
 void place_say_nodes(struct place_ctx *c);
 /* "(4 held by db1, 2 reserved)" of these CPUs; nothing if there is nothing to say. */
 void place_add_holders(struct sbuf *b, const struct place_ctx *c, const struct idset *among);

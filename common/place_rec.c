@@ -26,6 +26,11 @@ const char *place_memory_name(enum place_memory m)
 	return (size_t)m < ARRAY_SIZE(names) ? names[m] : names[PLACE_MEMORY_NONE];
 }
 
+const char *place_node_word(const struct idset *nodes)
+{
+	return idset_count(nodes) > 1 ? "nodes " : "node ";
+}
+
 void placement_fini(struct placement *p)
 {
 	free(p->vcpus);

@@ -17,7 +17,6 @@
  *   spread     sum of the distances between the nodes used, both ways
  *   grow       units of memory that are not ready (huge pages to be added to pools)
  *   uneven     vCPUs of a node beyond an even share, which is rounded up to whole host cores
- *   load     f vCPUs per CPU of these nodes, in thousandths
  *   l3       d L3 groups used (one that spans nodes or dies counts in each of them)
  *   dies     d dies used (likewise)
  *   cache    d vCPUs on an L3 that is smaller than the host's largest
@@ -27,6 +26,7 @@
  *   idle     d CPUs that are taken only to keep them idle
  *   broken   d cores, until now nobody's, that are left in part
  *   moved      d: vCPUs that leave `current`; f: CPUs of `current` on nodes that are left
+ *   load     f vCPUs per CPU of these nodes, in thousandths
  *   hole_l3  d free CPUs that are left in the L3 groups used: small holes are filled, large ones stay
  *   hole_node  free CPUs (d) and memory left in the nodes used, each in thousandths of the most that any node has free
  *
@@ -66,13 +66,14 @@ struct search {
 	const uint64_t *ready; /* of room: what needs no growing; NULL: all of it */
 	struct idset devices; /* nodes of devices it uses */
 	struct idset anchor;  /* nodes its memory is on whatever is chosen; room is then NULL */
+	bool anchor_is_pins;  /* the anchor is where vCPUs are pinned, for the words only */
 	struct idset current; /* CPUs it has now */
 };
 
 enum search_cost_id {
 	COST_KINDS, COST_SLOW, COST_NODES, COST_CROWD, COST_ANCHOR, COST_DEVICES, COST_SPREAD, COST_GROW, COST_UNEVEN,
-	COST_LOAD, COST_L3, COST_DIES, COST_CACHE, COST_SLOWER, COST_TORN, COST_SHARED, COST_IDLE, COST_BROKEN,
-	COST_MOVED, COST_HOLE_L3, COST_HOLE_NODE, COST_IDS
+	COST_L3, COST_DIES, COST_CACHE, COST_SLOWER, COST_TORN, COST_SHARED, COST_IDLE, COST_BROKEN, COST_MOVED,
+	COST_LOAD, COST_HOLE_L3, COST_HOLE_NODE, COST_IDS
 };
 
 struct search_cost {
@@ -106,5 +107,9 @@ const char *search_cost_name(enum search_cost_id id); /* as in the list above */
 /* vCPUs that fit on these CPUs by the threads rule, on one node. With `floating` their number. */
 unsigned int place_search_capacity(const struct search *s, const struct idset *cpus);
 
-/* Why this and not another: what decided, in one clause ("one node, where its devices are, one L3 group"). */
-void place_search_why(const struct search *s, const struct search_result *r, char *buf, size_t size);
+/*
+ * Why this and not another: what decided, in one clause each ("one node is enough, where its devices are"; "one L3
+ * group, whole cores", empty for vCPUs that float).
+ */
+void place_search_why_nodes(const struct search *s, const struct search_result *r, char *buf, size_t size);
+void place_search_why_cpus(const struct search *s, const struct search_result *r, char *buf, size_t size);

@@ -31,6 +31,29 @@ static const char *plural(uint64_t n)
 	return n == 1 ? "" : "s";
 }
 
+/* What no node alone has. */
+static const char *why_several(const struct search *s)
+{
+	unsigned int vcpus = 0;
+	uint64_t units = 0;
+	bool cpus = false, memory = false;
+
+	for (unsigned int i = 0; i < s->n_parts; i++) {
+		vcpus += s->parts[i].vcpus;
+		units += s->parts[i].units;
+	}
+	for (unsigned int i = 0; i < s->h->n_nodes; i++) {
+		struct idset free = s->h->nodes[i].cpus;
+
+		idset_and(&free, &s->free);
+		cpus |= place_search_capacity(s, &free) >= vcpus;
+		memory |= !s->room || s->room[i] >= units;
+	}
+	if (cpus && memory)
+		return "both its CPUs and its memory";
+	return cpus ? "its memory" : "its CPUs";
+}
+
 static void say_nodes(struct clause *c, const struct search *s, const struct search_result *r)
 {
 	unsigned int n = idset_count(&r->nodes);
@@ -39,15 +62,16 @@ static void say_nodes(struct clause *c, const struct search *s, const struct sea
 	if (n == 0)
 		item(c, "no node is known for these CPUs");
 	else if (n == 1)
-		item(c, "one node");
+		item(c, choice ? "one node is enough" : "the only node");
 	else if (s->n_parts > 1)
 		item(c, "%u guest cells on %u nodes, each whole", s->n_parts, n);
 	else
-		item(c, "%u nodes, as few as hold it", n);
+		item(c, "%u nodes, none has room for %s", n, why_several(s));
 	if (!choice || n == 0)
 		return;
 	if (!idset_is_empty(&s->anchor))
-		item(c, idset_is_subset(&s->anchor, &r->nodes) ? "where its memory is" : "the nearest to its memory");
+		item(c, "%s %s", idset_is_subset(&s->anchor, &r->nodes) ? "with" : "the nearest to",
+		     s->anchor_is_pins ? "its pinned vCPUs" : "its memory");
 	if (!idset_is_empty(&s->devices))
 		item(c,
 		     idset_is_subset(&s->devices, &r->nodes) ? "where its devices are" : "the nearest to its devices");
@@ -56,7 +80,9 @@ static void say_nodes(struct clause *c, const struct search *s, const struct sea
 	if (r->cost.v[COST_GROW] > 0)
 		item(c, "%llu page%s to be added", (unsigned long long)r->cost.v[COST_GROW],
 		     plural(r->cost.v[COST_GROW]));
-	if (s->floating && s->load && n < s->h->n_nodes)
+	if (s->floating && !idset_is_empty(&s->current) && r->cost.v[COST_MOVED] == 0)
+		item(c, "where it is");
+	else if (s->floating && s->load && n < s->h->n_nodes)
 		item(c, r->cost.v[COST_CROWD] > 0 ? "the least loaded" : "with a CPU for each vCPU");
 }
 
@@ -95,10 +121,12 @@ static void say_cpus(struct clause *c, const struct search *s, const struct sear
 	if (has.cache)
 		item(c, v[COST_CACHE] == 0 ? "the large cache" : "%llu vCPU%s without the large cache",
 		     (unsigned long long)v[COST_CACHE], plural(v[COST_CACHE]));
-	if (has.smt && s->threads == PLACE_THREADS_ISOLATE)
-		item(c, "one vCPU per core");
-	else if (has.smt && v[COST_SHARED] == 0)
+	/* With `isolate` that is the rule anyway. */
+	has.smt &= s->threads != PLACE_THREADS_ISOLATE;
+	if (has.smt && v[COST_SHARED] == 0)
 		item(c, "whole cores");
+	else if (has.smt && v[COST_SHARED] == idset_count(&r->cpus))
+		item(c, "on cores that others use too");
 	else if (has.smt)
 		item(c, "whole cores but for %llu vCPU%s", (unsigned long long)v[COST_SHARED], plural(v[COST_SHARED]));
 	if (has.smt && s->guest_threads > 1 && v[COST_TORN] == 0)
@@ -107,13 +135,21 @@ static void say_cpus(struct clause *c, const struct search *s, const struct sear
 		item(c, "where it is");
 }
 
-void place_search_why(const struct search *s, const struct search_result *r, char *buf, size_t size)
+void place_search_why_nodes(const struct search *s, const struct search_result *r, char *buf, size_t size)
 {
 	struct clause c = {.buf = buf, .size = size};
 
 	if (size > 0)
 		buf[0] = '\0';
 	say_nodes(&c, s, r);
+}
+
+void place_search_why_cpus(const struct search *s, const struct search_result *r, char *buf, size_t size)
+{
+	struct clause c = {.buf = buf, .size = size};
+
+	if (size > 0)
+		buf[0] = '\0';
 	if (!s->floating && !idset_is_empty(&r->cpus))
 		say_cpus(&c, s, r);
 }

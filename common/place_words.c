@@ -263,9 +263,9 @@ static void add_devices(struct sbuf *b, const struct place_ctx *c)
 void place_say_nodes(struct place_ctx *c)
 {
 	_cleanup_sbuf_ struct sbuf b = { 0 };
-	char why[192];
+	char why[160]; /* fits with the devices into why_nodes */
 
-	place_search_why(&c->search, &c->found, why, sizeof(why));
+	place_search_why_nodes(&c->search, &c->found, why, sizeof(why));
 	sbuf_add(&b, why);
 	add_devices(&b, c);
 	if (b.failed)

@@ -152,13 +152,14 @@ static bool is_pinned(const struct domain *d, unsigned int vcpu)
 	return false;
 }
 
-/* "node 0, the tightest fit; whole cores first" */
+/* "node 0, one node is enough; a CPU for each vCPU, whole cores" */
 static void say_cpus(const struct placement *pl, char *buf, size_t size)
 {
 	_cleanup_free_ char *nodes = idset_text(&pl->nodes);
 
-	(void)snprintf(buf, size, "%s%s%s%s%s%s", nodes && *nodes ? "node " : "", nodes ? nodes : "",
-		       *pl->why_nodes ? ", " : "", pl->why_nodes, *pl->why_cpus ? "; " : "", pl->why_cpus); /* fits */
+	(void)snprintf(buf, size, "%s%s%s%s%s%s", nodes && *nodes ? place_node_word(&pl->nodes) : "",
+		       nodes ? nodes : "", *pl->why_nodes ? ", " : "", pl->why_nodes, *pl->why_cpus ? "; " : "",
+		       pl->why_cpus); /* fits */
 }
 
 static const struct idset *first_online(const struct placement *pl)
@@ -458,7 +459,8 @@ static void say_cells(const struct placement *pl, struct sbuf *b)
 		if (!ids || !nodes)
 			b->failed = true;
 		else
-			sbuf_addf(b, "%s%s on node %s", idset_is_empty(&said) ? "; guest cells " : ", ", ids, nodes);
+			sbuf_addf(b, "%s%s on %s%s", idset_is_empty(&said) ? "; guest cells " : ", ", ids,
+				  place_node_word(&pl->cells[i].nodes), nodes);
 		idset_or(&said, &alike);
 	}
 }

@@ -131,7 +131,7 @@ static void show_memory_parts(struct out_table *t, const struct placement *p)
 		char what[32], text[128], size[32];
 
 		(void)snprintf(what, sizeof(what), "guest cell %u", p->cells[i].id); /* fits */
-		(void)snprintf(text, sizeof(text), "node %s%s%s", nodes ? nodes : "?",
+		(void)snprintf(text, sizeof(text), "%s%s%s%s", place_node_word(&p->cells[i].nodes), nodes ? nodes : "?",
 			       p->cells[i].page_size ? ", pages of " : "",
 			       p->cells[i].page_size ? out_page_size(p->cells[i].page_size, size, sizeof(size))
 						     : ""); /* cut is fine: it has one node */
@@ -145,6 +145,37 @@ static void show_memory_parts(struct out_table *t, const struct placement *p)
 		(void)snprintf(text, sizeof(text), "%llu x %s on node %d", (unsigned long long)p->pages[i].grow,
 			       out_page_size(p->pages[i].size, size, sizeof(size)), p->pages[i].node); /* fits */
 		add_place_row(t, "added", text, "to the pool before it starts, taken away when it stops");
+	}
+}
+
+/* Where what floats will be once others give back what they hold; not there with CPUs that this domain has itself. */
+static void show_homes(struct out_table *t, const struct placement *p)
+{
+	for (unsigned int i = 0; i < p->n_floaters; i++) {
+		const struct place_floater *f = &p->floaters[i];
+		struct idset own_home = f->home;
+		_cleanup_free_ char *home = NULL;
+
+		idset_andnot(&own_home, &p->claimed);
+		if (idset_is_empty(&own_home) || idset_equal(&own_home, &f->now))
+			continue;
+		home = site_set_text(&own_home);
+		add_place_row(t, f->vcpus ? "vCPUs later" : "others later", home,
+			      "when no other guest holds any of these CPUs");
+	}
+}
+
+/* Huge pages of the definition's own. */
+static void show_own_pages(struct out_table *t, const struct placement *p)
+{
+	for (unsigned int i = 0; i < p->n_pages; i++) {
+		char text[96], size[32];
+
+		if (p->pages[i].size == 0)
+			continue;
+		(void)snprintf(text, sizeof(text), "%llu x %s on node %d", (unsigned long long)p->pages[i].count,
+			       out_page_size(p->pages[i].size, size, sizeof(size)), p->pages[i].node); /* fits */
+		add_place_row(t, "pages", text, p->why_pages);
 	}
 }
 
@@ -163,8 +194,10 @@ static void show_placement(const struct plan *plan)
 		return;
 	out_section("Placement");
 	out_table_init(&t, columns, ARRAY_SIZE(columns), 2);
-	(void)snprintf(text, sizeof(text), "%s%s%s", place_policy_name(p->policy),
-		       idset_is_empty(&p->nodes) ? "" : ", node ", idset_is_empty(&p->nodes) ? "" : nodes);
+	(void)snprintf(text, sizeof(text), "%s%s%s%s", place_policy_name(p->policy),
+		       idset_is_empty(&p->nodes) ? "" : ", ",
+		       idset_is_empty(&p->nodes) ? "" : place_node_word(&p->nodes),
+		       idset_is_empty(&p->nodes) ? "" : nodes);
 	add_place_row(&t, "CPUs", text, p->why_cpus);
 	if (p->n_vcpus)
 		add_place_row(&t, "vCPUs", vcpus, "");
@@ -173,12 +206,7 @@ static void show_placement(const struct plan *plan)
 
 		add_place_row(&t, "claimed", claimed, "taken from everybody else while it runs");
 	}
-	for (unsigned int i = 0; i < p->n_floaters; i++) {
-		_cleanup_free_ char *home = site_set_text(&p->floaters[i].home);
-
-		if (!idset_equal(&p->floaters[i].now, &p->floaters[i].home))
-			add_place_row(&t, "would float on", home, "as soon as nobody claims of these");
-	}
+	show_homes(&t, p);
 	if (!idset_is_empty(&p->emulator))
 		add_place_row(&t, "emulator", emulator, p->why_emulator);
 	for (unsigned int i = 0; i < p->n_iothreads; i++) {
@@ -190,8 +218,8 @@ static void show_placement(const struct plan *plan)
 			add_place_row(&t, what, cpus, p->why_iothreads);
 	}
 	if (!idset_is_empty(&p->memory_nodes)) {
-		(void)snprintf(text, sizeof(text), "%s, %s node ", out_size(plan->memory, ram, sizeof(ram)),
-			       place_memory_name(p->memory_policy));
+		(void)snprintf(text, sizeof(text), "%s, %s %s", out_size(plan->memory, ram, sizeof(ram)),
+			       place_memory_name(p->memory_policy), place_node_word(&p->memory_nodes));
 		out_cell(&t, OUT_DIM, "memory");
 		out_cell(&t, OUT_PLAIN, "%s%s", text, memory);
 		out_cell(&t, OUT_PLAIN, "%s", p->why_nodes);
@@ -200,6 +228,8 @@ static void show_placement(const struct plan *plan)
 		(void)snprintf(text, sizeof(text), "%s",
 			       p->page_size ? out_page_size(p->page_size, ram, sizeof(ram)) : "THP");
 		add_place_row(&t, "pages", text, p->why_pages);
+	} else {
+		show_own_pages(&t, p);
 	}
 	show_memory_parts(&t, p);
 	out_table_print(&t);

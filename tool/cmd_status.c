@@ -238,7 +238,7 @@ static void print_nodes(const struct site *s)
 	out_table_print(&table);
 }
 
-/* "4 on 0-3,8"; "" for a domain that floats nowhere; several sets of its threads are joined by ", ". */
+/* "4 on 0-3,8, others on 0-7" (others: threads that are no vCPUs); "" for a domain that floats nowhere. */
 static char *floats_text(const struct claim *c)
 {
 	struct sbuf b = { 0 };
@@ -246,8 +246,11 @@ static char *floats_text(const struct claim *c)
 	for (unsigned int i = 0; i < c->n_floats; i++) {
 		_cleanup_free_ char *cpus = site_set_text(c->floats[i].now);
 
-		sbuf_addf(&b, "%s%u on %s%s", b.len ? ", " : "", c->floats[i].vcpus, cpus ? cpus : "?",
-			  c->floats[i].moved ? " (soon)" : "");
+		if (c->floats[i].vcpus)
+			sbuf_addf(&b, "%s%u", b.len ? ", " : "", c->floats[i].vcpus);
+		else
+			sbuf_addf(&b, "%sothers", b.len ? ", " : "");
+		sbuf_addf(&b, " on %s%s", cpus ? cpus : "?", c->floats[i].moved ? " (soon)" : "");
 	}
 	return sbuf_steal(&b);
 }
@@ -390,7 +393,7 @@ static void print_domain(const struct view *v)
 	if (v->claim->n_floats) {
 		_cleanup_free_ char *floats = floats_text(v->claim);
 
-		out_line(OUT_PLAIN, 2, "floating vCPUs: %s", floats ? floats : "?");
+		out_line(OUT_PLAIN, 2, "floats, by number of vCPUs: %s", floats ? floats : "?");
 	}
 	if (v->undo.bad_lines)
 		out_line(OUT_WARN, 2, "%u lines of its record are damaged", v->undo.bad_lines);

@@ -272,10 +272,35 @@ static void shrink(const struct out_table *t, unsigned int *width)
 	}
 }
 
+/* The last cell of a row that says anything; what it needs beyond its column is no reason to widen that. */
+static unsigned int last_cell(const struct out_table *t, const struct out_cell *row)
+{
+	unsigned int c = t->n_columns - 1;
+
+	while (c > 0 && !*row[c].text)
+		c--;
+	return c;
+}
+
+/* How wide a cell may be: the one that is followed by none takes what is left of the line. */
+static unsigned int room_of(const struct out_table *t, unsigned int c, bool last, const unsigned int *width)
+{
+	unsigned int before = t->indent;
+
+	if (!t->columns[c].wrap)
+		return 0;
+	if (!last || c + 1 == t->n_columns)
+		return width[c];
+	for (unsigned int i = 0; i < c; i++)
+		before += width[i] + GAP;
+	return out.width > before + width[c] ? out.width - before : out.width ? width[c] : 0;
+}
+
 /* One row, over as many lines as its longest cell needs. */
 static void print_row(const struct out_table *t, const struct out_cell *row, const unsigned int *width)
 {
 	const char *rest[OUT_COLUMNS_MAX];
+	unsigned int last = last_cell(t, row);
 	bool more;
 
 	for (unsigned int c = 0; c < t->n_columns; c++)
@@ -285,7 +310,7 @@ static void print_row(const struct out_table *t, const struct out_cell *row, con
 
 		more = false;
 		for (unsigned int c = 0; c < t->n_columns; c++) {
-			size_t skip, n = fit(rest[c], t->columns[c].wrap ? width[c] : 0, &skip);
+			size_t skip, n = fit(rest[c], room_of(t, c, c == last, width), &skip);
 			_cleanup_free_ char *part = strndup(rest[c], n);
 			unsigned int w = part ? out_width(part) : 0, pad = width[c] > w ? width[c] - w : 0;
 
@@ -321,10 +346,12 @@ void out_table_print(struct out_table *t)
 		headed |= t->columns[c].head != NULL;
 	}
 	for (size_t i = 0; i < rows * t->n_columns; i++) {
-		unsigned int w = out_width(t->cells[i].text);
+		unsigned int w = out_width(t->cells[i].text), c = (unsigned int)(i % t->n_columns);
 
-		if (w > width[i % t->n_columns])
-			width[i % t->n_columns] = w;
+		if (t->columns[c].wrap && c + 1 < t->n_columns && c == last_cell(t, &t->cells[i - c]))
+			continue;
+		if (w > width[c])
+			width[c] = w;
 	}
 	shrink(t, width);
 	if (headed && rows && !t->failed)

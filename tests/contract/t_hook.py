@@ -18,7 +18,8 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import TOP, UUID, Log, Root, Tap, build_with_helpers_in, call, domain_xml  # noqa: E402
+from hooklib import (BOOT_ID, TOP, UUID, Log, Root, Tap, build_with_helpers_in, call, domain_xml,  # noqa: E402
+                     record)
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-hook-")
@@ -445,6 +446,17 @@ def test_log():
                "log: %s in %s" % (what, phase), said)
         log.close()
         root.remove()
+    workers("exec sleep 60\n")
+    root = Root()
+    root.put_gate(deadline_ms=SHORT_MS)
+    with_undo(root)
+    root.put("run/domtune/ledger", record("ledger", "2", BOOT_ID, "7", "1", "1", "0-7", "0"))
+    log = Log(root)
+    run("prepare", root)
+    said = log.warnings()
+    tap.ok(len(said) == 1 and "shared ones may still be on its CPUs" in said[0], "log: late while guests are moved", said)
+    log.close()
+    root.remove()
     shutil.rmtree(helpers)
     root = Root()
     log = Log(root)

@@ -556,7 +556,7 @@ def retuning():
         tap.ok(done.returncode == 0, "hook %s" % phase, done)
     tap.ok(weights().get("cpu.weight") == "300" and weights().get("cpu.quota") == "150%", "started as annotated", weights())
     # test:///: its definition's <metadata> is what `domtune set` would have written
-    retune(0, "web1: profile throughput, claims CPUs -, .* in force", "web1", "--connect", uri("throughput", "<a:cpu weight='500'/>"))
+    retune(0, "web1: profile throughput, no CPUs of its own, .* in force", "web1", "--connect", uri("throughput", "<a:cpu weight='500'/>"))
     now = weights()
     tap.ok(now.get("cpu.weight") == "500" and "cpu.quota" not in now, "the new annotation is in force, the old one is not", now)
     says("ok +cpu.weight", "verify", "--root", root, "web1")

@@ -213,7 +213,7 @@ static const struct tcase cpu_cases[] = {
 	  .want = "shared nodes=0-1 vcpus=1-7,9-15*20 emu=1-7,9-15" },
 	{ .name = "shared, too many", .host = SMT2, .policy = PLACE_SHARED, .n = 20, .max_vcpus_per_cpu = 1,
 	  .want = "shared nodes=0-1 vcpus=1-7,9-15*20 emu=1-7,9-15\n"
-		  "note: 1.4 vCPUs per CPU on CPUs 1-7,9-15, over the policy's max-vcpus-per-cpu 1" },
+		  "note: 1.5 vCPUs per CPU on CPUs 1-7,9-15, over the policy's max-vcpus-per-cpu 1" },
 	{ .name = "shared within cpus", .host = SMT2, .policy = PLACE_SHARED, .n = 2, .cpus = "2-5",
 	  .want = "shared nodes=0 vcpus=2-3*2 emu=2-3" },
 	{ .name = "shared, cpus of node 1", .host = SMT2, .policy = PLACE_SHARED, .n = 2, .cpus = "5-6",
@@ -830,6 +830,13 @@ static const struct tcase guest_cases[] = {
 static const struct tcase growth_cases[] = {
 	{ .name = "grow", .host = PAIR(.pages_2m = { 100, 50 }), TWO, .memory = GIB, GROW_2M,
 	  .want = "dedicated nodes=0 vcpus=1 9 emu=2-3,10-11 claim=1,9 512x2M@0(+412) pages=2M" },
+	{ .name = "auto, by its device rather than where pages are free", .host = PAIR(.pages_2m = { 600, 0 }), TWO,
+	  .memory = GIB + PAGE_2M * 2, .pages = PLACE_PAGES_AUTO, .devices = { { "0000:3b:00.0", 1 } },
+	  .want = "dedicated nodes=1 vcpus=4 12 emu=5-7,13-15 claim=4,12 514x2M@1(+514) pages=2M" },
+	{ .name = "auto, by its device, which is where none can be added", .host = PAIR(.pages_2m = { 600, 0 }), TWO,
+	  .memory = GIB + PAGE_2M * 2, .pages = PLACE_PAGES_AUTO, .devices = { { "0000:3b:00.0", 1 } },
+	  .caps = { { 1, PAGE_2M, 0 } },
+	  .want = "dedicated nodes=0 vcpus=1 9 emu=2-3,10-11 claim=1,9 514x2M@0 pages=2M" },
 	{ .name = "free ones first", .host = PAIR(.pages_2m = { 100, 512 }), TWO, .memory = GIB, GROW_2M,
 	  .want = "dedicated nodes=1 vcpus=4 12 emu=5-7,13-15 claim=4,12 512x2M@1 pages=2M" },
 	{ .name = "no pool yet", .host = SMT2, TWO, .memory = GIB, GROW_2M,

@@ -547,7 +547,7 @@ struct known {
 	const char *busy, *outside, *current, *devices, *anchor; /* lists; outside: neither free nor busy */
 	struct search s;                                         /* without host and sets */
 	unsigned int vcpus[4];                                   /* of the parts; units: as many */
-	uint64_t room[4], ready[4];                              /* all 0: not given */
+	uint64_t room[4], ready[4], load[4];                     /* all 0: not given */
 	const char *want; /* CPUs of the vCPUs in order, or "floats LIST"; NULL: impossible */
 	const char *nodes, *idle;
 };
@@ -823,6 +823,23 @@ static const struct known known[] = {
 	 .want = "0 4",
 	 .nodes = "0"},
 
+	{"a floating one is not moved for a little less load",
+	 {.nodes = 2},
+	 .current = "4-7",
+	 .load = {100, 600},
+	 .s = {.floating = true},
+	 .vcpus = {1},
+	 .want = "floats 4-7",
+	 .nodes = "1"},
+	{"but where it has no CPU to itself",
+	 {.nodes = 2},
+	 .current = "4-7",
+	 .load = {100, 1600},
+	 .s = {.floating = true},
+	 .vcpus = {1},
+	 .want = "floats 0-3",
+	 .nodes = "0"},
+
 	/* floating */
 	{"floats over all free CPUs of a node",
 	 {.nodes = 2},
@@ -890,6 +907,7 @@ TEST(known_answers)
 			parts[j] = (struct search_part){k->vcpus[j], k->vcpus[j]};
 		s.room = k->room[0] ? k->room : NULL;
 		s.ready = k->ready[0] ? k->ready : NULL;
+		s.load = k->load[0] ? k->load : NULL;
 		ret = place_search(&s, cpu, &r);
 		if (ret || !k->want) {
 			if ((ret == -ENOSPC) != !k->want)
@@ -933,15 +951,15 @@ TEST(the_large_cache_is_preferred)
 	s.free = h.online;
 	IS_INT(place_search(&s, cpu, &r), 0);
 	is_list("4 vCPUs", &r.cpus, "4-5,12-13");
-	place_search_why(&s, &r, why, sizeof(why));
-	IS_STR(why, "one node, one L3 group, the large cache, whole cores");
+	place_search_why_cpus(&s, &r, why, sizeof(why));
+	IS_STR(why, "one L3 group, the large cache, whole cores");
 	/* But one group rather than the larger cache for a part. */
 	part.vcpus = 8;
 	idset_del(&s.free, 7);
 	IS_INT(place_search(&s, cpu, &r), 0);
 	is_list("8 vCPUs", &r.cpus, "0-3,8-11");
-	place_search_why(&s, &r, why, sizeof(why));
-	IS_STR(why, "one node, one L3 group, 8 vCPUs without the large cache, whole cores");
+	place_search_why_cpus(&s, &r, why, sizeof(why));
+	IS_STR(why, "one L3 group, 8 vCPUs without the large cache, whole cores");
 	/* A size that is not known is no reason. */
 	for (unsigned int i = 0; i < h.n_cpus; i++)
 		h.cpus[i].l3_size = h.cpus[i].l3 == 1 ? 96 * MIB : 0;
@@ -959,41 +977,50 @@ TEST(reasons)
 		const char *busy, *devices, *anchor, *current;
 		struct search s;
 		unsigned int vcpus[2];
-		const char *why;
+		const char *why, *cpus;
 	} cases[] = {
-		{{.nodes = 1}, .s = {PREFER}, .vcpus = {2}, .why = "one node"},
+		{{.nodes = 1}, .s = {PREFER}, .vcpus = {2}, .why = "the only node", .cpus = ""},
 		{{.nodes = 2},
 		 .devices = "1",
 		 .s = {PREFER},
 		 .vcpus = {2},
-		 .why = "one node, where its devices are, one L3 group"},
+		 .why = "one node is enough, where its devices are",
+		 .cpus = "one L3 group"},
 		{{.nodes = 2},
 		 .busy = "4",
 		 .devices = "1",
 		 .s = {PREFER},
 		 .vcpus = {4},
-		 .why = "one node, the nearest to its devices, one L3 group"},
+		 .why = "one node is enough, the nearest to its devices",
+		 .cpus = "one L3 group"},
 		{{.nodes = 4, .threads = 2},
 		 .s = {PREFER, .split = true},
 		 .vcpus = {9},
-		 .why = "2 nodes, as few as hold it, near each other, 2 L3 groups, whole cores but for 1 vCPU"},
+		 .why = "2 nodes, none has room for its CPUs, near each other",
+		 .cpus = "2 L3 groups, whole cores but for 1 vCPU"},
 		{{.nodes = 2},
 		 .s = {PREFER, .n_parts = 2},
 		 .vcpus = {3, 3},
-		 .why = "2 guest cells on 2 nodes, each whole, 2 L3 groups"},
+		 .why = "2 guest cells on 2 nodes, each whole",
+		 .cpus = "2 L3 groups"},
 		{{.threads = 2},
 		 .current = "1,5",
 		 .s = {PREFER, .guest_threads = 2},
 		 .vcpus = {2},
-		 .why = "one node, whole cores, guest cores on host cores, where it is"},
-		{{.threads = 2}, .s = {ISOLATE}, .vcpus = {2}, .why = "one node, one vCPU per core"},
-		{{.cores = 6, .slow = 3}, .s = {PREFER}, .vcpus = {3}, .why = "one node, fast cores"},
-		{{.cores = 6, .slow = 3}, .s = {PREFER}, .vcpus = {4}, .why = "one node, no kind of core has enough"},
+		 .why = "the only node",
+		 .cpus = "whole cores, guest cores on host cores, where it is"},
+		{{.threads = 2}, .s = {ISOLATE}, .vcpus = {2}, .why = "the only node",
+		 .cpus = ""},
+		{{.cores = 6, .slow = 3}, .s = {PREFER}, .vcpus = {3}, .why = "the only node",
+		 .cpus = "fast cores"},
+		{{.cores = 6, .slow = 3}, .s = {PREFER}, .vcpus = {4}, .why = "the only node",
+		 .cpus = "no kind of core has enough"},
 		{{.nodes = 2},
 		 .anchor = "1",
 		 .s = {.floating = true},
 		 .vcpus = {2},
-		 .why = "one node, where its memory is"},
+		 .why = "one node is enough, with its memory",
+		 .cpus = ""},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -1015,10 +1042,12 @@ TEST(reasons)
 		s.parts = parts;
 		s.n_parts = s.n_parts ? s.n_parts : 1;
 		IS_INT(place_search(&s, cpu, &r), 0);
-		place_search_why(&s, &r, why, sizeof(why));
+		place_search_why_nodes(&s, &r, why, sizeof(why));
 		IS_STR(why, cases[i].why);
+		place_search_why_cpus(&s, &r, why, sizeof(why));
+		IS_STR(why, cases[i].cpus);
 		/* Too small a buffer: whole items only. */
-		place_search_why(&s, &r, cut, sizeof(cut));
+		place_search_why_cpus(&s, &r, cut, sizeof(cut));
 		OK(strlen(cut) < sizeof(cut) && str_starts(why, cut));
 		host_free(&h);
 	}
