@@ -162,6 +162,7 @@ static void prepare(struct root *r, const char *uuid, const char *knob, const ch
 	_cleanup_free_ char *text = NULL;
 	struct claim *c;
 
+	OK(lock >= 0);
 	IS_INT(ledger_read(&r->fs, &l, NULL), 0);
 	c = ledger_add(&l, uuid, uuid[0] == 'a' ? "web1" : uuid[0] == 'b' ? "web2" : uuid[0] == 'c' ? "db1" : "db2");
 	c->cpus = ledger_set(&l, &own);
