@@ -53,7 +53,8 @@ is 'without the hook: not placed' "$(affinity "$(vcpu_tid rec1 0)")" "$online"
 put_back() { mv /tmp/hook.away /etc/libvirt/hooks/qemu; }
 restart_libvirtd put_back
 is 'hook installed: the guest is still there' "$(virsh domstate rec1 | head -n 1)" running
-ok 'hook installed: adopted' wait_for test -n "$(state_files rec1)"
+has_state() { [ -n "$(state_files "$1")" ]; }
+ok 'hook installed: adopted' wait_for has_state rec1
 ok 'adopted: destroy' virsh -q destroy rec1
 is 'adopted: no state left' "$(state_files rec1)" ''
 
