@@ -110,6 +110,30 @@ static bool has_room(const struct mover *m)
 	return true;
 }
 
+/*
+ * The kernel gives up a call at the first page that it cannot migrate; a huge page for which the node has no huge one
+ * free it splits meanwhile (mm/migrate.c), so that its parts move when they are asked for again. So each 2 MiB is a call
+ * of its own, made twice where it has to be.
+ */
+static int send_parts(struct mover *m, unsigned long sent)
+{
+	struct piece *p = &m->piece;
+	int r = 0;
+
+	for (unsigned long i = 0, end; i < sent; i = end) {
+		for (end = i + 1; end < sent && (uintptr_t)p->moving[end] >> 21 == (uintptr_t)p->moving[i] >> 21;)
+			end++;
+		for (int attempt = 0; attempt < 2; attempt++) {
+			r = ask(m, end - i, p->moving + i, p->target + i, p->moved + i);
+			if (r <= 0 && r != -ENOMEM)
+				break;
+		}
+		if (r < 0 && r != -ENOMEM)
+			return r;
+	}
+	return 0;
+}
+
 /* Send those that are elsewhere, and settle what became of each. */
 static int send_away(struct mover *m, unsigned long n)
 {
@@ -129,9 +153,9 @@ static int send_away(struct mover *m, unsigned long n)
 		m->result->full = true;
 		return 0;
 	}
-	r = ask(m, sent, p->moving, p->target, p->moved);
-	/* One node has no room: of the others' answers nothing is known. */
-	if (r == -ENOMEM || r >= 0)
+	r = send_parts(m, sent);
+	/* Where a call was given up nothing is known of the rest. */
+	if (r == 0)
 		r = ask(m, sent, p->moving, NULL, p->moved);
 	if (r < 0)
 		return r;
