@@ -5,8 +5,13 @@
  * transparent huge page move together, with the first of them, and the kernel's answer for the others of the same call
  * is -EBUSY.
  *
- * A page that was never touched (-ENOENT) and the shared page of zeros (-EFAULT) are on no node. A page that is pinned
+ * A page that was never touched and the shared page of zeros are on no node (-ENOENT or -EFAULT). A page that is pinned
  * (device DMA) or under writeback is busy: refused, as is one for which the node has no memory left.
+ *
+ * Automatic NUMA balancing takes the access rights off pages to see who comes for them. Kernels before 6.5 (seen with
+ * 6.1; d74943a2f3cd "mm/gup: reintroduce FOLL_NUMA as FOLL_HONOR_NUMA_FAULT") then answer -EFAULT for them too, and
+ * move none: all of an idle guest. So of those that are there all the same (pagemap) a byte is read, which gives the
+ * rights back, and they are asked for again.
  *
  * Huge pages of a pool are not moved at all: the kernel would take free ones of the node from the pool and leave as
  * many behind, so that what is claimed and what is used would differ from then on. Where they are is told by numa_maps.
@@ -17,10 +22,12 @@
  */
 #include "migrate.h"
 
+#include <fcntl.h>
 #include <numa.h>
 #include <numaif.h>
 #include <poll.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #include "migrate_priv.h"
@@ -29,7 +36,9 @@
 
 #define PIECE         MIGRATE_PIECE
 #define NUMA_MAPS_MAX (16u << 20)
+#define TOUCH_MAX     512 /* of IOV_MAX, 1024 */
 #define TURN_SHIFT    21 /* nodes take turns every 2 MiB: a transparent huge page goes to one */
+#define PAGEMAP_PRESENT (UINT64_C(1) << 63) /* Documentation/admin-guide/mm/pagemap.rst */
 
 /*
  * Left free on a node that pages are moved to, of its memory: move_pages(2) would otherwise reclaim there and swap
@@ -41,6 +50,7 @@
 struct piece {
 	void *pages[PIECE], *moving[PIECE];
 	int status[PIECE], target[PIECE], moved[PIECE];
+	uint64_t map[PIECE];
 };
 
 struct mover {
@@ -50,6 +60,7 @@ struct mover {
 	uint64_t page; /* bytes */
 	const struct idset *nodes;
 	unsigned int n_nodes;
+	bool touched; /* hidden pages: what of them was elsewhere is not known */
 	struct migrate_result *result;
 	struct piece piece;
 };
@@ -111,9 +122,9 @@ static bool has_room(const struct mover *m)
 }
 
 /*
- * The kernel gives up a call at the first page that it cannot migrate; a huge page for which the node has no huge one
- * free it splits meanwhile (mm/migrate.c), so that its parts move when they are asked for again. So each 2 MiB is a call
- * of its own, made twice where it has to be.
+ * The kernel gives up a call at the first page that it cannot migrate, and splits a huge page for which the node has no
+ * huge one free (mm/migrate.c): its parts move when they are asked for again. So each 2 MiB is a call of its own, made
+ * twice where it has to be.
  */
 static int send_parts(struct mover *m, unsigned long sent)
 {
@@ -121,7 +132,9 @@ static int send_parts(struct mover *m, unsigned long sent)
 	int r = 0;
 
 	for (unsigned long i = 0, end; i < sent; i = end) {
-		for (end = i + 1; end < sent && (uintptr_t)p->moving[end] >> 21 == (uintptr_t)p->moving[i] >> 21;)
+		uintptr_t part = (uintptr_t)p->moving[i] >> TURN_SHIFT;
+
+		for (end = i + 1; end < sent && (uintptr_t)p->moving[end] >> TURN_SHIFT == part;)
 			end++;
 		for (int attempt = 0; attempt < 2; attempt++) {
 			r = ask(m, end - i, p->moving + i, p->target + i, p->moved + i);
@@ -154,7 +167,7 @@ static int send_away(struct mover *m, unsigned long n)
 		return 0;
 	}
 	r = send_parts(m, sent);
-	/* Where a call was given up nothing is known of the rest. */
+	/* What was given up, or split, has no status of its own: the last word is where they are now. */
 	if (r == 0)
 		r = ask(m, sent, p->moving, NULL, p->moved);
 	if (r < 0)
@@ -167,14 +180,42 @@ static int send_away(struct mover *m, unsigned long n)
 	return 0;
 }
 
+/* Pages that are there although the kernel says -EFAULT, into p->moving; how many. 0 also where pagemap says nothing. */
+static unsigned long find_hidden(struct mover *m, uint64_t at, unsigned long n)
+{
+	struct piece *p = &m->piece;
+	unsigned long hidden = 0;
+	_cleanup_close_ int fd = -1;
+
+	for (unsigned long i = 0; i < n && !hidden; i++)
+		hidden = p->status[i] == -EFAULT;
+	if (!hidden)
+		return 0;
+	fd = hostfs_open(m->fs, O_RDONLY, "proc/%d/pagemap", m->pid);
+	if (fd < 0 || pread(fd, p->map, n * sizeof(p->map[0]), (off_t)(at / m->page * sizeof(p->map[0]))) !=
+			      (ssize_t)(n * sizeof(p->map[0])))
+		return 0;
+	hidden = 0;
+	for (unsigned long i = 0; i < n; i++)
+		if (p->status[i] == -EFAULT && (p->map[i] & PAGEMAP_PRESENT))
+			p->moving[hidden++] = p->pages[i];
+	return hidden;
+}
+
 static int move_piece(struct mover *m, uint64_t at, unsigned long n)
 {
 	struct piece *p = &m->piece;
+	unsigned long hidden;
 	int r;
 
 	for (unsigned long i = 0; i < n; i++)
 		p->pages[i] = (void *)(uintptr_t)(at + i * m->page);
 	r = ask(m, n, p->pages, NULL, p->status);
+	hidden = r < 0 ? 0 : find_hidden(m, at, n);
+	if (hidden && m->k->touch(m->k->state, m->pid, hidden, p->moving) == 0) {
+		m->touched = true;
+		r = ask(m, n, p->pages, NULL, p->status);
+	}
 	if (r < 0)
 		return r;
 	m->result->looked_at += n * m->page;
@@ -217,15 +258,7 @@ static bool parse_node(const char *word, unsigned int *ret_node, uint64_t *ret_p
 	return true;
 }
 
-/* Where the pages of the mappings are, and which of these are of a pool. */
-struct where {
-	struct qemuram_map *maps;
-	int n_maps;
-	void (*add)(void *state, unsigned int node, uint64_t bytes, bool hugetlb);
-	void *state;
-};
-
-static struct qemuram_map *map_at(const struct where *w, const char *line)
+static struct qemuram_map *map_at(struct qemuram_map *maps, int n_maps, const char *line)
 {
 	uint64_t start = 0;
 	size_t n = strspn(line, "0123456789abcdef");
@@ -234,16 +267,29 @@ static struct qemuram_map *map_at(const struct where *w, const char *line)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
 		start = start << 4 | (uint64_t)(line[i] <= '9' ? line[i] - '0' : line[i] - 'a' + 10);
-	for (int i = 0; i < w->n_maps; i++)
-		if (w->maps[i].start == start)
-			return &w->maps[i];
+	for (int i = 0; i < n_maps; i++)
+		if (maps[i].start == start)
+			return &maps[i];
 	return NULL;
 }
 
-static void take_numa_line(const struct where *w, char *line)
+/* What a mapping has on a node: that it is elsewhere, and of a pool. */
+static void tally(const struct mover *m, unsigned int node, uint64_t bytes, bool hugetlb)
+{
+	bool elsewhere = !idset_has(m->nodes, node);
+
+	if (elsewhere)
+		m->result->elsewhere += bytes;
+	if (elsewhere && hugetlb)
+		m->result->refused += bytes;
+	if (hugetlb)
+		m->result->looked_at += bytes;
+}
+
+static void take_numa_line(const struct mover *m, struct qemuram_map *maps, int n_maps, char *line)
 {
 	static const char size_key[] = "kernelpagesize_kB=";
-	struct qemuram_map *map = map_at(w, line);
+	struct qemuram_map *map = map_at(maps, n_maps, line);
 	const char *size = strstr(line, size_key);
 	uint64_t kib = 4;
 	unsigned int node;
@@ -259,20 +305,21 @@ static void take_numa_line(const struct where *w, char *line)
 		if (streq(word, "huge"))
 			map->hugetlb = true;
 		else if (parse_node(word, &node, &pages) && pages <= UINT64_MAX / (kib << 10))
-			w->add(w->state, node, pages * (kib << 10), map->hugetlb);
+			tally(m, node, pages * (kib << 10), map->hugetlb);
 }
 
-static int read_where(const struct hostfs *fs, int pid, const struct where *w)
+/* How much of the mappings is elsewhere, and which of them are of a pool. */
+static int read_where(const struct mover *m, struct qemuram_map *maps, int n_maps)
 {
 	_cleanup_free_ char *text = NULL;
 	char *rest, *line;
-	int r = hostfs_read_all(fs, NUMA_MAPS_MAX, &text, NULL, "proc/%d/numa_maps", pid);
+	int r = hostfs_read_all(m->fs, NUMA_MAPS_MAX, &text, NULL, "proc/%d/numa_maps", m->pid);
 
 	if (r < 0)
 		return r;
 	rest = text;
 	while ((line = strsep(&rest, "\n")))
-		take_numa_line(w, line);
+		take_numa_line(m, maps, n_maps, line);
 	return 0;
 }
 
@@ -288,25 +335,17 @@ static int find_maps(const struct hostfs *fs, int pid, uint64_t memory, struct q
 	return r;
 }
 
-struct tally {
-	const struct mover *mover;
-	struct idset *nodes;
-	uint64_t *bytes;
-	unsigned int n_bytes;
-};
-
-static void add_elsewhere(void *state, unsigned int node, uint64_t bytes, bool hugetlb)
+/* What moved, from where the pages are now: a touched one may have moved by that alone, and any be hidden again. */
+static void count_again(const struct mover *m, struct qemuram_map *maps, int n_maps, struct migrate_result *result)
 {
-	const struct tally *t = state;
-	struct migrate_result *result = t->mover->result;
-	bool elsewhere = !idset_has(t->mover->nodes, node);
+	uint64_t before = result->elsewhere;
+	struct migrate_result now = {0};
+	struct mover look = {.fs = m->fs, .pid = m->pid, .nodes = m->nodes, .result = &now};
 
-	if (elsewhere)
-		result->elsewhere += bytes;
-	if (elsewhere && hugetlb)
-		result->refused += bytes;
-	if (hugetlb)
-		result->looked_at += bytes;
+	if (read_where(&look, maps, n_maps) < 0)
+		return;
+	result->elsewhere = now.elsewhere;
+	result->moved = before > now.elsewhere ? before - now.elsewhere : 0;
 }
 
 int migrate_with(const struct hostfs *fs, const struct migrate_kernel *k, int pid, uint64_t memory,
@@ -315,10 +354,8 @@ int migrate_with(const struct hostfs *fs, const struct migrate_kernel *k, int pi
 	_cleanup_free_ struct mover *m = calloc(1, sizeof(*m));
 	_cleanup_free_ struct qemuram_map *maps = NULL;
 	struct migrate_result result = {0};
-	struct tally tally = {.mover = m};
-	struct where w = {.add = add_elsewhere, .state = &tally};
 	uint64_t until = k->now_ms(k->state) + budget_ms;
-	int r = m ? find_maps(fs, pid, memory, &maps) : -ENOMEM;
+	int n_maps = m ? find_maps(fs, pid, memory, &maps) : -ENOMEM, r = n_maps;
 
 	if (r < 0)
 		return err_set(e, -r, "memory of process %d: %s", pid, err_name(-r));
@@ -329,20 +366,19 @@ int migrate_with(const struct hostfs *fs, const struct migrate_kernel *k, int pi
 			    .nodes = nodes,
 			    .n_nodes = idset_count(nodes),
 			    .result = &result};
-	w.maps = maps;
-	w.n_maps = r;
-	/* Marks those of a pool, and says how much is elsewhere; without numa_maps there is no NUMA. */
-	r = read_where(fs, pid, &w);
-	if (r == -ENOENT)
+	r = read_where(m, maps, n_maps);
+	if (r == -ENOENT) /* no NUMA */
 		r = k->is_alive(k->state) ? -EOPNOTSUPP : -ESRCH;
-	for (int i = 0; i < w.n_maps && r >= 0 && !result.out_of_time && !result.full; i++)
+	for (int i = 0; i < n_maps && r >= 0 && !result.out_of_time && !result.full; i++)
 		if (!maps[i].hugetlb)
 			r = move_map(m, &maps[i], until);
 	/* The kernel has other words for a process that ends between two looks (kernel_move_pages: EINVAL without mm). */
 	if (r < 0 && !k->is_alive(k->state))
 		r = -ESRCH;
-	/* The guest touches pages meanwhile. */
-	result.elsewhere -= result.moved < result.elsewhere ? result.moved : result.elsewhere;
+	if (m->touched)
+		count_again(m, maps, n_maps, &result);
+	else /* the guest touches pages meanwhile */
+		result.elsewhere -= result.moved < result.elsewhere ? result.moved : result.elsewhere;
 	*ret = result;
 	if (r < 0)
 		return err_set(e, -r, "memory of process %d to be moved: %s", pid, err_name(-r));
@@ -367,6 +403,28 @@ static int kernel_move(void *state, int pid, unsigned long n, void **pages, cons
 	return errno == ENOSYS ? -EOPNOTSUPP : -errno;
 }
 
+/* Reading is a fault like any other: the page may be migrated for it, towards this CPU's node, and is asked for again. */
+static int kernel_touch(void *state, int pid, unsigned long n, void **pages)
+{
+	struct iovec from[TOUCH_MAX], to;
+	char bytes[TOUCH_MAX];
+
+	(void)state;
+	for (unsigned long i = 0; i < n;) {
+		unsigned long k = n - i < TOUCH_MAX ? n - i : TOUCH_MAX;
+		ssize_t r;
+
+		for (unsigned long j = 0; j < k; j++)
+			from[j] = (struct iovec){pages[i + j], 1};
+		to = (struct iovec){bytes, k};
+		r = process_vm_readv(pid, &to, 1, from, k, 0);
+		if (r < 0 && errno != EFAULT)
+			return -errno;
+		i += r > 0 ? (unsigned long)r : 1; /* one that has gone meanwhile is left out */
+	}
+	return 0;
+}
+
 static uint64_t kernel_now_ms(void *state)
 {
 	struct timespec t = {0};
@@ -389,7 +447,7 @@ int migrate_pages_of(const struct hostfs *fs, int pid, uint64_t start, uint64_t 
 {
 	_cleanup_close_ int pidfd = -1;
 	struct kernel_state state = {.fs = fs, .pid = pid, .start = start};
-	const struct migrate_kernel kernel = {kernel_move, kernel_now_ms, kernel_is_alive, &state};
+	const struct migrate_kernel kernel = {kernel_move, kernel_touch, kernel_now_ms, kernel_is_alive, &state};
 
 	if (!fs->real || numa_available() < 0)
 		return err_set(e, EOPNOTSUPP, "memory of process %d: %s", pid,
@@ -403,35 +461,4 @@ int migrate_pages_of(const struct hostfs *fs, int pid, uint64_t start, uint64_t 
 	if (start == 0 || !kernel_is_alive(&state))
 		return err_set(e, ESRCH, "process %d is gone", pid);
 	return migrate_with(fs, &kernel, pid, memory, nodes, budget_ms, ret, e);
-}
-
-static void add_bytes(void *state, unsigned int node, uint64_t bytes, bool hugetlb)
-{
-	const struct tally *t = state;
-
-	(void)hugetlb;
-	idset_add(t->nodes, node);
-	if (node < t->n_bytes)
-		t->bytes[node] += bytes;
-}
-
-int migrate_where(const struct hostfs *fs, int pid, uint64_t memory, struct idset *ret_nodes, uint64_t *ret_bytes,
-		  unsigned int n_bytes, struct err *e)
-{
-	_cleanup_free_ struct qemuram_map *maps = NULL;
-	struct idset nodes = IDSET_EMPTY;
-	struct tally tally = {.nodes = &nodes, .bytes = ret_bytes, .n_bytes = n_bytes};
-	struct where w = {.add = add_bytes, .state = &tally};
-	int r = find_maps(fs, pid, memory, &maps);
-
-	if (r >= 0) {
-		w.maps = maps;
-		w.n_maps = r;
-		memset(ret_bytes, 0, n_bytes * sizeof(*ret_bytes));
-		r = read_where(fs, pid, &w);
-	}
-	if (r < 0)
-		return err_set(e, -r, "memory of process %d: %s", pid, err_name(-r));
-	*ret_nodes = nodes;
-	return 0;
 }

@@ -28,7 +28,3 @@ struct migrate_result {
  */
 int migrate_pages_of(const struct hostfs *fs, int pid, uint64_t start, uint64_t memory, const struct idset *nodes,
 		     unsigned int budget_ms, struct migrate_result *ret, struct err *e);
-
-/* Bytes of that guest's RAM per node (numa_maps(5)); nodes with none are not set. Cheap: nothing is moved. */
-int migrate_where(const struct hostfs *fs, int pid, uint64_t memory, struct idset *ret_nodes, uint64_t *ret_bytes,
-		  unsigned int n_bytes, struct err *e);

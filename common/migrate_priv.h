@@ -10,6 +10,7 @@ struct migrate_kernel {
 	 * 0 or more (pages that were not moved), or -errno.
 	 */
 	int (*move)(void *state, int pid, unsigned long n, void **pages, const int *nodes, int *status);
+	int (*touch)(void *state, int pid, unsigned long n, void **pages); /* read a byte of each; 0 or -errno */
 	uint64_t (*now_ms)(void *state);
 	bool (*is_alive)(void *state); /* still the process that was meant */
 	void *state;

@@ -23,11 +23,14 @@
 static struct world {
 	int node[PAGES]; /* or the errno that the kernel has for it, negative */
 	bool pinned[PAGES];
+	bool hidden[PAGES];   /* the kernel says -EFAULT until somebody comes for it */
+	int touch;            /* what reading a page comes to: 0 or -errno */
+	struct root *after;   /* where numa_maps is to say, once pages were read, where they are */
 	bool huge;            /* 2 MiB move together */
 	bool gone;            /* the process has no memory any more */
 	bool full;            /* no memory left where they are to go */
 	uint64_t clock, tick; /* ms; of each call that moves */
-	unsigned int asked, told, most;
+	unsigned int asked, told, touched, most;
 	int alive;        /* so many questions more; negative: for ever */
 	unsigned int bad; /* calls that no caller should make */
 } world;
@@ -67,7 +70,7 @@ static int fake_move(void *state, int pid, unsigned long n, void **pages, const 
 	for (unsigned long i = 0; i < n; i++) {
 		unsigned int at = page_number(pages[i]);
 
-		status[i] = world.node[at];
+		status[i] = world.hidden[at] ? -EFAULT : world.node[at];
 		if (!nodes || status[i] < 0 || status[i] == nodes[i])
 			continue;
 		/* The others of a huge page that is on its way are busy (mm/migrate.c, add_page_for_migration). */
@@ -85,6 +88,33 @@ static int fake_move(void *state, int pid, unsigned long n, void **pages, const 
 	return left;
 }
 
+static void put_numa_maps(struct root *t)
+{
+	unsigned int n[2][2] = {{0}};
+	char text[256];
+
+	for (unsigned int i = 0; i < PAGES; i++)
+		if (world.node[i] >= 0 && world.node[i] < 2)
+			n[i / (PAGES / 2)][world.node[i]]++;
+	(void)snprintf(text, sizeof(text), "7f0000000000 default N0=%u N1=%u\n7f0001000000 default N0=%u N1=%u\n",
+		       n[0][0], n[0][1], n[1][0], n[1][1]);
+	root_put(t, "proc/4711/numa_maps", text);
+}
+
+static int fake_touch(void *state, int pid, unsigned long n, void **pages)
+{
+	(void)state;
+	world.bad += pid != PID || n == 0;
+	for (unsigned long i = 0; i < n && world.touch == 0; i++) {
+		unsigned int at = page_number(pages[i]);
+
+		world.bad += world.node[at] < 0; /* nobody reads what is not there: that would make a page */
+		world.hidden[at] = false;
+		world.touched++;
+	}
+	return world.touch;
+}
+
 static uint64_t fake_now(void *state)
 {
 	(void)state;
@@ -94,10 +124,12 @@ static uint64_t fake_now(void *state)
 static bool fake_alive(void *state)
 {
 	(void)state;
+	if (world.after)
+		put_numa_maps(world.after);
 	return world.alive < 0 || world.alive-- > 0;
 }
 
-static const struct migrate_kernel kernel = {fake_move, fake_now, fake_alive, NULL};
+static const struct migrate_kernel kernel = {fake_move, fake_touch, fake_now, fake_alive, NULL};
 
 #define MAPS                                                                                                           \
 	"7f0000000000-7f0001000000 rw-p 00000000 00:00 0 \n"                                                           \
@@ -311,37 +343,92 @@ TEST(node_without_room)
 	root_fini(&t);
 }
 
-TEST(where)
+/* What the lines of numa_maps come to, in words of bytes elsewhere; no time to move any. */
+TEST(numa_maps)
 {
 	static const struct {
-		const char *numa_maps;
-		const char *nodes;
-		uint64_t kib[3];
+		const char *numa_maps, *want;
 	} cases[] = {
-		{ALL_ON_0, "0", {32768}},
-		{"7f0000000000 default N0=2 N2=3 kernelpagesize_kB=4\n7f0003000000 default N1=99\n", "0,2", {8, 0, 12}},
-		{"7f0000000000 prefer:1 huge N2=1 kernelpagesize_kB=2048\n", "2", {0, 0, 2048}},
-		{"7f0000000000 default N9999=1 N=2 Nx=1 N0=x N0= N1=18446744073709551615 N2=1\n", "2", {0, 0, 4}},
-		{"7f0000000000 default N5=1\n", "5", {0}}, /* beyond the caller's room */
-		{"", "", {0}},
-		{"7f0000000000", "", {0}},
-		{"7f0000000000000000 default N0=1\nx N0=1\n", "", {0}},
+		{ALL_ON_0, "0 looked 0 moved 0 refused 0 elsewhere 32768 KiB, late"},
+		{"7f0000000000 default N0=2 N2=3 kernelpagesize_kB=4\n7f0003000000 default N1=99\n",
+		 "0 looked 0 moved 0 refused 0 elsewhere 20 KiB, late"},
+		{"7f0000000000 prefer:1 huge N2=1 kernelpagesize_kB=2048\n",
+		 "0 looked 2048 moved 0 refused 2048 elsewhere 2048 KiB, late"},
+		{"7f0000000000 default N9999=1 N=2 Nx=1 N0=x N0= N1=18446744073709551615 N2=1\n",
+		 "0 looked 0 moved 0 refused 0 elsewhere 4 KiB, late"},
+		{"7f0000000000 default N5=1 N9=7\n", "0 looked 0 moved 0 refused 0 elsewhere 4 KiB, late"},
+		{"", "0 looked 0 moved 0 refused 0 elsewhere 0 KiB, late"},
+		{"7f0000000000", "0 looked 0 moved 0 refused 0 elsewhere 0 KiB, late"},
+		{"7f0000000000000000 default N0=1\nx N0=1\n", "0 looked 0 moved 0 refused 0 elsewhere 0 KiB, late"},
 	};
 	struct root t;
 
 	root_init(&t);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct err e = ERR_INIT;
-		struct idset nodes;
-		uint64_t bytes[3];
-		char text[64];
-
 		put_guest(&t, cases[i].numa_maps);
-		IS_INT(migrate_where(&t.fs, PID, 32 * MIB, &nodes, bytes, 3, &e), 0);
-		IS_INT(idset_format(&nodes, text, sizeof(text)), (int)strlen(cases[i].nodes));
-		IS_STR(text, cases[i].nodes);
-		for (int n = 0; n < 3; n++)
-			IS_INT(bytes[n], cases[i].kib[n] << 10);
+		fresh_world(0);
+		IS_STR(migrate(&t, "9", 0).s, cases[i].want);
+	}
+	root_fini(&t);
+}
+
+/* proc/PID/pagemap, as far as the two mappings: present where the world has a page. */
+static void put_pagemap(struct root *t, unsigned int n)
+{
+	uint64_t *map = calloc(n, sizeof(*map));
+	char path[PATH_MAX];
+	int fd;
+
+	for (unsigned int i = 0; i < n; i++)
+		map[i] = world.node[i] >= 0 ? UINT64_C(1) << 63 | i : 0;
+	root_put(t, "proc/4711/pagemap", "");
+	(void)snprintf(path, sizeof(path), "%s/proc/4711/pagemap", t->dir);
+	fd = open(path, O_WRONLY);
+	OK(pwrite(fd, map, n * sizeof(*map), (off_t)(BASE / PAGE * sizeof(*map))) == (ssize_t)(n * sizeof(*map)));
+	(void)close(fd);
+	free(map);
+}
+
+/* Pages that NUMA balancing has hidden: seen with Linux 6.1, where an idle guest's are all so. */
+TEST(hidden_pages)
+{
+	struct root t;
+
+	root_init(&t);
+	put_guest(&t, ALL_ON_0);
+	fresh_world(0);
+	for (unsigned int i = 0; i < PAGES; i++) {
+		world.hidden[i] = i % 3 != 0;
+		if (i % 64 == 1)
+			world.node[i] = -EFAULT; /* not there at all */
+	}
+	put_pagemap(&t, PAGES);
+	world.after = &t;
+	put_numa_maps(&t);
+	IS_STR(migrate(&t, "1", 1000).s, "0 looked 32768 moved 24192 refused 0 elsewhere 8064 KiB");
+	OK(world.touched > PAGES / 2);
+	put_numa_maps(&t); /* the last piece was not told of above */
+	IS_STR(migrate(&t, "1", 1000).s, "0 looked 32768 moved 0 refused 0 elsewhere 0 KiB");
+
+	/* It may not be read (ptrace is forbidden): they stay, and count. */
+	fresh_world(0);
+	put_guest(&t, ALL_ON_0);
+	for (unsigned int i = 0; i < PAGES; i++)
+		world.hidden[i] = i >= 1024;
+	world.touch = -EPERM;
+	IS_STR(migrate(&t, "1", 1000).s, "0 looked 32768 moved 4096 refused 0 elsewhere 28672 KiB");
+
+	/* A pagemap that is cut off, or not there: nothing is read blindly. */
+	for (int i = 0; i < 2; i++) {
+		fresh_world(0);
+		for (unsigned int k = 0; k < PAGES; k++)
+			world.hidden[k] = k >= 1024;
+		if (i == 0)
+			put_pagemap(&t, 100);
+		else
+			root_remove(&t, "proc/4711/pagemap");
+		IS_STR(migrate(&t, "1", 1000).s, "0 looked 32768 moved 4096 refused 0 elsewhere 28672 KiB");
+		IS_INT(world.touched, 0);
 	}
 	root_fini(&t);
 }
@@ -353,9 +440,9 @@ TEST(real_process)
 	struct migrate_result m = {0};
 	struct err e = ERR_INIT;
 	struct hostfs fs = HOSTFS_INIT;
-	struct idset nodes, to = IDSET_EMPTY;
-	uint64_t bytes[64], start;
-	int ready[2], r, node;
+	struct idset nodes = IDSET_EMPTY, none = IDSET_EMPTY;
+	uint64_t start;
+	int ready[2], r;
 	char byte;
 	pid_t pid;
 
@@ -375,23 +462,19 @@ TEST(real_process)
 	OK(pid > 0 && read(ready[0], &byte, 1) == 1);
 	IS_INT(hostfs_init(&fs, NULL, &e), 0);
 	start = hostfs_proc_start(&fs, pid);
-	r = migrate_where(&fs, pid, size, &nodes, bytes, ARRAY_SIZE(bytes), &e);
-	node = idset_first(&nodes);
-	if (r == 0 && node >= 0 && node < (int)ARRAY_SIZE(bytes)) {
-		OK(bytes[node] >= size / 2);
-		idset_add(&to, (unsigned int)node);
-		r = migrate_pages_of(&fs, pid, start, size, &to, 10000, &m, &e);
+	r = hostfs_read_idset(&fs, &nodes, "sys/devices/system/node/online");
+	if (r >= 0) {
+		r = migrate_pages_of(&fs, pid, start, size, &nodes, 10000, &m, &e);
 		if (r == -EPERM || r == -EOPNOTSUPP) {
 			printf("# %s\n", e.text);
 		} else {
 			IS_INT(r, 0);
 			OK(m.looked_at >= size && m.moved == 0 && m.refused == 0 && m.elsewhere == 0 && !m.out_of_time);
 		}
-		IS_INT(migrate_pages_of(&fs, pid, start + 1, size, &to, 1000, &m, &e), -ESRCH);
-		to = IDSET_EMPTY;
-		IS_INT(migrate_pages_of(&fs, pid, start, size, &to, 1000, &m, &e), -EINVAL);
+		IS_INT(migrate_pages_of(&fs, pid, start + 1, size, &nodes, 1000, &m, &e), -ESRCH);
+		IS_INT(migrate_pages_of(&fs, pid, start, size, &none, 1000, &m, &e), -EINVAL);
 	} else {
-		printf("# no numa_maps here: %d\n", r);
+		printf("# no nodes here: %d\n", r);
 	}
 	(void)kill(pid, SIGKILL);
 	(void)waitpid(pid, NULL, 0);
