@@ -232,6 +232,7 @@ static const struct {
 	{ "cpu", domain_on_cpu },
 	{ "os", on_os },
 	{ "devices", domain_on_devices },
+	{ "blkiotune", domain_on_blkiotune },
 	{ "launchSecurity", on_launch_security },
 	{ "metadata", on_metadata },
 };
@@ -385,6 +386,7 @@ void domain_fini(struct domain *d)
 		free(d->devices[i].more);
 	}
 	free(d->devices);
+	domain_io_fini(d);
 	if (d->doc)
 		xmlFreeDoc(d->doc);
 	memset(d, 0, sizeof(*d));

@@ -16,6 +16,8 @@
 #define DOMAIN_IOTHREADS_MAX 1024
 #define DOMAIN_CELLS_MAX 64
 #define DOMAIN_DEVICES_MAX 256 /* further ones are not looked at: they only say where the guest would best be */
+#define DOMAIN_DISKS_MAX 256      /* further ones are left as they are, with a warning by the plan */
+#define DOMAIN_INTERFACES_MAX 256
 
 /* Things the owner wrote that suppress an attribute of the same meaning (contract, "What the XML says"). */
 enum domain_explicit {
@@ -36,6 +38,7 @@ enum domain_explicit {
 	DOMAIN_HAS_LOCKED = 1 << 14,
 	DOMAIN_HAS_NOSHAREPAGES = 1 << 15,
 	DOMAIN_HAS_MIN_GUARANTEE = 1 << 16, /* <memtune><min_guarantee>: memory.min by meaning; QEMU guests get none */
+	DOMAIN_HAS_BLKIO_WEIGHT = 1 << 17,  /* <blkiotune><weight> */
 };
 
 struct domain_hugepage {
@@ -71,6 +74,79 @@ struct domain_device {
 	char *more; /* NULL but for DOMAIN_DEVICE_VOLUME */
 };
 
+/* Where a disk's data is, as its <disk type=> says. */
+enum domain_disk_kind {
+	DOMAIN_DISK_NONE,      /* an empty drive, or a form that is not known here */
+	DOMAIN_DISK_FILE,      /* source: absolute path */
+	DOMAIN_DISK_BLOCK,     /* source: absolute path of the device node */
+	DOMAIN_DISK_DIR,       /* source: absolute path (a FAT directory) */
+	DOMAIN_DISK_VOLUME,    /* source: storage pool, more: volume */
+	DOMAIN_DISK_NETWORK,   /* source: protocol ("rbd", "nbd", ...) */
+	DOMAIN_DISK_NVME,      /* source: PCI address of the controller, QEMU's own driver */
+	DOMAIN_DISK_VHOSTUSER, /* source: "" */
+};
+
+/* What the definition says of one disk itself; the attribute of the same meaning gives way (contract). */
+enum domain_disk_explicit {
+	DISK_HAS_CACHE = 1 << 0, /* <driver cache=>, and the like; "default" says nothing */
+	DISK_HAS_IO = 1 << 1,
+	DISK_HAS_DISCARD = 1 << 2,
+	DISK_HAS_ZEROES = 1 << 3,
+	DISK_HAS_METADATA = 1 << 4,
+	DISK_HAS_READ_BPS = 1 << 5, /* <iotune>: of this direction, or of both together */
+	DISK_HAS_WRITE_BPS = 1 << 6,
+	DISK_HAS_READ_IOPS = 1 << 7,
+	DISK_HAS_WRITE_IOPS = 1 << 8,
+	DISK_HAS_WEIGHT = 1 << 9,   /* only in <blkiotune><device> */
+	DISK_IS_READ_ONLY = 1 << 10,
+	DISK_IS_SHARED = 1 << 11,   /* <shareable/> */
+	DISK_IS_REMOVABLE = 1 << 12, /* cdrom, floppy */
+	DISK_IS_LUN = 1 << 13,
+};
+
+struct domain_disk {
+	char *target;  /* "vda"; every disk has one, unique within the domain */
+	char *bus;     /* "virtio", "scsi", ...; "" absent */
+	char *alias;   /* libvirt's, or what libvirt will give it (qemu_alias.c); "" not known */
+	enum domain_disk_kind kind;
+	char *source, *more; /* see above; more is "" but for a volume */
+	char *format;  /* <driver type=>; "" absent */
+	char *cache;   /* <driver cache=>; "" absent or "default" */
+	unsigned int has;   /* enum domain_disk_explicit */
+	unsigned int index; /* <source index=> of a running domain, 0 none: QEMU's node is libvirt-INDEX-format */
+};
+
+/* <blkiotune><device>: limits of one host block device for the whole domain. */
+struct domain_blkio {
+	char *path;
+	unsigned int has; /* enum domain_disk_explicit, of DISK_HAS_WEIGHT and limits */
+};
+
+enum domain_interface_kind {
+	DOMAIN_INTERFACE_OTHER,     /* user, vhostuser, vdpa, server, ...: no host device that we could act on */
+	DOMAIN_INTERFACE_BRIDGE,    /* source: host bridge */
+	DOMAIN_INTERFACE_NETWORK,   /* source: libvirt network, more: its bridge, where the XML says it ("" else) */
+	DOMAIN_INTERFACE_DIRECT,    /* source: host device below the macvtap */
+	DOMAIN_INTERFACE_ETHERNET,  /* a tap that somebody else connects */
+	DOMAIN_INTERFACE_HOSTDEV,   /* source: PCI address */
+};
+
+enum domain_interface_explicit {
+	INTERFACE_HAS_INBOUND = 1 << 0,  /* <bandwidth><inbound>: towards the guest */
+	INTERFACE_HAS_OUTBOUND = 1 << 1,
+	INTERFACE_IS_OVS = 1 << 2,       /* <virtualport type='openvswitch'> */
+};
+
+struct domain_interface {
+	char *mac;    /* lower case, as libvirt prints it; unique in practice, "" in XML that libvirt has not seen */
+	char *alias;  /* as for disks */
+	char *target; /* host device: the owner's name for it, in a running domain libvirt's; "" not known yet */
+	char *type;   /* <interface type=>, for messages */
+	enum domain_interface_kind kind;
+	char *source, *more;
+	unsigned int has; /* enum domain_interface_explicit */
+};
+
 struct domain {
 	char *name;
 	char uuid[37];     /* lower case; "" if the XML has none (a file given to plan or check) */
@@ -91,6 +167,9 @@ struct domain {
 	struct domain_cell *cells; unsigned int n_cells;
 	struct domain_hugepage *hugepages; unsigned int n_hugepages;
 	struct domain_device *devices; unsigned int n_devices; /* in the XML's order, each once */
+	struct domain_disk *disks; unsigned int n_disks;       /* in the XML's order */
+	struct domain_interface *interfaces; unsigned int n_interfaces;
+	struct domain_blkio *blkio; unsigned int n_blkio;
 	unsigned int threads;    /* guest topology threads per core, 0 absent */
 	struct idset numatune_nodes; /* <numatune><memory nodeset>, without one the union of <memnode nodeset> */
 	char *numatune_mode;     /* of <memory>, else of the first <memnode>; libvirt's default "strict"; "" absent */

@@ -48,18 +48,28 @@ static bool address_part(const xmlNode *n, const char *name, uint64_t max, uint6
 	return r == 0 && v <= max;
 }
 
-static int add_pci(struct domain *d, const xmlNode *source)
+int domain_pci_name(const xmlNode *source, char **ret)
 {
 	const xmlNode *a = xml_child(source, NULL, "address");
 	uint64_t domain, bus, slot, function;
-	char *name;
 
+	*ret = NULL;
 	if (!a || !address_part(a, "domain", UINT32_MAX, &domain) || !address_part(a, "bus", 0xff, &bus) ||
 	    !address_part(a, "slot", 0x1f, &slot) || !address_part(a, "function", 7, &function))
 		return 0;
-	if (asprintf(&name, "%04" PRIx64 ":%02" PRIx64 ":%02" PRIx64 ".%" PRIx64, domain, bus, slot, function) < 0)
+	if (asprintf(ret, "%04" PRIx64 ":%02" PRIx64 ":%02" PRIx64 ".%" PRIx64, domain, bus, slot, function) < 0) {
+		*ret = NULL;
 		return -ENOMEM;
-	return add_device(d, DOMAIN_DEVICE_PCI, name, NULL);
+	}
+	return 0;
+}
+
+static int add_pci(struct domain *d, const xmlNode *source)
+{
+	char *name;
+	int r = domain_pci_name(source, &name);
+
+	return r < 0 || !name ? r : add_device(d, DOMAIN_DEVICE_PCI, name, NULL);
 }
 
 /* The removable ones are not what a guest is placed for. */
@@ -156,8 +166,13 @@ int domain_on_devices(struct domain *d, const xmlNode *n, struct err *e)
 		const char *name;
 		int (*take)(struct domain *d, const xmlNode *n);
 	} table[] = {
-		{ "emulator", take_emulator }, { "disk", take_disk },	  { "interface", take_interface },
-		{ "hostdev", take_hostdev },   { "memory", take_memory },
+		{ "emulator", take_emulator },
+		{ "disk", take_disk },
+		{ "disk", domain_take_disk },
+		{ "interface", take_interface },
+		{ "interface", domain_take_interface },
+		{ "hostdev", take_hostdev },
+		{ "memory", take_memory },
 	};
 
 	(void)e;

@@ -21,6 +21,14 @@ int domain_on_numatune(struct domain *d, const xmlNode *n, struct err *e);
 int domain_on_memory_backing(struct domain *d, const xmlNode *n, struct err *e);
 int domain_on_cpu(struct domain *d, const xmlNode *n, struct err *e);
 int domain_on_devices(struct domain *d, const xmlNode *n, struct err *e);
+int domain_on_blkiotune(struct domain *d, const xmlNode *n, struct err *e);
+
+/* domain_io.c: one <disk>, one <interface> in full. 0 or -ENOMEM. */
+int domain_take_disk(struct domain *d, const xmlNode *n);
+int domain_take_interface(struct domain *d, const xmlNode *n);
+void domain_io_fini(struct domain *d);
+/* A PCI <address> as "0000:3b:00.0", malloc'ed in *ret, or NULL if it is none. 0 or -ENOMEM. */
+int domain_pci_name(const xmlNode *source, char **ret);
 
 /* Room for one more behind the n members of an array: its new address, NULL without memory. Doubles. */
 void *domain_grow(void *array, unsigned int n, size_t size);

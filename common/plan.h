@@ -51,6 +51,9 @@ struct plan {
 	struct msgs warnings;
 };
 
+struct blockdev_facts;
+struct netdev_facts;
+
 struct plan_inputs {
 	const struct domain *domain;
 	const struct intent *intent;
@@ -59,6 +62,8 @@ struct plan_inputs {
 	const struct ledger *ledger;     /* claims of living domains, dead ones already removed */
 	struct plan_wrapper wrapper;     /* borrowed strings */
 	const struct place_device *devices; unsigned int n_devices;
+	const struct blockdev_facts *blocks; /* NULL: not looked at, disks are skipped */
+	const struct netdev_facts *nets;     /* NULL likewise */
 	const struct place_cap *caps; unsigned int n_caps; /* what growing the pools has shown already */
 	bool running;                    /* adopt: exec-stage settings are skipped with that reason */
 	/*
