@@ -95,14 +95,42 @@ host_state() {
 	return 0
 }
 
+# loop_disk MIB DIRECTORY: a disk of its own with a file system, mounted there; prints the kernel's name of the device,
+# which goes when the last mount does: detaching one that is in use only says so to the kernel.
+loop_disk() {
+	local file device
+	file=$(mktemp /var/tmp/loop.XXXXXX)
+	truncate -s "$1M" "$file"
+	device=$(losetup --find --show "$file") && mkfs.ext4 -q -F "$device" && mkdir -p "$2" && mount "$device" "$2" &&
+		chmod 0777 "$2"
+	losetup --detach "$device"
+	rm -f "$file"
+	echo "${device##*/}"
+}
+
 # --- guests ------------------------------------------------------------------------------------------------------
 wrapper=/usr/libexec/domtune/qemu-system-x86_64
 uuid_of() { echo -n "$1" | md5sum | sed -E 's/^(.{8})(.{4})(.{4})(.{4})(.{12}).*/\1-\2-\3-\4-\5/'; }
 
-# guest NAME [vcpus=N] [memory=MIB] [tune=XML] [wrap=yes|no] [iothreads=N] [type=qemu|kvm] [top=XML] [devices=XML] [disk=PATH]:
-# print a definition. Its payload prints "guest up" on the serial port, then waits for the power button.
+# payload NAME: the boot image that is made of NAME.S.
+payload() {
+	local here=${BASH_SOURCE[0]%/*} image=/tmp/payload-$1.img object=/tmp/payload-$1.o
+	if [ ! -e "$image" ]; then
+		if [ -e "$here/$1.bin" ]; then cp "$here/$1.bin" "$image"; else
+			gcc -m32 -c -o "$object" "$here/$1.S" &&
+				ld -m elf_i386 --oformat=binary -Ttext=0x7c00 -e _start -o "$image" "$object" || return 1
+		fi
+		# What reads wants something to be there: an image's holes are no I/O.
+		if [ "$1" = read ]; then head -c 32M /dev/urandom >>"$image"; fi
+		truncate -s "%1M" "$image"
+	fi
+	echo "$image"
+}
+# guest NAME [vcpus=N] [memory=MIB] [tune=XML] [wrap=yes|no] [iothreads=N] [type=qemu|kvm] [top=XML] [devices=XML] [disk=PATH]
+# [driver=ATTRIBUTES] [payload=boot|send|read]: print a definition. Every payload prints "guest up" on the serial port;
+# `boot` then waits for the power button, the others work without end.
 guest() {
-	local name=$1 vcpus=1 memory=64 tune='' wrap=yes iothreads=0 type=qemu top='' devices='' disk=$images/$1.img emulator
+	local name=$1 vcpus=1 memory=64 tune='' wrap=yes iothreads=0 type=qemu top='' devices='' disk=$images/$1.img driver='' payload=boot emulator
 	shift
 	[ $# = 0 ] || local "$@"
 	emulator=$wrapper
@@ -123,7 +151,7 @@ guest() {
 		  <devices>
 		    <emulator>$emulator</emulator>
 		    <disk type='file' device='disk'>
-		      <driver name='qemu' type='qcow2'/><source file='$disk'/><target dev='vda' bus='virtio'/>
+		      <driver name='qemu' type='qcow2' $driver/><source file='$disk'/><target dev='vda' bus='virtio'/>
 		    </disk>
 		    <controller type='usb' model='none'/>
 		    <memballoon model='none'/>
@@ -135,16 +163,22 @@ guest() {
 }
 # define the same, and make its disk.
 define() {
-	local xml
+	local xml word kind=boot path=$images/$1.img
+	for word in "$@"; do
+		case $word in
+		payload=*) kind=${word#*=} ;;
+		disk=*) path=${word#*=} ;;
+		esac
+	done
 	xml=$(mktemp)
 	guest "$@" >"$xml"
-	make_disk "$images/$1.img"
+	make_disk "$path" "$kind"
 	virsh -q define "$xml"
 	rm -f "$xml"
 }
-make_disk() {
+make_disk() { # make_disk PATH [PAYLOAD]
 	[ -e "$1" ] && return
-	qemu-img convert -q -f raw -O qcow2 "${BOOT_IMAGE:-/tmp/boot.img}" "$1"
+	qemu-img convert -q -f raw -O qcow2 "$(payload "${2:-boot}")" "$1"
 	chmod 0666 "$1"
 }
 undefine() {
