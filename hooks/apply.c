@@ -107,14 +107,27 @@ static int apply_stage(const struct call *c, struct undo *u, enum stage stage, s
 	return 0;
 }
 
-/* What was moved and what was not is in the log already. except: a domain whose undo file is open; NULL: none. */
-static void move_guests(const struct call *c, const char *except)
+/*
+ * What was moved and what was not is in the log already. except: a domain whose undo file is open; NULL: none.
+ * Whether all could be moved.
+ */
+static bool move_guests(const struct call *c, const char *except)
 {
 	struct apply_count count = {0};
 	struct err e = {0};
+	int rc = apply_moves(&c->fs, except, &count, &e);
 
-	if (apply_moves(&c->fs, except, &count, &e) < 0)
+	if (rc < 0)
 		log_warning("moves of shared guests: %s", e.text);
+	return rc == 0 && count.failed == 0;
+}
+
+/* Whether this start is to have CPUs alone. */
+static bool has_own_cpus(const struct undo *u)
+{
+	enum place_policy policy = u->plan.placement.policy;
+
+	return policy == PLACE_DEDICATED || policy == PLACE_ISOLATED;
 }
 
 static int do_prepare(struct call *c)
@@ -122,16 +135,20 @@ static int do_prepare(struct call *c)
 	_cleanup_(undo_fini) struct undo u = {.fd = -1};
 	struct apply_count count = {0}, undone = {0};
 	struct err e = {0};
+	bool alone;
 	int rc;
 
 	/* First: the CPUs are to be free before QEMU runs. */
-	if (ledger_has_moves(&c->fs))
-		move_guests(c, NULL);
+	alone = !ledger_has_moves(&c->fs) || move_guests(c, NULL);
 	rc = open_undo(c, &u);
 	if (rc <= 0)
 		return rc < 0 ? FAILED : DONE;
-	rc = apply_stage(c, &u, STAGE_PREPARE, NULL, &count);
-	if (rc == 0 && count.failed == 0)
+	if (!alone && u.plan.fail && has_own_cpus(&u))
+		(void)snprintf(count.failure, sizeof(count.failure),
+			       "its CPUs are not free: a guest that shares them could not be moved away, the log says why");
+	else
+		rc = apply_stage(c, &u, STAGE_PREPARE, NULL, &count);
+	if (rc == 0 && count.failed == 0 && !*count.failure)
 		return DONE;
 	if (!u.plan.fail)
 		return rc < 0 ? FAILED : DONE;

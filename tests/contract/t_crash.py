@@ -621,6 +621,15 @@ def test_moves_refused():
     tap.ok(changed(root, before) == [], "and all of it goes back", changed(root, before))
     log.close()
     root.remove()
+    root, before = pool_root(("v2",))
+    status, report, _ = run_decide(root, xml=tuned("db1", DEDICATED).replace(b"<d:tune ", b"<d:tune on-error='fail' "),
+                                   DOMTUNE_FAULT="web1:%d*9" % errno.EINVAL)
+    tap.ok(status == 1 and "refused its CPUs are not free" in report, "with on-error=fail the start is refused", status, report)
+    run_apply(root, "sweep")
+    tap.ok(not claimed(root, "db1") and not waits(root), "and nobody waits for it", waits(root))
+    release_all(root)
+    tap.ok(changed(root, before) == [], "all is as it was", changed(root, before))
+    root.remove()
 
 
 def test_retune():

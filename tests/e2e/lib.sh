@@ -108,6 +108,24 @@ loop_disk() {
 	echo "${device##*/}"
 }
 
+# uplink BRIDGE: a bridge whose way out is up0, to far0 in a network namespace `far` that senders send to; gone with
+# uplink_gone BRIDGE.
+uplink() {
+	ip link add "$1" type bridge && ip link set "$1" up &&
+		ip link add up0 type veth peer name far0 && ip link set up0 master "$1" up &&
+		ip netns add far && ip link set far0 netns far &&
+		ip -n far link set far0 address 02:00:00:00:00:01 up && ip -n far address add 192.0.2.1/24 dev far0
+}
+uplink_gone() {
+	ip link del "$1"
+	ip netns del far
+	ip link del up0 2>/dev/null || :
+}
+sends_to() { # sends_to BRIDGE BYTE: the <interface> of a guest with payload `send`; BYTE: the last one of its MAC address
+	echo "<interface type='bridge'><mac address='52:54:00:00:00:$2'/><source bridge='$1'/><model type='rtl8139'/></interface>"
+}
+arrives() { ip netns exec far python3 "${BASH_SOURCE[0]%/*}/far-end" "$@"; } # arrives SECONDS BYTE...: bit/s of each
+
 # --- guests ------------------------------------------------------------------------------------------------------
 wrapper=/usr/libexec/domtune/qemu-system-x86_64
 uuid_of() { echo -n "$1" | md5sum | sed -E 's/^(.{8})(.{4})(.{4})(.{4})(.{12}).*/\1-\2-\3-\4-\5/'; }
