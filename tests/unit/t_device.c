@@ -18,13 +18,31 @@ static void root_link(struct root *r, const char *path, const char *to)
 		TAP_FAIL("link %s", path);
 }
 
+/* "sda/sda1", "md0/md0p1", but not "nvme0/nvme0n1". */
+static bool is_partition(const char *dir)
+{
+	const char *name = strrchr(dir, '/') + 1, *disk = name - 1;
+	size_t len;
+
+	while (disk > dir && disk[-1] != '/')
+		disk--;
+	len = (size_t)(name - 1 - disk);
+	if (strncmp(disk, name, len) != 0)
+		return false;
+	name += len;
+	name += *name == 'p';
+	return *name && name[strspn(name, "0123456789")] == '\0';
+}
+
 /* A block device: its directory below sys/devices, the links of class/block and dev/block. */
 static void put_block(struct root *r, const char *dir, const char *number)
 {
 	const char *name = strrchr(dir, '/') + 1;
 	char path[256], to[256];
 
-	root_putf(r, (snprintf(path, sizeof(path), "%s/uevent", dir), path), "MAJOR=1\nDEVNAME=%s\nDEVTYPE=x\n", name);
+	root_putf(r, (snprintf(to, sizeof(to), "%s/uevent", dir), to), "MAJOR=%s\nMINOR=%s\nDEVNAME=%s\nDEVTYPE=%s\n",
+		  (snprintf(path, sizeof(path), "%.*s", (int)strcspn(number, ":"), number), path),
+		  strchr(number, ':') + 1, name, is_partition(dir) ? "partition" : "disk");
 	(void)snprintf(to, sizeof(to), "../../../%s", dir);
 	root_link(r, (snprintf(path, sizeof(path), "sys/class/block/%s", name), path), to);
 	root_link(r, (snprintf(path, sizeof(path), "sys/dev/block/%s", number), path), to);
@@ -57,7 +75,6 @@ static void make_host(struct root *r)
 	/* a SCSI disk with a partition on node 1, an NVMe on node 0, one with native multipath on both */
 	put_block(r, PCI "/0000:80:01.0/0000:81:00.0/host4/target4:0:0/4:0:0:0/block/sda", "8:0");
 	put_block(r, PCI "/0000:80:01.0/0000:81:00.0/host4/target4:0:0/4:0:0:0/block/sda/sda1", "8:1");
-	root_put(r, "sys/class/block/sda1/partition", "1\n");
 	root_put(r, "sys/devices/pci0000:00/0000:02:00.0/numa_node", "0\n");
 	put_block(r, "sys/devices/pci0000:00/0000:02:00.0/nvme/nvme0/nvme0n1", "259:0");
 	root_put(r, PCI "/0000:82:00.0/nvme/nvme2/numa_node", "1\n");
@@ -72,7 +89,6 @@ static void make_host(struct root *r)
 	put_slave(r, VIRTUAL "/md0", "sda1", "../../../../../class/block/sda1");
 	put_slave(r, VIRTUAL "/md0", "nvme0n1", "../../../../../class/block/nvme0n1");
 	put_block(r, VIRTUAL "/md0/md0p1", "259:2");
-	root_put(r, VIRTUAL "/md0/md0p1/partition", "1\n");
 	put_block(r, VIRTUAL "/dm-0", "253:0");
 	put_slave(r, VIRTUAL "/dm-0", "md0p1", "../../../../../class/block/md0p1");
 	root_link(r, "dev/mapper/vg-web1", "../dm-0");
