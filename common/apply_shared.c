@@ -65,9 +65,15 @@ static bool settle(struct work *w)
 	return replace_text(&s->readback, w->now) == 0;
 }
 
+/* What a domain claims that leaves an object to its cause; no value begins so. */
+static bool is_follower(const char *wanted)
+{
+	return *wanted == '-';
+}
+
 static bool is_wish(const char *wanted)
 {
-	return *wanted && !streq(wanted, SHARED_FOLLOWS);
+	return *wanted && !is_follower(wanted);
 }
 
 /* Whether this domain wants a value of its own for it; uuid NULL: whether any does. */
@@ -80,12 +86,36 @@ static bool has_wish(const struct shared *s, const char *uuid)
 }
 
 /* Nobody wants a value, nor that it keeps the one it had: the cause decides. */
-static bool only_follows(const struct shared *s)
+static bool only_followers(const struct shared *s)
 {
 	for (unsigned int i = 0; i < s->n_claims; i++)
-		if (!streq(s->claims[i].wanted, SHARED_FOLLOWS))
+		if (!is_follower(s->claims[i].wanted))
 			return false;
 	return s->n_claims > 0;
+}
+
+/* What the cause had made of the object before somebody wished for another value; "" not known. */
+static const char *followed_value(const struct shared *s)
+{
+	for (unsigned int i = 0; i < s->n_claims; i++)
+		if (is_follower(s->claims[i].wanted) && s->claims[i].wanted[1])
+			return s->claims[i].wanted + 1;
+	return "";
+}
+
+static int note_followed(struct shared *s, const char *value)
+{
+	for (unsigned int i = 0; i < s->n_claims; i++) {
+		char *wanted = NULL;
+
+		if (!is_follower(s->claims[i].wanted))
+			continue;
+		if (asprintf(&wanted, "-%s", value) < 0)
+			return -ENOMEM;
+		free(s->claims[i].wanted);
+		s->claims[i].wanted = wanted;
+	}
+	return 0;
 }
 
 /*
@@ -101,8 +131,12 @@ static int fold_claims(const struct work *w, char **ret)
 	if (!values)
 		return -ENOMEM;
 	*ret = NULL;
-	if (only_follows(s) && !w->wish_ended)
+	if (only_followers(s) && !w->wish_ended)
 		return 0;
+	if (only_followers(s) && *followed_value(s)) {
+		*ret = strdup(followed_value(s));
+		return *ret ? 0 : -ENOMEM;
+	}
 	for (unsigned int i = 0; i < s->n_claims; i++)
 		if (is_wish(s->claims[i].wanted))
 			values[n++] = s->claims[i].wanted;
@@ -147,7 +181,10 @@ static void add_dependants(struct batch *b)
 			if (w->target || !w->is_ours)
 				continue;
 			w->rc = fold_claims(w, &w->target);
-			w->is_reset = !w->target;
+			w->is_reset = w->rc == 0 && !w->target;
+			/* The kernel leaves alone what was chosen: what it would make of it otherwise is not known any more. */
+			if (w->rc == 0 && !w->is_reset)
+				w->rc = note_followed(s, "");
 		}
 	}
 }
@@ -188,7 +225,7 @@ static void write_one(struct batch *b, struct work *w)
 	free(w->now);
 	w->now = now;
 	/* Also after a failure: what it says now is what it was, or what we made of it. */
-	if (replace_text(&w->s->readback, now) < 0)
+	if (replace_text(&w->s->readback, now) < 0 || (w->is_reset && note_followed(w->s, now) < 0))
 		w->rc = -ENOMEM;
 }
 
@@ -233,10 +270,10 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 {
 	struct apply_run *a = b->a;
 	const struct apply_object o = {st->setting->knob, st->setting->target, st->backend, st->object};
-	const char *wanted = st->restore_only ? (st->follows ? SHARED_FOLLOWS : "") : st->value ? st->value : "";
+	const char *wanted = st->restore_only ? (st->follows ? "-" : "") : st->value ? st->value : "";
 	bool had_wish;
 	struct shared *s = ledger_find_shared(b->l, st->backend, st->object);
-	_cleanup_free_ char *now = NULL, *alone = NULL;
+	_cleanup_free_ char *now = NULL, *alone = NULL, *followed = NULL;
 	int rc = 0;
 	const struct backend *be = apply_backend(a, st->backend, st->object, &rc);
 
@@ -273,7 +310,10 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 	    (replace_text(&s->knob, o.knob) < 0 || replace_text(&s->target, o.target) < 0))
 		return -ENOMEM;
 	had_wish = has_wish(s, a->undo->plan.uuid);
-	rc = shared_set_claim(s, a->undo->plan.uuid, wanted);
+	followed = strdup(followed_value(s)); /* what is true of one is of all */
+	rc = followed ? shared_set_claim(s, a->undo->plan.uuid, wanted) : -ENOMEM;
+	if (rc == 0)
+		rc = note_followed(s, followed);
 	if (rc < 0)
 		return rc;
 	*ret = add_work(b, s, be, steal_ptr(&now));
@@ -286,8 +326,8 @@ static bool is_rounded(const struct work *w, const char *target)
 {
 	const struct shared *s = w->s;
 
-	return w->be->same(s->object, s->written, target) && s->readback && w->be->same(s->object, s->readback, w->now) &&
-	       !w->be->same(s->object, s->before, w->now);
+	return !is_dependant(s) && s->readback && w->be->same(s->object, s->written, target) &&
+	       w->be->same(s->object, s->readback, w->now) && !w->be->same(s->object, s->before, w->now);
 }
 
 /* Decide what an object is to be set to, now that all claims of the batch are in. */

@@ -58,13 +58,11 @@ struct claim {
 };
 
 /* One host object that several domains may want different values of, e.g. a sysctl or a disk's scheduler. */
-#define SHARED_FOLLOWS "-"
-
 struct shared_claim {
 	char uuid[37];
 	/*
-	 * "": nothing of its own, the object is only to keep its value (a dependant). SHARED_FOLLOWS: nor even that, what
-	 * its cause makes of it is right until both are put back.
+	 * "": nothing of its own, the object is only to keep its value (a dependant). "-VALUE": nor even that, what its
+	 * cause makes of it is right until both are put back; VALUE is what that was, "" not known.
 	 */
 	char *wanted;
 };

@@ -16,9 +16,11 @@
 #include <inttypes.h>
 
 #include "blockdev.h"
+#include "num.h"
 #include "sbuf.h"
 
 #define WISHES_MAX 12
+#define IOPS_MOST  (UINT32_MAX - 1) /* the kernel keeps 32 bits, and UINT_MAX is no limit (block/blk-throttle.c) */
 #define NAMES_SAID 4 /* disks that a reason names; the others are counted */
 
 enum where { ON_DEVICES, AT_LIMIT };
@@ -33,22 +35,23 @@ static const struct attribute {
 	const char *order;
 	const char *which;  /* what of several values it is */
 	const char *why;
+	uint64_t most;      /* 0: any number */
 } attributes[] = {
-	{ KNOB_DISK_SCHEDULER, STAGE_PREPARE, ON_DEVICES, 0, FOLD_STRONGEST, PLAN_SCHEDULERS, "the strongest", "" },
-	{ KNOB_DISK_REQUESTS, STAGE_PREPARE, ON_DEVICES, 0, FOLD_LARGEST, NULL, "the largest", "" },
-	{ KNOB_DISK_READ_AHEAD, STAGE_PREPARE, ON_DEVICES, 0, FOLD_LARGEST, NULL, "the largest", "" },
-	{ KNOB_DISK_AFFINITY, STAGE_PREPARE, ON_DEVICES, 0, FOLD_STRONGEST, PLAN_AFFINITIES, "the largest", "" },
-	{ KNOB_DISK_LATENCY, STAGE_PREPARE, ON_DEVICES, 0, FOLD_SMALLEST, NULL, "the smallest", "" },
-	{ KNOB_DISK_MERGES, STAGE_PREPARE, ON_DEVICES, 0, FOLD_STRONGEST, PLAN_MERGES, "the smallest", "" },
+	{ KNOB_DISK_SCHEDULER, STAGE_PREPARE, ON_DEVICES, 0, FOLD_STRONGEST, PLAN_SCHEDULERS, "the strongest", "", 0 },
+	{ KNOB_DISK_REQUESTS, STAGE_PREPARE, ON_DEVICES, 0, FOLD_LARGEST, NULL, "the largest", "", 0 },
+	{ KNOB_DISK_READ_AHEAD, STAGE_PREPARE, ON_DEVICES, 0, FOLD_LARGEST, NULL, "the largest", "", 0 },
+	{ KNOB_DISK_AFFINITY, STAGE_PREPARE, ON_DEVICES, 0, FOLD_STRONGEST, PLAN_AFFINITIES, "the largest", "", 0 },
+	{ KNOB_DISK_LATENCY, STAGE_PREPARE, ON_DEVICES, 0, FOLD_SMALLEST, NULL, "the smallest", "", 0 },
+	{ KNOB_DISK_MERGES, STAGE_PREPARE, ON_DEVICES, 0, FOLD_STRONGEST, PLAN_MERGES, "the smallest", "", 0 },
 	{ KNOB_DISK_WEIGHT, STAGE_STARTED, ON_DEVICES, DISK_HAS_WEIGHT, FOLD_LARGEST, NULL, "the largest",
-	  "its part of contended I/O" },
-	{ KNOB_DISK_READ_BPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_READ_BPS, FOLD_SUM, NULL, "the sum", "bytes per second" },
+	  "its part of contended I/O", 0 },
+	{ KNOB_DISK_READ_BPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_READ_BPS, FOLD_SUM, NULL, "the sum", "bytes per second", 0 },
 	{ KNOB_DISK_WRITE_BPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_WRITE_BPS, FOLD_SUM, NULL, "the sum",
-	  "bytes per second" },
+	  "bytes per second", 0 },
 	{ KNOB_DISK_READ_IOPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_READ_IOPS, FOLD_SUM, NULL, "the sum",
-	  "requests per second" },
+	  "requests per second", IOPS_MOST },
 	{ KNOB_DISK_WRITE_IOPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_WRITE_IOPS, FOLD_SUM, NULL, "the sum",
-	  "requests per second" },
+	  "requests per second", IOPS_MOST },
 };
 _Static_assert(ARRAY_SIZE(attributes) <= WISHES_MAX, "a disk's wishes have room for each attribute");
 
@@ -155,30 +158,30 @@ static bool is_said(struct disks *x, const struct domain_disk *disk, const struc
 	return true;
 }
 
-/* Why nothing behind this disk can be set; NULL: there is something. */
-static const char *why_no_device(const struct disks *x, unsigned int i)
+/* Whether something behind the disk can be set. What cannot is said, of a disk that something is wanted of. */
+static bool has_devices(struct disks *x, unsigned int i)
 {
+	const struct domain_disk *disk = &x->d->disks[i];
 	const struct blockdev_disk *b = x->f && i < x->f->n_disks ? &x->f->disks[i] : NULL;
+	const char *why = "what it lies on was not looked at";
 
-	if (!b)
-		return "what it lies on was not looked at";
-	return b->n ? NULL : *b->why ? b->why : "it has no physical device";
+	if (b)
+		why = *b->why ? b->why : b->n == 0 ? "it has no physical device" : b->chain_why;
+	if (x->w[i].any && *why && disk->kind != DOMAIN_DISK_NONE)
+		skip_disk(x->m, disk->target, why);
+	return b && b->n;
 }
 
 static void collect(struct disks *x, unsigned int i)
 {
 	const struct domain_disk *disk = &x->d->disks[i];
 	struct wishes *w = &x->w[i];
-	const char *why;
 
 	for (size_t k = 0; k < ARRAY_SIZE(attributes); k++) {
 		w->v[k] = wish_of(x->m->in->intent, disk, attributes[k].id);
 		w->any |= w->v[k] != NULL;
 	}
-	why = why_no_device(x, i);
-	if (w->any && why && disk->kind != DOMAIN_DISK_NONE)
-		skip_disk(x->m, disk->target, why);
-	if (why) {
+	if (!has_devices(x, i)) {
 		memset(w, 0, sizeof(*w));
 		return;
 	}
@@ -256,8 +259,18 @@ static void say_disks(const struct together *t, const struct attribute *a, struc
 static bool fold_together(struct maker *m, const struct attribute *a, struct together *t)
 {
 	/* All values are within the knob's range, so that they fold. */
+	char most[24];
+	uint64_t n;
+
 	if (t->n && fold_values(a->fold, a->order, "0", t->text, t->n, &t->value) < 0)
 		m->failed = true;
+	if (t->value && a->most && num_parse_u64(t->value, &n) == 0 && n > a->most) {
+		free(t->value);
+		t->value = NULL;
+		(void)snprintf(most, sizeof(most), "%" PRIu64, a->most); /* 20 digits fit */
+		t->value = strdup(most);
+		m->failed |= !t->value;
+	}
 	return t->value != NULL;
 }
 
@@ -440,6 +453,10 @@ static void settle_weight(struct disks *x, unsigned int device, const struct att
 
 	if (is_said_of_device(x, b->name, a))
 		return;
+	if (b->major == 0) {
+		skip_once(x->m, a->id, b->name, "control groups cannot name it: it is a path of a multipath device");
+		return;
+	}
 	if (!is_bfq && !has_cost_model(x->f, device)) {
 		(void)snprintf(why, sizeof(why),
 			       "it would be inert: %s heeds no weights, and io.cost is not enabled for %s (disk.scheduler "
@@ -624,6 +641,9 @@ void plan_disks(struct maker *m)
 		collect(&x, i);
 	for (unsigned int i = 0; x.f && i < x.f->n_devices; i++)
 		settle_device(&x, i);
+	if (x.f && x.f->cut)
+		msgs_warn(&m->p->warnings, "its disks lie on more than %d devices: the others are left as they are",
+			  BLOCKDEV_MAX);
 	for (unsigned int k = 0; x.f && k < ARRAY_SIZE(attributes); k++)
 		if (attributes[k].where == AT_LIMIT)
 			settle_limits(&x, k);
