@@ -350,12 +350,14 @@ void walk_path_at(struct walk *w, const char *path, int depth, struct walk_found
 		(void)snprintf(ret->why, sizeof(ret->why), "%s: %s", knob_show(path, shown), err_name(-fd));
 		return;
 	}
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISBLK(st.st_mode)) {
+	if (fd >= 0 && fstat(fd, &st) == 0)
+		ret->mode = st.st_mode;
+	if (S_ISBLK(ret->mode)) {
 		ret->is_block = true;
 		on_number(w, major(st.st_rdev), minor(st.st_rdev), depth, ret);
 	} else if (!w->fs->real) {
 		captured_fd(w, fd, path, depth, ret);
-	} else if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+	} else if (!S_ISREG(ret->mode) && !S_ISDIR(ret->mode)) {
 		(void)snprintf(ret->why, sizeof(ret->why), "%s is neither a file nor a block device",
 			       knob_show(path, shown));
 	} else {
