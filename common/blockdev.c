@@ -116,7 +116,8 @@ static void fill_devices(const struct hostfs *fs, const struct walk *w, struct b
 struct image {
 	struct walk *w;
 	struct blockdev_disk *k;
-	uint64_t leaves; /* of the chain so far */
+	uint64_t leaves;   /* of the chain so far */
+	unsigned int mode; /* of its last file */
 };
 
 /* All its data goes through one device: that; else through that on which it lies. */
@@ -146,6 +147,7 @@ static void active_image(struct image *m, const char *path)
 	struct walk_found found;
 
 	walk_path(m->w, path, &found);
+	m->mode = found.mode;
 	m->leaves |= found.leaves;
 	memcpy(k->fs, found.fs, sizeof(k->fs));
 	if (!found.leaves)
@@ -166,6 +168,7 @@ static bool further_file(struct image *m, const char *base, const char *name, ch
 		return false;
 	}
 	walk_path(m->w, path, &found);
+	m->mode = found.mode;
 	m->leaves |= found.leaves;
 	return true;
 }
@@ -188,7 +191,7 @@ struct links {
 /* One more qcow2 image of the chain. -errno, with the reason. */
 static int link_image(struct image *m, struct links *l, const char *path, struct qcow2 *q, char why[WALK_WHY])
 {
-	int r = qcow2_read(m->w->fs, path, l->n == 0, q, why);
+	int r = qcow2_read(m->w->fs, path, m->mode, l->n == 0, q, why);
 
 	if (r < 0)
 		return r;
@@ -235,7 +238,7 @@ static void take_leaves(const struct image *m)
 
 static void image(struct walk *w, const struct domain_disk *d, const char *path, struct blockdev_disk *k)
 {
-	struct image m = {w, k, 0};
+	struct image m = {.w = w, .k = k};
 
 	active_image(&m, path);
 	if (streq(d->format, "qcow2") && d->kind != DOMAIN_DISK_DIR)

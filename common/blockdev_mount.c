@@ -290,10 +290,33 @@ static void captured(struct walk *w, const char *path, int depth, struct walk_fo
 	on_number(w, m->major, m->minor, depth, ret);
 }
 
+/* "/a//b/../c" as "/a/c": what is not there has no links. */
+static void clean_path(const char *path, char to[WALK_PATH])
+{
+	size_t len = 0;
+
+	for (const char *p = path + strspn(path, "/"); *p; p += strspn(p, "/")) {
+		size_t n = strcspn(p, "/");
+
+		if (n == 2 && p[0] == '.' && p[1] == '.') {
+			while (len && to[--len] != '/')
+				;
+		} else if ((n != 1 || p[0] != '.') && len + n + 2 <= WALK_PATH) {
+			to[len++] = '/';
+			memcpy(to + len, p, n);
+			len += n;
+		}
+		p += n;
+	}
+	if (!len)
+		to[len++] = '/';
+	to[len] = '\0';
+}
+
 /* Where an open file is, as seen from the captured root; the path as given if that cannot be told. */
 static void captured_fd(struct walk *w, int fd, const char *path, int depth, struct walk_found *ret)
 {
-	char link[64], real[WALK_PATH];
+	char link[64], real[WALK_PATH], clean[WALK_PATH];
 	size_t len = strlen(w->fs->root);
 	ssize_t n;
 
@@ -301,10 +324,13 @@ static void captured_fd(struct walk *w, int fd, const char *path, int depth, str
 	n = fd >= 0 ? readlink(link, real, sizeof(real) - 1) : -1;
 	if (n > 0) {
 		real[n] = '\0';
-		if (str_starts(real, w->fs->root) && real[len] == '/')
-			path = real + len;
+		if (str_starts(real, w->fs->root) && real[len] == '/') {
+			captured(w, real + len, depth, ret);
+			return;
+		}
 	}
-	captured(w, path, depth, ret);
+	clean_path(path, clean);
+	captured(w, clean, depth, ret);
 }
 
 void walk_path_at(struct walk *w, const char *path, int depth, struct walk_found *ret)
@@ -324,12 +350,14 @@ void walk_path_at(struct walk *w, const char *path, int depth, struct walk_found
 		(void)snprintf(ret->why, sizeof(ret->why), "%s: %s", knob_show(path, shown), err_name(-fd));
 		return;
 	}
-	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISBLK(st.st_mode)) {
+	if (fd >= 0 && fstat(fd, &st) == 0)
+		ret->mode = st.st_mode;
+	if (S_ISBLK(ret->mode)) {
 		ret->is_block = true;
 		on_number(w, major(st.st_rdev), minor(st.st_rdev), depth, ret);
 	} else if (!w->fs->real) {
 		captured_fd(w, fd, path, depth, ret);
-	} else if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+	} else if (!S_ISREG(ret->mode) && !S_ISDIR(ret->mode)) {
 		(void)snprintf(ret->why, sizeof(ret->why), "%s is neither a file nor a block device",
 			       knob_show(path, shown));
 	} else {

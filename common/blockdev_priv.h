@@ -21,9 +21,11 @@ struct qcow2 {
 
 /*
  * Read it, by root, from a file that a tenant may have written: nothing but a regular file or block device is opened,
- * and, where the name came out of an image (`follow` false), no link to a file. -errno, with a reason that names no path.
+ * and, where the name came out of an image (`follow` false), no link to a file. mode: what the path was just seen to
+ * name (walk_found). -errno, with a reason that names no path.
  */
-int qcow2_read(const struct hostfs *fs, const char *path, bool follow, struct qcow2 *ret, char why[WALK_WHY]);
+int qcow2_read(const struct hostfs *fs, const char *path, unsigned int mode, bool follow, struct qcow2 *ret,
+	       char why[WALK_WHY]);
 
 /* The path that a name in the header of the image at `base` means. -ENOENT, with the reason: no file of this host. */
 int qcow2_resolve(const char *base, const char *name, char path[WALK_PATH], char why[WALK_WHY]);

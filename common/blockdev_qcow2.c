@@ -151,30 +151,29 @@ static int parse(int fd, const struct head *h, struct qcow2 *ret, char why[WALK_
  * What it is must be known before it is opened: opening a device node or a FIFO of somebody's choice does things. What
  * comes between is caught by a second look; O_NONBLOCK keeps the open itself from waiting.
  */
-static int open_image(const struct hostfs *fs, const char *path, bool follow, struct stat *st)
+static int open_image(const struct hostfs *fs, const char *path, unsigned int mode, bool follow, struct stat *st)
 {
 	int flags = O_RDONLY | O_NONBLOCK, fd;
-	struct stat before;
-	int r = hostfs_stat(fs, &before, "%s", path + strspn(path, "/"));
 
-	if (r < 0)
-		return r;
-	if (!S_ISREG(before.st_mode) && !S_ISBLK(before.st_mode))
+	if (!mode)
+		return -ENOENT;
+	if (!S_ISREG(mode) && !S_ISBLK(mode))
 		return -EINVAL;
 	/* Logical volumes are links in /dev, and in oVirt's image directories. */
-	if (!follow && S_ISREG(before.st_mode))
+	if (!follow && S_ISREG(mode))
 		flags |= O_NOFOLLOW;
 	fd = hostfs_open(fs, flags, "%s", path + strspn(path, "/"));
 	if (fd < 0)
 		return fd;
-	if (fstat(fd, st) < 0 || (st->st_mode & S_IFMT) != (before.st_mode & S_IFMT)) {
+	if (fstat(fd, st) < 0 || (st->st_mode & S_IFMT) != (mode & S_IFMT)) {
 		(void)close(fd); /* nothing was written */
 		return -EINVAL;
 	}
 	return fd;
 }
 
-int qcow2_read(const struct hostfs *fs, const char *path, bool follow, struct qcow2 *ret, char why[WALK_WHY])
+int qcow2_read(const struct hostfs *fs, const char *path, unsigned int mode, bool follow, struct qcow2 *ret,
+	       char why[WALK_WHY])
 {
 	unsigned char data[HEAD_SIZE];
 	_cleanup_close_ int fd = -1;
@@ -182,7 +181,7 @@ int qcow2_read(const struct hostfs *fs, const char *path, bool follow, struct qc
 	ssize_t n;
 
 	*ret = (struct qcow2){0};
-	fd = open_image(fs, path, follow, &st);
+	fd = open_image(fs, path, mode, follow, &st);
 	if (fd == -EINVAL)
 		return bad(why, EINVAL, "it is neither a file nor a block device");
 	if (fd == -ELOOP)

@@ -14,12 +14,18 @@
 
 struct walk *walk_new(const struct hostfs *fs, enum walk_mode mode)
 {
-	struct walk *w = calloc(1, sizeof(*w));
+	struct walk *w = malloc(sizeof(*w)); /* its tables, 64 KiB, are filled entry by entry */
 
-	if (w) {
-		w->fs = fs;
-		w->mode = mode;
-	}
+	if (!w)
+		return NULL;
+	w->fs = fs;
+	w->mode = mode;
+	w->n_nodes = 0;
+	w->n_leaves = 0;
+	w->cut = false;
+	w->mount_text = NULL;
+	w->mounts = NULL;
+	w->n_mounts = 0;
 	return w;
 }
 

@@ -26,6 +26,7 @@ struct finder {
 	const struct hostfs *fs;
 	struct device_nodes *ret;
 	struct walk *walk; /* NULL: no path was looked at yet */
+	uint64_t leaves;   /* of it, that were taken */
 	unsigned int visits;
 };
 
@@ -98,8 +99,9 @@ static void path_down(struct finder *f, const char *path)
 		return;
 	walk_path(f->walk, path, &found);
 	for (unsigned int i = 0; i < f->walk->n_leaves; i++)
-		if (found.leaves & UINT64_C(1) << i)
+		if (found.leaves & ~f->leaves & UINT64_C(1) << i)
 			add_above(f, f->walk->leaves[i].name, f->walk->leaves[i].dir);
+	f->leaves |= found.leaves;
 }
 
 static void volume_down(struct finder *f, const char *pool, const char *volume)

@@ -4,59 +4,9 @@
 #include <sys/sysmacros.h>
 
 #include "common/device.h"
-#include "tests/unit/root_bytes.h"
+#include "tests/unit/root_block.h"
 
 #define PCI "sys/devices/pci0000:80"
-
-static void root_link(struct root *r, const char *path, const char *to)
-{
-	char dir[256];
-
-	(void)snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
-	root_mkdir(r, dir);
-	if (symlinkat(to, r->fs.fd, path) < 0)
-		TAP_FAIL("link %s", path);
-}
-
-/* "sda/sda1", "md0/md0p1", but not "nvme0/nvme0n1". */
-static bool is_partition(const char *dir)
-{
-	const char *name = strrchr(dir, '/') + 1, *disk = name - 1;
-	size_t len;
-
-	while (disk > dir && disk[-1] != '/')
-		disk--;
-	len = (size_t)(name - 1 - disk);
-	if (strncmp(disk, name, len) != 0)
-		return false;
-	name += len;
-	name += *name == 'p';
-	return *name && name[strspn(name, "0123456789")] == '\0';
-}
-
-/* A block device: its directory below sys/devices, the links of class/block and dev/block. */
-static void put_block(struct root *r, const char *dir, const char *number)
-{
-	const char *name = strrchr(dir, '/') + 1;
-	char path[256], to[256];
-
-	root_putf(r, (snprintf(to, sizeof(to), "%s/uevent", dir), to), "MAJOR=%s\nMINOR=%s\nDEVNAME=%s\nDEVTYPE=%s\n",
-		  (snprintf(path, sizeof(path), "%.*s", (int)strcspn(number, ":"), number), path),
-		  strchr(number, ':') + 1, name, is_partition(dir) ? "partition" : "disk");
-	(void)snprintf(to, sizeof(to), "../../../%s", dir);
-	root_link(r, (snprintf(path, sizeof(path), "sys/class/block/%s", name), path), to);
-	root_link(r, (snprintf(path, sizeof(path), "sys/dev/block/%s", number), path), to);
-	root_put(r, (snprintf(path, sizeof(path), "dev/%s", name), path), "");
-}
-
-static void put_slave(struct root *r, const char *of, const char *slave, const char *to)
-{
-	char path[256];
-
-	root_link(r, (snprintf(path, sizeof(path), "%s/slaves/%s", of, slave), path), to);
-}
-
-#define VIRTUAL "sys/devices/virtual/block"
 
 static void make_host(struct root *r)
 {
@@ -86,11 +36,11 @@ static void make_host(struct root *r)
 		  "../../../pci0000:80/0000:82:00.0/nvme/nvme2");
 	/* LVM on a partition of md on two disks */
 	put_block(r, VIRTUAL "/md0", "9:0");
-	put_slave(r, VIRTUAL "/md0", "sda1", "../../../../../class/block/sda1");
-	put_slave(r, VIRTUAL "/md0", "nvme0n1", "../../../../../class/block/nvme0n1");
+	put_slave(r, VIRTUAL "/md0", "sda1");
+	put_slave(r, VIRTUAL "/md0", "nvme0n1");
 	put_block(r, VIRTUAL "/md0/md0p1", "259:2");
 	put_block(r, VIRTUAL "/dm-0", "253:0");
-	put_slave(r, VIRTUAL "/dm-0", "md0p1", "../../../../../class/block/md0p1");
+	put_slave(r, VIRTUAL "/dm-0", "md0p1");
 	root_link(r, "dev/mapper/vg-web1", "../dm-0");
 	root_link(r, "dev/disk/by-id/wwn-0x5", "../../sda");
 	put_block(r, VIRTUAL "/zram0", "252:0");
