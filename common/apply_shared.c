@@ -71,16 +71,11 @@ static bool is_follower(const char *wanted)
 	return *wanted == '-';
 }
 
-static bool is_wish(const char *wanted)
-{
-	return *wanted && !is_follower(wanted);
-}
-
 /* Whether this domain wants a value of its own for it; uuid NULL: whether any does. */
 static bool has_wish(const struct shared *s, const char *uuid)
 {
 	for (unsigned int i = 0; i < s->n_claims; i++)
-		if ((!uuid || streq(s->claims[i].uuid, uuid)) && is_wish(s->claims[i].wanted))
+		if ((!uuid || streq(s->claims[i].uuid, uuid)) && shared_is_wish(s->claims[i].wanted))
 			return true;
 	return false;
 }
@@ -138,7 +133,7 @@ static int fold_claims(const struct work *w, char **ret)
 		return *ret ? 0 : -ENOMEM;
 	}
 	for (unsigned int i = 0; i < s->n_claims; i++)
-		if (is_wish(s->claims[i].wanted))
+		if (shared_is_wish(s->claims[i].wanted))
 			values[n++] = s->claims[i].wanted;
 	return fold_values(s->fold, s->order, s->original, values, n, ret);
 }
@@ -286,7 +281,7 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 		return 0;
 	}
 	if (!s) {
-		rc = fold_values(st->fold, st->order, now, &wanted, is_wish(wanted), &alone);
+		rc = fold_values(st->fold, st->order, now, &wanted, shared_is_wish(wanted), &alone);
 		if (rc < 0) {
 			*outcome = apply_failure(a, &o, wanted, rc, "left as it was");
 			return 0;
@@ -306,7 +301,7 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 	/* An object that one domain wants something of is another's dependant, whoever came first. */
 	if (cause && !is_dependant(s) && replace_text(&s->cause, cause) < 0)
 		return -ENOMEM;
-	if (is_wish(wanted) && !has_wish(s, NULL) &&
+	if (shared_is_wish(wanted) && !has_wish(s, NULL) &&
 	    (replace_text(&s->knob, o.knob) < 0 || replace_text(&s->target, o.target) < 0))
 		return -ENOMEM;
 	had_wish = has_wish(s, a->undo->plan.uuid);
@@ -317,7 +312,7 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 	if (rc < 0)
 		return rc;
 	*ret = add_work(b, s, be, steal_ptr(&now));
-	(*ret)->wish_ended = had_wish && !is_wish(wanted);
+	(*ret)->wish_ended = had_wish && !shared_is_wish(wanted);
 	return 0;
 }
 
