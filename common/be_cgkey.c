@@ -6,9 +6,10 @@
  *   sys/fs/cgroup/machine.slice/.../libvirt/io.max 8:0 rbps
  *   sys/fs/cgroup/blkio/machine/qemu-1-x/blkio.throttle.read_bps_device 8:0
  *
- * A device without a line has what the file means by that: no limit, or the group's own weight. Each kind of file is one
- * row of kinds[]. The other devices and keys of a file are not touched: the kernel takes one line, and of io.max one key,
- * at a time (Documentation/admin-guide/cgroup-v2.rst, "Interface Files"; block/blk-throttle.c; block/bfq-cgroup.c).
+ * A device without a line has what the file means by that: no limit, or the group's own weight. Each kind of file is
+ * one row of kinds[]. The other devices and keys of a file are not touched: the kernel takes one line, and of io.max
+ * one key, at a time (Documentation/admin-guide/cgroup-v2.rst, "Interface Files"; block/blk-throttle.c;
+ * block/bfq-cgroup.c).
  *
  * In a tree that is no kernel's the file is rewritten as the kernel would show it, so that what is put back is back.
  */
@@ -24,7 +25,7 @@
 
 static const struct kind {
 	const char *file;
-	const char *nothing;      /* value of a device without a line, and what takes the line away */
+	const char *nothing;        /* value of a device without a line, and what takes the line away */
 	const char *keys[KEYS_MAX]; /* in the kernel's order; none: one value per device */
 } kinds[] = {
 	{"io.max", "max", {"rbps", "wbps", "riops", "wiops"}},

@@ -2,8 +2,8 @@
 /*
  * From what is wanted of the domain's disks to settings of the devices behind them, and the I/O priority.
  *
- *  1. For each disk, which value of each attribute is in force (wish_of()): annotation before profile, and there a named
- *     target before `*`; without what the definition says itself of that disk or device.
+ *  1. For each disk, which value of each attribute is in force (wish_of()): annotation before profile, and there a
+ * named target before `*`; without what the definition says itself of that disk or device.
  *  2. For each physical device, what the disks on it make together: scheduler, queue, weight. Limits are set where they
  *     count once: on the device that the active image's data goes through (blockdev_disk.limit), as a sum.
  *  3. What the scheduler that will be in force there makes of weights and priorities: claims of other domains on that
@@ -21,7 +21,7 @@
 
 #define WISHES_MAX 12
 #define IOPS_MOST  (UINT32_MAX - 1) /* the kernel keeps 32 bits, and UINT_MAX is no limit (block/blk-throttle.c) */
-#define NAMES_SAID 4 /* disks that a reason names; the others are counted */
+#define NAMES_SAID 4                /* disks that a reason names; the others are counted */
 
 enum where { ON_DEVICES, AT_LIMIT };
 
@@ -30,28 +30,29 @@ static const struct attribute {
 	enum knob_id id;
 	enum stage stage;
 	enum where where;
-	unsigned int has;   /* enum domain_disk_explicit: the definition says it itself */
-	enum fold fold;     /* of disks on one device; between domains it is the same, but for limits */
+	unsigned int has; /* enum domain_disk_explicit: the definition says it itself */
+	enum fold fold;   /* of disks on one device; between domains it is the same, but for limits */
 	const char *order;
-	const char *which;  /* what of several values it is */
+	const char *which; /* what of several values it is */
 	const char *why;
-	uint64_t most;      /* 0: any number */
+	uint64_t most; /* 0: any number */
 } attributes[] = {
-	{ KNOB_DISK_SCHEDULER, STAGE_PREPARE, ON_DEVICES, 0, FOLD_STRONGEST, PLAN_SCHEDULERS, "the strongest", "", 0 },
-	{ KNOB_DISK_REQUESTS, STAGE_PREPARE, ON_DEVICES, 0, FOLD_LARGEST, NULL, "the largest", "", 0 },
-	{ KNOB_DISK_READ_AHEAD, STAGE_PREPARE, ON_DEVICES, 0, FOLD_LARGEST, NULL, "the largest", "", 0 },
-	{ KNOB_DISK_AFFINITY, STAGE_PREPARE, ON_DEVICES, 0, FOLD_STRONGEST, PLAN_AFFINITIES, "the largest", "", 0 },
-	{ KNOB_DISK_LATENCY, STAGE_PREPARE, ON_DEVICES, 0, FOLD_SMALLEST, NULL, "the smallest", "", 0 },
-	{ KNOB_DISK_MERGES, STAGE_PREPARE, ON_DEVICES, 0, FOLD_STRONGEST, PLAN_MERGES, "the smallest", "", 0 },
-	{ KNOB_DISK_WEIGHT, STAGE_STARTED, ON_DEVICES, DISK_HAS_WEIGHT, FOLD_LARGEST, NULL, "the largest",
-	  "its part of contended I/O", 0 },
-	{ KNOB_DISK_READ_BPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_READ_BPS, FOLD_SUM, NULL, "the sum", "bytes per second", 0 },
-	{ KNOB_DISK_WRITE_BPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_WRITE_BPS, FOLD_SUM, NULL, "the sum",
-	  "bytes per second", 0 },
-	{ KNOB_DISK_READ_IOPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_READ_IOPS, FOLD_SUM, NULL, "the sum",
-	  "requests per second", IOPS_MOST },
-	{ KNOB_DISK_WRITE_IOPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_WRITE_IOPS, FOLD_SUM, NULL, "the sum",
-	  "requests per second", IOPS_MOST },
+	{KNOB_DISK_SCHEDULER, STAGE_PREPARE, ON_DEVICES, 0, FOLD_STRONGEST, PLAN_SCHEDULERS, "the strongest", "", 0},
+	{KNOB_DISK_REQUESTS, STAGE_PREPARE, ON_DEVICES, 0, FOLD_LARGEST, NULL, "the largest", "", 0},
+	{KNOB_DISK_READ_AHEAD, STAGE_PREPARE, ON_DEVICES, 0, FOLD_LARGEST, NULL, "the largest", "", 0},
+	{KNOB_DISK_AFFINITY, STAGE_PREPARE, ON_DEVICES, 0, FOLD_STRONGEST, PLAN_AFFINITIES, "the largest", "", 0},
+	{KNOB_DISK_LATENCY, STAGE_PREPARE, ON_DEVICES, 0, FOLD_SMALLEST, NULL, "the smallest", "", 0},
+	{KNOB_DISK_MERGES, STAGE_PREPARE, ON_DEVICES, 0, FOLD_STRONGEST, PLAN_MERGES, "the smallest", "", 0},
+	{KNOB_DISK_WEIGHT, STAGE_STARTED, ON_DEVICES, DISK_HAS_WEIGHT, FOLD_LARGEST, NULL, "the largest",
+	 "its part of contended I/O", 0},
+	{KNOB_DISK_READ_BPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_READ_BPS, FOLD_SUM, NULL, "the sum", "bytes per second",
+	 0},
+	{KNOB_DISK_WRITE_BPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_WRITE_BPS, FOLD_SUM, NULL, "the sum",
+	 "bytes per second", 0},
+	{KNOB_DISK_READ_IOPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_READ_IOPS, FOLD_SUM, NULL, "the sum",
+	 "requests per second", IOPS_MOST},
+	{KNOB_DISK_WRITE_IOPS, STAGE_STARTED, AT_LIMIT, DISK_HAS_WRITE_IOPS, FOLD_SUM, NULL, "the sum",
+	 "requests per second", IOPS_MOST},
 };
 _Static_assert(ARRAY_SIZE(attributes) <= WISHES_MAX, "a disk's wishes have room for each attribute");
 
@@ -84,7 +85,7 @@ static const struct value *said_of(const struct intent *in, const char *target, 
 
 static const struct value *wish_of(const struct intent *in, const struct domain_disk *disk, enum knob_id id)
 {
-	const char *const targets[] = { disk->target, disk->has & DISK_IS_REMOVABLE ? NULL : "*" };
+	const char *const targets[] = {disk->target, disk->has & DISK_IS_REMOVABLE ? NULL : "*"};
 
 	for (int annotation = 1; annotation >= 0; annotation--)
 		for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
@@ -195,10 +196,10 @@ static void collect(struct disks *x, unsigned int i)
 /* The disks' values for one attribute of one device. */
 struct together {
 	const struct value *v[DOMAIN_DISKS_MAX];
-	const char *text[DOMAIN_DISKS_MAX];  /* as words and numbers fold; auto has become one of them */
+	const char *text[DOMAIN_DISKS_MAX]; /* as words and numbers fold; auto has become one of them */
 	const char *disk[DOMAIN_DISKS_MAX];
 	unsigned int n;
-	char *value; /* what they make */
+	char *value;     /* what they make */
 	const char *why; /* why auto is what it is; NULL */
 };
 
@@ -284,14 +285,13 @@ static void add(struct together *t, const struct value *v, const char *text, con
 static void settle(struct maker *m, const struct attribute *a, const char *device, const struct together *t,
 		   const char *more)
 {
-	_cleanup_sbuf_ struct sbuf why = { 0 };
+	_cleanup_sbuf_ struct sbuf why = {0};
 	const struct value *v = decider(t);
 
 	say_disks(t, a, &why);
 	sbuf_add(&why, more);
-	m->failed |= why.failed ||
-		     plan_add_setting(m->p, knob_table[a->id].name, device, a->stage, t->value,
-				      v->source ? v->source : "default", why.s) < 0;
+	m->failed |= why.failed || plan_add_setting(m->p, knob_table[a->id].name, device, a->stage, t->value,
+						    v->source ? v->source : "default", why.s) < 0;
 }
 
 static unsigned int index_of(enum knob_id id)
@@ -458,10 +458,11 @@ static void settle_weight(struct disks *x, unsigned int device, const struct att
 		return;
 	}
 	if (!is_bfq && !has_cost_model(x->f, device)) {
-		(void)snprintf(why, sizeof(why),
-			       "it would be inert: %s heeds no weights, and io.cost is not enabled for %s (disk.scheduler "
-			       "auto or bfq)",
-			       *scheduler ? scheduler : "its scheduler", b->name); /* fits */
+		(void)snprintf(
+			why, sizeof(why),
+			"it would be inert: %s heeds no weights, and io.cost is not enabled for %s (disk.scheduler "
+			"auto or bfq)",
+			*scheduler ? scheduler : "its scheduler", b->name); /* fits */
 		skip_once(x->m, a->id, b->name, why);
 		return;
 	}
@@ -584,7 +585,7 @@ static const char *planned_scheduler(const struct plan *p, const char *device)
 static void warn_priority(struct maker *m, const char *priority)
 {
 	const struct blockdev_facts *f = m->in->blocks;
-	_cleanup_sbuf_ struct sbuf ignored = { 0 }, class_only = { 0 };
+	_cleanup_sbuf_ struct sbuf ignored = {0}, class_only = {0};
 	bool has_level = strchr(priority, ':');
 
 	for (unsigned int i = 0; f && i < f->n_devices; i++) {
@@ -629,7 +630,7 @@ static void settle_priority(struct maker *m)
 
 void plan_disks(struct maker *m)
 {
-	struct disks x = { .m = m, .d = m->in->domain, .f = m->in->blocks };
+	struct disks x = {.m = m, .d = m->in->domain, .f = m->in->blocks};
 
 	x.w = calloc(x.d->n_disks + 1, sizeof(*x.w));
 	if (!x.w) {

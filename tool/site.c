@@ -102,7 +102,7 @@ static int add_current_of(const struct hostfs *fs, const struct steps *steps, st
 		char buf[BACKEND_VALUE_MAX];
 		char *copy;
 
-		if (*s->current || step->is_dependant || !be || be->probe(fs, step->object) < 0 ||
+		if (*s->current || step->restore_only || (step->is_dependant && step->fold == FOLD_NONE) || !be || be->probe(fs, step->object) < 0 ||
 		    be->read(fs, step->object, buf, sizeof(buf)) < 0)
 			continue;
 		copy = strdup(buf);

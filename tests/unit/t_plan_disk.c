@@ -13,15 +13,15 @@
 
 /* Devices by number, as devices[] below names them. */
 static const struct blockdev known[] = {
-	{ "sda", 8, 0, .rotational = true, .scheduler = "mq-deadline", .schedulers = "none mq-deadline kyber bfq" },
-	{ "sdb", 8, 16, .scheduler = "mq-deadline", .schedulers = "none mq-deadline kyber bfq" },
-	{ "nvme0n1", 259, 0, .is_nvme = true, .scheduler = "none", .schedulers = "none mq-deadline kyber bfq" },
-	{ "vda", 252, 0, .is_virtio = true, .rotational = true, .scheduler = "mq-deadline",
-	  .schedulers = "none mq-deadline kyber bfq" },
-	{ "sdc", 8, 32, .rotational = true, .scheduler = "none", .schedulers = "none mq-deadline" },
-	{ "md0", 9, 0, .scheduler = "none", .schedulers = "none" },
-	{ "sdd", 8, 48 },
-	{ "nvme1c0n1", 0, 0, .is_nvme = true, .scheduler = "none", .schedulers = "none mq-deadline kyber bfq" },
+	{"sda", 8, 0, .rotational = true, .scheduler = "mq-deadline", .schedulers = "none mq-deadline kyber bfq"},
+	{"sdb", 8, 16, .scheduler = "mq-deadline", .schedulers = "none mq-deadline kyber bfq"},
+	{"nvme0n1", 259, 0, .is_nvme = true, .scheduler = "none", .schedulers = "none mq-deadline kyber bfq"},
+	{"vda", 252, 0, .is_virtio = true, .rotational = true, .scheduler = "mq-deadline",
+	 .schedulers = "none mq-deadline kyber bfq"},
+	{"sdc", 8, 32, .rotational = true, .scheduler = "none", .schedulers = "none mq-deadline"},
+	{"md0", 9, 0, .scheduler = "none", .schedulers = "none"},
+	{"sdd", 8, 48},
+	{"nvme1c0n1", 0, 0, .is_nvme = true, .scheduler = "none", .schedulers = "none mq-deadline kyber bfq"},
 };
 
 struct disk_spec {
@@ -36,7 +36,8 @@ struct disk_spec {
 struct dcase {
 	const char *name;
 	struct disk_spec disks[4];
-	const char *intent; /* "vda.scheduler=bfq" of the profile, "!vda.scheduler=bfq" of the annotation, "io.priority=.." */
+	const char *intent; /* "vda.scheduler=bfq" of the profile, "!vda.scheduler=bfq" of the annotation,
+			       "io.priority=.." */
 	const char *held;   /* "0=bfq": another domain's claim on the scheduler of a device */
 	const char *mine;   /* likewise our own, of an earlier plan */
 	const char *costs;  /* digits of devices with io.cost */
@@ -108,7 +109,7 @@ struct world {
 
 static struct plan_inputs make_world(struct world *w, const struct dcase *c)
 {
-	static const struct host_spec spec = { .nodes = 1, .cores = 2 };
+	static const struct host_spec spec = {.nodes = 1, .cores = 2};
 	struct domain *d = &w->domain;
 	char *save = NULL;
 
@@ -138,8 +139,8 @@ static struct plan_inputs make_world(struct world *w, const struct dcase *c)
 		const struct disk_spec *s = &c->disks[d->n_disks];
 		struct blockdev_disk *on = &w->on[d->n_disks];
 
-		w->disks[d->n_disks] = (struct domain_disk){ .target = (char *)(uintptr_t)s->target, .has = s->has,
-							     .kind = s->kind };
+		w->disks[d->n_disks] =
+			(struct domain_disk){.target = (char *)(uintptr_t)s->target, .has = s->has, .kind = s->kind};
 		if (!s->kind && (s->devices || s->why))
 			w->disks[d->n_disks].kind = DOMAIN_DISK_FILE;
 		for (const char *p = s->devices ? s->devices : ""; *p; p++)
@@ -154,7 +155,7 @@ static struct plan_inputs make_world(struct world *w, const struct dcase *c)
 	}
 	w->facts->n_disks = d->n_disks;
 	if (c->blkio) {
-		w->blkio = (struct domain_blkio){ .path = w->empty, .has = DISK_HAS_WEIGHT | DISK_HAS_READ_BPS };
+		w->blkio = (struct domain_blkio){.path = w->empty, .has = DISK_HAS_WEIGHT | DISK_HAS_READ_BPS};
 		d->blkio = &w->blkio;
 		d->n_blkio = w->facts->n_blkio = 1;
 		(void)snprintf(w->blkio_name[0], BLOCKDEV_NAME, "%s", known[c->blkio - 1].name);
@@ -162,10 +163,14 @@ static struct plan_inputs make_world(struct world *w, const struct dcase *c)
 	}
 	claim_scheduler(&w->ledger, c->held, OTHER);
 	claim_scheduler(&w->ledger, c->mine, UUID);
-	return (struct plan_inputs){ .domain = d, .intent = &w->intent, .policy = &w->policy, .host = &w->host,
-				     .ledger = &w->ledger, .blocks = c->not_looked ? NULL : w->facts,
-				     .wrapper = { .present = c->wrapper, .emulator = w->empty },
-				     .running = c->running };
+	return (struct plan_inputs){.domain = d,
+				    .intent = &w->intent,
+				    .policy = &w->policy,
+				    .host = &w->host,
+				    .ledger = &w->ledger,
+				    .blocks = c->not_looked ? NULL : w->facts,
+				    .wrapper = {.present = c->wrapper, .emulator = w->empty},
+				    .running = c->running};
 }
 
 static void free_world(struct world *w)
@@ -188,7 +193,7 @@ static void free_world(struct world *w)
 /* "KNOB TARGET STAGE VALUE (SOURCE: WHY)" */
 static char *text_of(const struct plan *p)
 {
-	struct sbuf b = { 0 };
+	struct sbuf b = {0};
 
 	for (size_t i = 0; i < p->n_settings; i++) {
 		const struct setting *s = &p->settings[i];
@@ -408,10 +413,10 @@ static const struct dcase cases[] = {
 TEST(plans)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct plan p, q = { 0 };
+		struct plan p, q = {0};
 		struct world w;
 		struct plan_inputs in = make_world(&w, &cases[i]);
-		_cleanup_sbuf_ struct sbuf b = { 0 };
+		_cleanup_sbuf_ struct sbuf b = {0};
 		_cleanup_free_ char *text = NULL, *again = NULL;
 		unsigned int bad = 0;
 		struct record r;
@@ -437,15 +442,15 @@ TEST(plans)
 TEST(bad_records)
 {
 	static const char *const lines[][6] = {
-		{ "block", NULL },
-		{ "block", "sda", "x", "0", "1", NULL },
-		{ "block", "sda", "8", "99999999999", "1", NULL },
-		{ "block", "", "8", "0", "1", NULL },
+		{"block", NULL},
+		{"block", "sda", "x", "0", "1", NULL},
+		{"block", "sda", "8", "99999999999", "1", NULL},
+		{"block", "", "8", "0", "1", NULL},
 	};
-	struct plan p = { 0 };
+	struct plan p = {0};
 
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
-		struct record r = { 0 };
+		struct record r = {0};
 
 		for (; lines[i][r.n]; r.n++)
 			r.f[r.n] = (char *)(uintptr_t)lines[i][r.n];
