@@ -186,7 +186,8 @@ static bool follows_pool(const struct apply_run *a, const struct step *s)
 }
 
 /*
- * Nothing to be written. It is ours all the same if it is to follow the shared pool: moves know only what is on record.
+ * Nothing to be written. It is ours all the same if it is to follow the shared pool: moves know only what is on record;
+ * or if the process was started with it by us.
  */
 static enum apply_outcome record_as_is(struct apply_run *a, const struct step *s, const struct backend *be,
 				       const char *now)
@@ -194,9 +195,10 @@ static enum apply_outcome record_as_is(struct apply_run *a, const struct step *s
 	const struct apply_object o = object_of(s);
 	int n;
 
-	if (!follows_pool(a, s))
+	if (!follows_pool(a, s) && !s->before)
 		return APPLY_IN_FORCE;
-	n = undo_intent(a->undo, o.knob, o.target, s->backend, s->object, now, s->value, false);
+	n = undo_intent(a->undo, o.knob, o.target, s->backend, s->object, s->before ? s->before : now, s->value,
+			false);
 	if (n < 0)
 		return not_recorded(a, &o, n);
 	record_done(a, be, (unsigned int)n, now);

@@ -16,9 +16,12 @@
 struct work {
 	struct shared *s;
 	const struct backend *be;
-	char *now;    /* NULL: the object is gone or cannot be read */
-	char *target; /* NULL: leave it */
+	char *now;       /* NULL: the object is gone or cannot be read */
+	char *target;    /* NULL: leave it */
 	bool is_ours;
+	bool is_reset;   /* its cause is going to be written, and what that makes of it is right */
+	bool wish_ended; /* this domain wanted a value of its own until now */
+	bool is_counted; /* back: it is this domain's, and not only as what a cause may reset */
 	int rc;
 };
 
@@ -62,16 +65,75 @@ static bool settle(struct work *w)
 	return replace_text(&s->readback, w->now) == 0;
 }
 
-/* What all claims make of it. "": a claim that only keeps the value. */
-static int fold_claims(const struct shared *s, char **ret)
+/* What a domain claims that leaves an object to its cause; no value begins so. */
+static bool is_follower(const char *wanted)
 {
+	return *wanted == '-';
+}
+
+/* Whether this domain wants a value of its own for it; uuid NULL: whether any does. */
+static bool has_wish(const struct shared *s, const char *uuid)
+{
+	for (unsigned int i = 0; i < s->n_claims; i++)
+		if ((!uuid || streq(s->claims[i].uuid, uuid)) && shared_is_wish(s->claims[i].wanted))
+			return true;
+	return false;
+}
+
+/* Nobody wants a value, nor that it keeps the one it had: the cause decides. */
+static bool only_followers(const struct shared *s)
+{
+	for (unsigned int i = 0; i < s->n_claims; i++)
+		if (!is_follower(s->claims[i].wanted))
+			return false;
+	return s->n_claims > 0;
+}
+
+/* What the cause had made of the object before somebody wished for another value; "" not known. */
+static const char *followed_value(const struct shared *s)
+{
+	for (unsigned int i = 0; i < s->n_claims; i++)
+		if (is_follower(s->claims[i].wanted) && s->claims[i].wanted[1])
+			return s->claims[i].wanted + 1;
+	return "";
+}
+
+static int note_followed(struct shared *s, const char *value)
+{
+	for (unsigned int i = 0; i < s->n_claims; i++) {
+		char *wanted = NULL;
+
+		if (!is_follower(s->claims[i].wanted))
+			continue;
+		if (asprintf(&wanted, "-%s", value) < 0)
+			return -ENOMEM;
+		free(s->claims[i].wanted);
+		s->claims[i].wanted = wanted;
+	}
+	return 0;
+}
+
+/*
+ * What all claims make of it. NULL: what it is, since the cause decides; but what a wish has made of it, which has ended
+ * now, goes.
+ */
+static int fold_claims(const struct work *w, char **ret)
+{
+	const struct shared *s = w->s;
 	_cleanup_free_ const char **values = calloc(s->n_claims ? s->n_claims : 1, sizeof(*values));
 	unsigned int n = 0;
 
 	if (!values)
 		return -ENOMEM;
+	*ret = NULL;
+	if (only_followers(s) && !w->wish_ended)
+		return 0;
+	if (only_followers(s) && *followed_value(s)) {
+		*ret = strdup(followed_value(s));
+		return *ret ? 0 : -ENOMEM;
+	}
 	for (unsigned int i = 0; i < s->n_claims; i++)
-		if (*s->claims[i].wanted)
+		if (shared_is_wish(s->claims[i].wanted))
 			values[n++] = s->claims[i].wanted;
 	return fold_values(s->fold, s->order, s->original, values, n, ret);
 }
@@ -111,8 +173,13 @@ static void add_dependants(struct batch *b)
 			    !streq(s->backend, cause->s->backend))
 				continue;
 			w = add_work(b, s, apply_backend(b->a, s->backend, s->object, &rc), NULL);
-			if (!w->target && w->is_ours)
-				w->rc = fold_claims(s, &w->target);
+			if (w->target || !w->is_ours)
+				continue;
+			w->rc = fold_claims(w, &w->target);
+			w->is_reset = w->rc == 0 && !w->target;
+			/* The kernel leaves alone what was chosen: what it would make of it otherwise is not known any more. */
+			if (w->rc == 0 && !w->is_reset)
+				w->rc = note_followed(s, "");
 		}
 	}
 }
@@ -123,9 +190,10 @@ static int write_ahead(struct batch *b, struct err *e)
 	for (unsigned int i = 0; i < b->n; i++) {
 		struct work *w = &b->w[i];
 
-		if (!w->target)
+		if (!w->target && !w->is_reset)
 			continue;
-		if (replace_text(&w->s->written, w->target) < 0 || replace_text(&w->s->before, w->now) < 0)
+		if (replace_text(&w->s->written, w->target ? w->target : w->now) < 0 ||
+		    replace_text(&w->s->before, w->now) < 0)
 			return err_set(e, ENOMEM, "%s", err_name(ENOMEM));
 		free(w->s->readback);
 		w->s->readback = NULL;
@@ -140,16 +208,19 @@ static void write_one(struct batch *b, struct work *w)
 	/* Its cause may have changed it, or not. */
 	if (is_dependant(w->s))
 		w->rc = apply_read(b->a, w->be, w->s->object, &now);
-	if (w->rc == 0 && (!now || !w->be->same(w->s->object, now, w->target))) {
+	if (w->rc == 0 && w->target && (!now || !w->be->same(w->s->object, now, w->target))) {
 		free(now);
 		w->rc = apply_write(b->a, w->be, w->s->object, w->target, &now);
+		/* It was only to keep its value, of which the cause leaves nothing. */
+		if (w->rc == -EINVAL && now && w->s->n_claims && !has_wish(w->s, NULL))
+			w->rc = 0;
 	}
 	if (!now)
 		return;
 	free(w->now);
 	w->now = now;
 	/* Also after a failure: what it says now is what it was, or what we made of it. */
-	if (replace_text(&w->s->readback, now) < 0)
+	if (replace_text(&w->s->readback, now) < 0 || (w->is_reset && note_followed(w->s, now) < 0))
 		w->rc = -ENOMEM;
 }
 
@@ -160,7 +231,7 @@ static void carry_out(struct batch *b)
 		for (unsigned int i = 0; i < b->n; i++) {
 			struct work *w = &b->w[i];
 
-			if (w->target && is_dependant(w->s) == (dependants == 1))
+			if ((w->target || w->is_reset) && is_dependant(w->s) == (dependants == 1))
 				write_one(b, w);
 		}
 	/* Once more: a dependant's write may have moved another (a maximum below a minimum, and the like). */
@@ -194,9 +265,10 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 {
 	struct apply_run *a = b->a;
 	const struct apply_object o = {st->setting->knob, st->setting->target, st->backend, st->object};
-	const char *wanted = st->restore_only || !st->value ? "" : st->value;
+	const char *wanted = st->restore_only ? (st->follows ? "-" : "") : st->value ? st->value : "";
+	bool had_wish;
 	struct shared *s = ledger_find_shared(b->l, st->backend, st->object);
-	_cleanup_free_ char *now = NULL, *alone = NULL;
+	_cleanup_free_ char *now = NULL, *alone = NULL, *followed = NULL;
 	int rc = 0;
 	const struct backend *be = apply_backend(a, st->backend, st->object, &rc);
 
@@ -204,31 +276,53 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 	if (be)
 		rc = apply_read(a, be, st->object, &now);
 	if (rc < 0 || !be) {
-		*outcome = apply_failure(a, &o, wanted, rc, "left as it was");
+		/* What is not there (a queue without writeback throttling) is not reset either. */
+		*outcome = st->restore_only ? APPLY_ABSENT : apply_failure(a, &o, wanted, rc, "left as it was");
 		return 0;
 	}
 	if (!s) {
-		rc = fold_values(st->fold, st->order, now, &wanted, *wanted ? 1 : 0, &alone);
+		rc = fold_values(st->fold, st->order, now, &wanted, shared_is_wish(wanted), &alone);
 		if (rc < 0) {
 			*outcome = apply_failure(a, &o, wanted, rc, "left as it was");
 			return 0;
 		}
-		/* Satisfied without us. A first or a strongest wish is on record all the same: later ones meet it. */
-		if (be->same(st->object, now, alone) && !cause && st->fold != FOLD_FIRST && st->fold != FOLD_STRONGEST)
+		/* Satisfied without us. Where the original has no say the wish is on record all the same: later ones meet it. */
+		if (be->same(st->object, now, alone) && !cause && !fold_forgets_original(st->fold))
 			return 0;
 		s = ledger_add_shared(b->l, st->backend, st->object);
 		if (!s || replace_text(&s->knob, o.knob) < 0 || replace_text(&s->target, o.target) < 0 ||
-		    replace_text(&s->order, st->order ? st->order : "") < 0 ||
-		    replace_text(&s->cause, cause ? cause : "") < 0 || replace_text(&s->original, now) < 0 ||
+		    replace_text(&s->order, st->order ? st->order : "") < 0 || replace_text(&s->cause, "") < 0 ||
+		    replace_text(&s->original, now) < 0 ||
 		    replace_text(&s->written, now) < 0 || replace_text(&s->before, now) < 0 ||
 		    replace_text(&s->readback, now) < 0)
 			return -ENOMEM;
 		s->fold = st->fold;
 	}
-	rc = shared_set_claim(s, a->undo->plan.uuid, wanted);
+	/* An object that one domain wants something of is another's dependant, whoever came first. */
+	if (cause && !is_dependant(s) && replace_text(&s->cause, cause) < 0)
+		return -ENOMEM;
+	if (shared_is_wish(wanted) && !has_wish(s, NULL) &&
+	    (replace_text(&s->knob, o.knob) < 0 || replace_text(&s->target, o.target) < 0))
+		return -ENOMEM;
+	had_wish = has_wish(s, a->undo->plan.uuid);
+	followed = strdup(followed_value(s)); /* what is true of one is of all */
+	rc = followed ? shared_set_claim(s, a->undo->plan.uuid, wanted) : -ENOMEM;
 	if (rc == 0)
-		*ret = add_work(b, s, be, steal_ptr(&now));
-	return rc;
+		rc = note_followed(s, followed);
+	if (rc < 0)
+		return rc;
+	*ret = add_work(b, s, be, steal_ptr(&now));
+	(*ret)->wish_ended = had_wish && !shared_is_wish(wanted);
+	return 0;
+}
+
+/* The object has already what became of this value, which the kernel has rounded. */
+static bool is_rounded(const struct work *w, const char *target)
+{
+	const struct shared *s = w->s;
+
+	return !is_dependant(s) && s->readback && w->be->same(s->object, s->written, target) &&
+	       w->be->same(s->object, s->readback, w->now) && !w->be->same(s->object, s->before, w->now);
 }
 
 /* Decide what an object is to be set to, now that all claims of the batch are in. */
@@ -243,10 +337,10 @@ static void decide(struct batch *b, struct work *w, enum apply_outcome *outcome)
 		*outcome = APPLY_FAILED;
 		return;
 	}
-	rc = fold_claims(w->s, &target);
+	rc = fold_claims(w, &target);
 	if (rc < 0)
 		*outcome = apply_failure(b->a, &o, "", rc, "left as it was");
-	else if (!w->target && !w->be->same(w->s->object, w->now, target))
+	else if (target && !w->target && !w->be->same(w->s->object, w->now, target) && !is_rounded(w, target))
 		w->target = steal_ptr(&target);
 }
 
@@ -261,7 +355,10 @@ static void forget_records(struct undo *u, const char *backend, const char *obje
 	}
 }
 
-/* In the domain's own file what `status` shows of it; what is undone is the ledger's business. */
+/*
+ * In the domain's own file what `status` shows of it: of what it wants itself, not of what is only written again because
+ * a cause has reset it. What is undone is the ledger's business.
+ */
 static int record_intents(struct batch *b, unsigned int *numbers)
 {
 	for (unsigned int i = 0; i < b->n; i++) {
@@ -269,7 +366,7 @@ static int record_intents(struct batch *b, unsigned int *numbers)
 		int n;
 
 		numbers[i] = 0;
-		if (!b->w[i].target)
+		if (!b->w[i].target || !has_wish(s, b->a->undo->plan.uuid))
 			continue;
 		forget_records(b->a->undo, s->backend, s->object, "superseded");
 		n = undo_intent(b->a->undo, s->knob, s->target, s->backend, s->object, s->original, b->w[i].target,
@@ -286,10 +383,13 @@ static enum apply_outcome conclude(struct batch *b, struct work *w, unsigned int
 	const struct apply_object o = object_of(w->s);
 
 	if (w->rc < 0) {
-		(void)undo_left(b->a->undo, number, -w->rc, err_name(-w->rc)); /* the ledger has what counts */
-		return apply_failure(b->a, &o, w->target, w->rc, "left as it was");
+		if (number)
+			(void)undo_left(b->a->undo, number, -w->rc, err_name(-w->rc)); /* the ledger has what counts */
+		return apply_failure(b->a, &o, w->target, w->rc,
+				     number ? "left as it was" : "which another setting has reset");
 	}
-	(void)undo_done(b->a->undo, number, w->now); /* the ledger has what counts */
+	if (number)
+		(void)undo_done(b->a->undo, number, w->now); /* the ledger has what counts */
 	return APPLY_IN_FORCE;
 }
 
@@ -348,8 +448,9 @@ static int apply_locked(struct apply_run *a, struct ledger *l, const struct step
 	for (unsigned int i = 0; i < b.n; i++) {
 		enum apply_outcome out = b.w[i].target ? conclude(&b, &b.w[i], numbers[i]) : APPLY_IN_FORCE;
 
+		/* What becomes of a dependant that others want is not this setting's failure. */
 		for (unsigned int j = 0; j < n; j++)
-			if (of_step[j] == &b.w[i] && out > outcome[j])
+			if (of_step[j] == &b.w[i] && !s[j].restore_only && out > outcome[j])
 				outcome[j] = out;
 	}
 	return ledger_write(a->fs, l, e);
@@ -401,11 +502,13 @@ static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct 
 	int rc = 0;
 
 	w = add_work(b, s, apply_backend(b->a, s->backend, s->object, &rc), NULL);
+	w->wish_ended = has_wish(s, uuid);
+	w->is_counted = w->wish_ended || !s->n_claims;
 	shared_drop_claim(s, uuid);
 	if (!w->now) {
 		/* Gone with its value; or it cannot be read, then it cannot be put back either. */
 		if (apply_failure(b->a, &o, s->original, w->rc, "not put back") == APPLY_ABSENT)
-			count->in_force++;
+			count->in_force += w->is_counted;
 		else
 			count->failed++;
 		return;
@@ -416,11 +519,11 @@ static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct 
 		count->skipped++;
 		return;
 	}
-	rc = fold_claims(s, &target);
-	if (rc == 0 && !w->be->same(s->object, w->now, target))
+	rc = fold_claims(w, &target);
+	if (rc == 0 && target && !w->be->same(s->object, w->now, target))
 		w->target = steal_ptr(&target);
 	else
-		count->in_force++;
+		count->in_force += w->is_counted;
 }
 
 static void drop_finished(struct ledger *l)
@@ -470,10 +573,12 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
 
 		if (!w->target)
 			continue;
-		if (w->rc < 0 && apply_failure(a, &o, w->target, w->rc, "not put back") != APPLY_ABSENT)
+		if (w->s->n_claims && !w->wish_ended && w->rc < 0) /* others', which a cause has reset */
+			(void)apply_failure(a, &o, w->target, w->rc, "which another setting has reset");
+		else if (w->rc < 0 && apply_failure(a, &o, w->target, w->rc, "not put back") != APPLY_ABSENT)
 			count->failed++;
 		else
-			count->in_force++;
+			count->in_force += w->is_counted;
 	}
 	if (rc == 0)
 		drop_finished(l);

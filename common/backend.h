@@ -7,7 +7,10 @@
  *   file     path below the root                           "proc/sys/net/core/rmem_max"
  *   cgroup   path of a control file below the root         "sys/fs/cgroup/cpuset/machine/qemu-1-x/vcpu0/cpuset.cpus"
  *   thread   "PID:START/TID:START/ATTRIBUTE"               "812:44211/815:44213/affinity"
- *   unit     systemd unit and property                     "machine-qemu\x2d1\x2dx.scope/CPUWeight"
+ *   unit     systemd unit and property, and the device     "machine-qemu\x2d1\x2dx.scope/CPUWeight",
+ *            where that is a list of them                  "machine-qemu\x2d1\x2dx.scope/IODeviceWeight 8:0"
+ *   cgkey    path of a control file below the root, block  "sys/fs/cgroup/machine/qemu-1-x/libvirt/io.max 8:0 rbps"
+ *            device, and key where it has several
  */
 #pragma once
 
@@ -31,4 +34,4 @@ struct backend {
 /* By name; NULL if this program has none of that name. The table is in backend.c. */
 const struct backend *backend_find(const char *name);
 
-extern const struct backend be_file, be_cgroup, be_thread, be_unit;
+extern const struct backend be_file, be_cgroup, be_thread, be_unit, be_cgkey;

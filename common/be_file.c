@@ -7,6 +7,7 @@
  */
 #include "backend.h"
 #include "num.h"
+#include "sbuf.h"
 
 static int file_probe(const struct hostfs *fs, const char *object)
 {
@@ -36,9 +37,39 @@ static int file_read(const struct hostfs *fs, const char *object, char *buf, siz
 	return len <= 0 ? len : (int)take_choice(buf, (size_t)len);
 }
 
+/* The list of choices with this one in brackets, as the kernel would show it. NULL: value is none of them. */
+static char *choose(char *list, const char *value)
+{
+	_cleanup_sbuf_ struct sbuf b = {0};
+	bool found = false;
+	char *save = NULL;
+
+	if (!strchr(list, '['))
+		return NULL;
+	for (char *word = strtok_r(list, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		size_t n = strlen(word);
+		bool is_it;
+
+		if (n > 2 && word[0] == '[' && word[n - 1] == ']') {
+			word[n - 1] = '\0';
+			word++;
+		}
+		is_it = streq(word, value);
+		found |= is_it;
+		sbuf_addf(&b, is_it ? "%s[%s]" : "%s%s", b.len ? " " : "", word);
+	}
+	return found ? sbuf_steal(&b) : NULL;
+}
+
+/* In a tree that is no kernel's a list of choices is to stay one: who reads it next finds what there is to choose. */
 static int file_write(const struct hostfs *fs, const char *object, const char *value)
 {
-	return hostfs_write(fs, value, "%s", object);
+	_cleanup_free_ char *chosen = NULL;
+	char list[256];
+
+	if (!fs->real && hostfs_read(fs, list, sizeof(list), "%s", object) > 0)
+		chosen = choose(list, value);
+	return hostfs_write(fs, chosen ? chosen : value, "%s", object);
 }
 
 /* A boolean module parameter is written as 1 and reads as Y (kernel/params.c, param_get_bool). */

@@ -10,6 +10,7 @@
 
 #include <sched.h>
 
+#include "ioprio.h"
 #include "num.h"
 
 struct attribute {
@@ -78,8 +79,28 @@ static bool affinity_same(const char *a, const char *b)
 	return idset_parse(a, &x) == 0 && idset_parse(b, &y) == 0 && idset_equal(&x, &y);
 }
 
+static int ioprio_read(int tid, char *buf, size_t size)
+{
+	int v = ioprio_of_thread(tid);
+
+	return v < 0 ? v : ioprio_format(v, buf, size);
+}
+
+static int ioprio_write(int tid, const char *value)
+{
+	int v = ioprio_parse(value);
+
+	return v < 0 ? v : ioprio_set_thread(tid, v);
+}
+
+static bool ioprio_same(const char *a, const char *b)
+{
+	return streq(a, b);
+}
+
 static const struct attribute attributes[] = {
 	{"affinity", affinity_read, affinity_write, affinity_same},
+	{"ioprio", ioprio_read, ioprio_write, ioprio_same},
 };
 
 static const struct attribute *find_attribute(const char *name)

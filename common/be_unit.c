@@ -7,6 +7,10 @@
  * The object is "UNIT/PROPERTY"; the value is a number, or "unset" for UINT64_MAX, which is what systemd has
  * for a weight, quota or limit that nobody gave (src/shared/cgroup-setup.h: CGROUP_WEIGHT_INVALID, USEC_INFINITY,
  * CGROUP_LIMIT_MAX). What it has for protection that nobody gave is 0, as if it had been given.
+ *
+ * Weights and limits of block devices are lists of (device node, number); there the object is "UNIT/PROPERTY MAJ:MIN",
+ * one entry of the list. systemd forgets an entry that is taken away, and tells the kernel so of limits, but not of
+ * weights (src/core/cgroup.c, cgroup_context_apply()): these get the default first.
  */
 #include "backend.h"
 
@@ -28,10 +32,50 @@ static const struct {
 	{".service", "org.freedesktop.systemd1.Service"},
 };
 
+/* Properties that are lists, one entry per device. */
+static const struct {
+	const char *property;
+	bool keeps; /* the kernel keeps what an entry said that is taken away */
+} device_properties[] = {
+	{"IODeviceWeight", true},      {"IOReadBandwidthMax", false}, {"IOWriteBandwidthMax", false},
+	{"IOReadIOPSMax", false},      {"IOWriteIOPSMax", false},
+};
+#define WEIGHT_DEFAULT 100 /* CGROUP_WEIGHT_DEFAULT, systemd, src/shared/cgroup-setup.h */
+
 struct unit_object {
 	char unit[256]; /* UNIT_NAME_MAX, systemd, src/basic/unit-def.h */
-	const char *property, *interface;
+	char property[64];
+	const char *interface;
+	char node[64]; /* "/dev/block/8:0", "": the property is a number */
+	bool keeps;
 };
+
+/* "PROPERTY MAJ:MIN"; a list has entries of devices, and nothing else has. */
+static int parse_property(const char *text, struct unit_object *ret)
+{
+	size_t n = strcspn(text, " ");
+	const char *device = text[n] ? text + n + 1 : NULL;
+	bool is_list = false;
+
+	if (n == 0 || n >= sizeof(ret->property))
+		return -EINVAL;
+	memcpy(ret->property, text, n);
+	ret->property[n] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(device_properties); i++)
+		if (streq(device_properties[i].property, ret->property)) {
+			is_list = true;
+			ret->keeps = device_properties[i].keeps;
+		}
+	ret->node[0] = '\0';
+	if (is_list != (device != NULL))
+		return -EINVAL;
+	if (!device)
+		return 0;
+	if (!*device || strlen(device) > 24 || device[strspn(device, "0123456789:")])
+		return -EINVAL;
+	(void)snprintf(ret->node, sizeof(ret->node), "/dev/block/%s", device); /* fits */
+	return 0;
+}
 
 static int parse_object(const struct hostfs *fs, const char *object, struct unit_object *ret)
 {
@@ -45,7 +89,8 @@ static int parse_object(const struct hostfs *fs, const char *object, struct unit
 		return -EINVAL;
 	memcpy(ret->unit, object, len);
 	ret->unit[len] = '\0';
-	ret->property = slash + 1;
+	if (parse_property(slash + 1, ret) < 0)
+		return -EINVAL;
 	suffix = strrchr(ret->unit, '.');
 	for (size_t i = 0; suffix && i < ARRAY_SIZE(unit_types); i++)
 		if (streq(unit_types[i].suffix, suffix)) {
@@ -61,7 +106,9 @@ static int unit_read(const struct hostfs *fs, const char *object, char *buf, siz
 	uint64_t value;
 	int r = parse_object(fs, object, &o);
 
-	if (r == 0)
+	if (r == 0 && o.node[0])
+		r = unit_bus->get_device(o.unit, o.interface, o.property, o.node, &value);
+	else if (r == 0)
 		r = unit_bus->get(o.unit, o.interface, o.property, &value);
 	if (r < 0)
 		return r;
@@ -90,7 +137,11 @@ static int unit_write(const struct hostfs *fs, const char *object, const char *v
 		return r;
 	if (!streq(value, UNSET) && num_parse_u64(value, &number) < 0)
 		return -EINVAL;
-	return unit_bus->set(o.unit, o.property, number);
+	if (!o.node[0])
+		return unit_bus->set(o.unit, o.property, number);
+	if (o.keeps && number == UINT64_MAX)
+		r = unit_bus->set_device(o.unit, o.interface, o.property, o.node, WEIGHT_DEFAULT);
+	return r < 0 ? r : unit_bus->set_device(o.unit, o.interface, o.property, o.node, number);
 }
 
 static bool unit_same(const char *object, const char *a, const char *b)

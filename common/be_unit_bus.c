@@ -29,6 +29,13 @@
 	X(sd_bus_wait)                                                                                                 \
 	X(sd_bus_call_method)                                                                                          \
 	X(sd_bus_message_read)                                                                                         \
+	X(sd_bus_message_new_method_call)                                                                              \
+	X(sd_bus_message_append)                                                                                       \
+	X(sd_bus_message_open_container)                                                                               \
+	X(sd_bus_message_close_container)                                                                              \
+	X(sd_bus_message_enter_container)                                                                              \
+	X(sd_bus_call)                                                                                                 \
+	X(sd_bus_get_property)                                                                                         \
 	X(sd_bus_message_unref)                                                                                        \
 	X(sd_bus_get_property_trivial)                                                                                 \
 	X(sd_bus_error_free)                                                                                           \
@@ -185,4 +192,151 @@ static int system_set(const char *unit, const char *property, uint64_t value)
 	return result(r, &error);
 }
 
-const struct unit_bus_ops unit_bus_system = {system_get, system_set};
+/* --- lists of (device node, number) ----------------------------------------------------------------------------- */
+
+#define ENTRIES_MAX 256 /* devices of one unit */
+
+struct entry {
+	char *node;
+	uint64_t value;
+};
+
+struct entries {
+	struct entry e[ENTRIES_MAX];
+	unsigned int n;
+};
+
+static void entries_free(struct entries **l)
+{
+	for (unsigned int i = 0; *l && i < (*l)->n; i++)
+		free((*l)->e[i].node);
+	free(*l);
+}
+
+static int read_entries(sd_bus_message *m, struct entries *ret)
+{
+	const char *node;
+	uint64_t value;
+	int r = lib.sd_bus_message_enter_container(m, 'a', "(st)");
+
+	while (r >= 0 && (r = lib.sd_bus_message_read(m, "(st)", &node, &value)) > 0) {
+		if (ret->n >= ENTRIES_MAX)
+			return -E2BIG;
+		ret->e[ret->n].node = strdup(node);
+		ret->e[ret->n].value = value;
+		if (!ret->e[ret->n].node)
+			return -ENOMEM;
+		ret->n++;
+	}
+	return r;
+}
+
+static int get_entries(const char *unit, const char *interface, const char *property, struct entries *ret)
+{
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	sd_bus_message *reply = NULL, *list = NULL;
+	const char *path;
+	int r = connect_bus();
+
+	if (r < 0)
+		return r;
+	r = lib.sd_bus_call_method(connection.bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "GetUnit", &error, &reply,
+				   "s", unit);
+	if (r >= 0)
+		r = lib.sd_bus_message_read(reply, "o", &path);
+	if (r >= 0)
+		r = lib.sd_bus_get_property(connection.bus, MANAGER, path, interface, property, &error, &list, "a(st)");
+	if (r >= 0)
+		r = read_entries(list, ret);
+	lib.sd_bus_message_unref(list);
+	lib.sd_bus_message_unref(reply);
+	return result(r, &error);
+}
+
+static struct entry *find_entry(struct entries *l, const char *node)
+{
+	for (unsigned int i = 0; i < l->n; i++)
+		if (streq(l->e[i].node, node))
+			return &l->e[i];
+	return NULL;
+}
+
+static int system_get_device(const char *unit, const char *interface, const char *property, const char *node,
+			     uint64_t *ret)
+{
+	_cleanup_(entries_free) struct entries *list = calloc(1, sizeof(*list));
+	int r = list ? get_entries(unit, interface, property, list) : -ENOMEM;
+	const struct entry *e = r < 0 ? NULL : find_entry(list, node);
+
+	if (r == 0)
+		*ret = e ? e->value : UINT64_MAX;
+	return r;
+}
+
+/* One "(sv)", a list of these entries but the one of `but` (NULL: of all). */
+static int append_list(sd_bus_message *m, const char *property, const struct entry *e, unsigned int n, const char *but)
+{
+	int r = lib.sd_bus_message_open_container(m, 'r', "sv");
+
+	if (r >= 0)
+		r = lib.sd_bus_message_append(m, "s", property);
+	if (r >= 0)
+		r = lib.sd_bus_message_open_container(m, 'v', "a(st)");
+	if (r >= 0)
+		r = lib.sd_bus_message_open_container(m, 'a', "(st)");
+	for (unsigned int i = 0; r >= 0 && i < n; i++)
+		if (!but || !streq(e[i].node, but))
+			r = lib.sd_bus_message_append(m, "(st)", e[i].node, e[i].value);
+	for (int i = 0; r >= 0 && i < 3; i++)
+		r = lib.sd_bus_message_close_container(m);
+	return r;
+}
+
+/*
+ * An assignment adds to a list, or replaces the entry of the same node; an empty one empties it
+ * (systemd.resource-control(5)). So an entry is taken away by emptying the list and giving it the others again, all in
+ * one call.
+ */
+static int append_change(sd_bus_message *m, const char *property, struct entries *had, const char *node, uint64_t value)
+{
+	char copy[64];
+	const struct entry one = {copy, value};
+	int r;
+
+	(void)snprintf(copy, sizeof(copy), "%s", node); /* be_unit.c's nodes fit */
+	if (value != UINT64_MAX)
+		return append_list(m, property, &one, 1, NULL);
+	r = append_list(m, property, NULL, 0, NULL);
+	if (r >= 0 && had->n > (find_entry(had, node) ? 1u : 0u))
+		r = append_list(m, property, had->e, had->n, node);
+	return r;
+}
+
+static int system_set_device(const char *unit, const char *interface, const char *property, const char *node,
+			     uint64_t value)
+{
+	_cleanup_(entries_free) struct entries *had = calloc(1, sizeof(*had));
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	sd_bus_message *m = NULL;
+	int r = had ? get_entries(unit, interface, property, had) : -ENOMEM;
+
+	if (r < 0)
+		return r;
+	hostfs_durable();
+	r = lib.sd_bus_message_new_method_call(connection.bus, &m, MANAGER, MANAGER_PATH, MANAGER_INTERFACE,
+					       "SetUnitProperties");
+	if (r >= 0)
+		r = lib.sd_bus_message_append(m, "sb", unit, 1); /* as in system_set() */
+	if (r >= 0)
+		r = lib.sd_bus_message_open_container(m, 'a', "(sv)");
+	if (r >= 0)
+		r = append_change(m, property, had, node, value);
+	if (r >= 0)
+		r = lib.sd_bus_message_close_container(m);
+	if (r >= 0)
+		r = lib.sd_bus_call(connection.bus, m, 0, &error, NULL);
+	lib.sd_bus_message_unref(m);
+	return result(r, &error);
+}
+
+const struct unit_bus_ops unit_bus_system = {system_get, system_set, system_get_device, system_set_device};

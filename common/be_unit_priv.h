@@ -9,6 +9,12 @@ struct unit_bus_ops {
 	   no bus, no library or no such property, -ETIMEDOUT, -EACCES, other errno. */
 	int (*get)(const char *unit, const char *interface, const char *property, uint64_t *ret);
 	int (*set)(const char *unit, const char *property, uint64_t value);
+	/*
+	 * The same for one entry of a property that is a list of (device node, number). *ret is UINT64_MAX where it has
+	 * none; so has it after that value is set. The other entries stay.
+	 */
+	int (*get_device)(const char *unit, const char *interface, const char *property, const char *node, uint64_t *ret);
+	int (*set_device)(const char *unit, const char *interface, const char *property, const char *node, uint64_t value);
 };
 
 extern const struct unit_bus_ops *unit_bus; /* in be_unit.c; the real one to begin with */

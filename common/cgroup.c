@@ -314,3 +314,12 @@ uint64_t cgroup_shares_of_weight(uint64_t weight)
 		return 2;
 	return shares > 262144 ? 262144 : shares;
 }
+
+uint64_t cgroup_bfq_of_weight(uint64_t weight)
+{
+	if (weight < 1)
+		return 1;
+	if (weight > 10000)
+		return 1000;
+	return weight <= 100 ? weight : 100 + (weight - 100) * (1000 - 100) / (10000 - 100);
+}

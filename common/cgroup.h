@@ -58,3 +58,9 @@ bool cgroup_is_thread_group(const char *group);
 
 /* cgroup v1 shares of a v2 weight: weight * 1024 / 100, within 2..262144 (as systemd converts); pure. */
 uint64_t cgroup_shares_of_weight(uint64_t weight);
+
+/*
+ * bfq's weight (1..1000, 100 is its default) of a v2 weight (1..10000), each half of the range by itself, as systemd
+ * converts (BFQ_WEIGHT(), src/shared/cgroup-setup.h, since 247); pure.
+ */
+uint64_t cgroup_bfq_of_weight(uint64_t weight);

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 
 #include "apply.h"
+#include "ioprio.h"
 #include "num.h"
 #include "qemuram.h"
 
@@ -374,12 +375,25 @@ static void answer_merge(const struct exec_look *q, const struct setting *s, str
 		(void)snprintf(a->why, sizeof(a->why), "huge pages are not merged"); /* fits */
 }
 
+/* I/O priority of QEMU's first thread. */
+static void answer_ioprio(const struct exec_look *q, const struct setting *s, struct exec_result *a)
+{
+	int v = q->fs->real ? ioprio_of_thread(q->pid) : -EOPNOTSUPP;
+
+	if (v < 0 || ioprio_format(v, a->effective, sizeof(a->effective)) < 0) {
+		(void)snprintf(a->why, sizeof(a->why), "its I/O priority cannot be read"); /* fits */
+		return;
+	}
+	a->ok = streq(a->effective, s->value);
+}
+
 static const struct {
 	const char *knob;
 	void (*answer)(const struct exec_look *q, const struct setting *s, struct exec_result *a);
 } answers[] = {
 	{"memory.pages", answer_pages}, {"memory.placement", answer_placement}, {"memory.prealloc", answer_prealloc},
 	{"memory.lock", answer_lock},   {"memory.merge", answer_merge},         {"cpu.emulator", answer_affinity},
+	{"io.priority", answer_ioprio},
 };
 
 static void copy_printable(char *buf, size_t size, const char *text, size_t n)

@@ -10,7 +10,7 @@
 static const char *const names[FOLD_KINDS] = {
 	[FOLD_NONE] = "none",           [FOLD_MAX] = "max",         [FOLD_SUM] = "sum",
 	[FOLD_UNION] = "union",         [FOLD_WITHOUT] = "without", [FOLD_FIRST] = "first",
-	[FOLD_STRONGEST] = "strongest",
+	[FOLD_STRONGEST] = "strongest", [FOLD_LARGEST] = "largest", [FOLD_SMALLEST] = "smallest",
 };
 
 const char *fold_name(enum fold how)
@@ -26,6 +26,11 @@ int fold_parse(const char *text, enum fold *ret)
 			return 0;
 		}
 	return -EINVAL;
+}
+
+bool fold_forgets_original(enum fold how)
+{
+	return how == FOLD_FIRST || how == FOLD_STRONGEST || how == FOLD_LARGEST || how == FOLD_SMALLEST;
 }
 
 struct fold_input {
@@ -166,10 +171,37 @@ static int fold_strongest(const struct fold_input *in, char **ret)
 	return give(strdup(in->values[best]), ret);
 }
 
+static int fold_largest(const struct fold_input *in, char **ret)
+{
+	uint64_t most = 0, v;
+
+	for (unsigned int i = 0; i < in->n; i++) {
+		if (num_parse_u64(in->values[i], &v) < 0)
+			return -EINVAL;
+		if (v > most)
+			most = v;
+	}
+	return give_number(most, ret);
+}
+
+static int fold_smallest(const struct fold_input *in, char **ret)
+{
+	uint64_t least = 0, v;
+
+	for (unsigned int i = 0; i < in->n; i++) {
+		if (num_parse_u64(in->values[i], &v) < 0)
+			return -EINVAL;
+		if (v > 0 && (least == 0 || v < least))
+			least = v;
+	}
+	return give_number(least, ret);
+}
+
 static int (*const folds[FOLD_KINDS])(const struct fold_input *, char **) = {
 	[FOLD_NONE] = fold_first, /* one claim: its value */
 	[FOLD_MAX] = fold_max,         [FOLD_SUM] = fold_sum,     [FOLD_UNION] = fold_union,
 	[FOLD_WITHOUT] = fold_without, [FOLD_FIRST] = fold_first, [FOLD_STRONGEST] = fold_strongest,
+	[FOLD_LARGEST] = fold_largest, [FOLD_SMALLEST] = fold_smallest,
 };
 
 int fold_values(enum fold how, const char *order, const char *original, const char *const *values, unsigned int n,

@@ -15,6 +15,8 @@ enum fold {
 	FOLD_WITHOUT,/* sets: original minus all claims; if that is empty, the original */
 	FOLD_FIRST,  /* the first claim's value; later ones that differ are reported */
 	FOLD_STRONGEST, /* words: the strongest by the order given with the step (step.h), else as FOLD_FIRST */
+	FOLD_LARGEST,   /* numbers: the largest of all claims, whatever it was before */
+	FOLD_SMALLEST,  /* numbers: the smallest of all claims, where 0 is "off", which only all together get */
 	FOLD_KINDS,
 };
 
@@ -24,6 +26,9 @@ enum fold {
  */
 int fold_values(enum fold how, const char *order, const char *original, const char *const *values, unsigned int n,
 		char **ret);
+
+/* Whether the original does not matter once there is a claim. */
+bool fold_forgets_original(enum fold how);
 
 const char *fold_name(enum fold how);                 /* "none", "max", ... */
 int fold_parse(const char *text, enum fold *ret);     /* -EINVAL */

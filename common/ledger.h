@@ -57,12 +57,22 @@ struct claim {
 	const char *line; size_t line_len; /* as read; ledger_write() copies it. ledger_find() forgets it */
 };
 
-/* One host object that several domains may want different values of, e.g. a sysctl or a disk's scheduler. */
 struct shared_claim {
 	char uuid[37];
-	char *wanted;          /* "": nothing of its own, the object is only to keep its value (a dependant) */
+	/*
+	 * "": nothing of its own, the object is only to keep its value (a dependant). "-VALUE": nor even that, what its
+	 * cause makes of it is right until both are put back; VALUE is what that was, "" not known.
+	 */
+	char *wanted;
 };
 
+/* Whether what a domain claims is a value that it wants. */
+static inline bool shared_is_wish(const char *wanted)
+{
+	return *wanted && *wanted != '-';
+}
+
+/* One host object that several domains may want different values of, e.g. a sysctl or a disk's scheduler. */
 struct shared {
 	char *knob, *target;   /* as in settings */
 	char *backend, *object; /* as in undo records */

@@ -27,6 +27,21 @@ struct skipped {
 	char *knob, *target, *why;
 };
 
+/*
+ * Words of settings of a block device, strongest first: between the disks of one domain (plan_disk.c), and between
+ * domains (step.c, which says why).
+ */
+#define PLAN_SCHEDULERS "bfq mq-deadline kyber none"
+#define PLAN_AFFINITIES "2 1 0"
+#define PLAN_MERGES     "0 1 2"
+
+/* A block device of the host that settings of the started stage are about: control groups know it by its number. */
+struct plan_device {
+	char *name;
+	unsigned int major, minor;
+	bool bfq; /* the scheduler that will be in force there: it has weights of its own kind */
+};
+
 /* What the wrapper needs to know of the emulator, from definition and libvirt's capability cache. */
 struct plan_wrapper {
 	bool present;          /* the domain's <emulator> is our wrapper */
@@ -48,6 +63,7 @@ struct plan {
 	uint64_t memory;            /* bytes of guest RAM */
 	struct setting *settings; size_t n_settings;
 	struct skipped *skipped; size_t n_skipped;
+	struct plan_device *block; size_t n_block;
 	struct msgs warnings;
 };
 
@@ -83,6 +99,9 @@ bool plan_is_empty(const struct plan *p);
 int plan_add_setting(struct plan *p, const char *knob, const char *target, enum stage stage, const char *value,
 		     const char *source, const char *why);
 int plan_add_skipped(struct plan *p, const char *knob, const char *target, const char *why);
+/* One that is there already stays as it is. 0 or -ENOMEM. */
+int plan_add_block(struct plan *p, const char *name, unsigned int major, unsigned int minor, bool bfq);
+const struct plan_device *plan_find_block(const struct plan *p, const char *name); /* NULL: none */
 
 /* As records (undo.h) and back. plan_take_record returns 1 if the record was one of a plan's, else 0, -ENOMEM. */
 void plan_put_records(const struct plan *p, struct sbuf *b);

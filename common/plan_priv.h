@@ -37,3 +37,6 @@ void plan_ask(struct maker *m);
 void plan_settle(struct maker *m);
 /* Retune: what of the placement the process has for good is taken from its old plan. 0 or -ENOMEM. */
 int plan_carry(struct maker *m);
+
+/* plan_disk.c: settings of the devices behind the domain's disks, I/O priority */
+void plan_disks(struct maker *m);

@@ -16,6 +16,7 @@
  *   cell      guest cell, host nodes of its memory, page size
  *   set       knob, target, stage, value, current, source, why, floater or ""
  *   skip      knob, target, why
+ *   block     name, major, minor, bfq?                      a device that settings of the started stage are about
  *   warn      text
  */
 #include "plan.h"
@@ -62,8 +63,11 @@ void plan_fini(struct plan *p)
 		setting_fini(&p->settings[i]);
 	for (size_t i = 0; i < p->n_skipped; i++)
 		skipped_fini(&p->skipped[i]);
+	for (size_t i = 0; i < p->n_block; i++)
+		free(p->block[i].name);
 	free(p->settings);
 	free(p->skipped);
+	free(p->block);
 	free(p->name);
 	free(p->profile);
 	free(p->refused);
@@ -126,6 +130,31 @@ int plan_add_setting(struct plan *p, const char *knob, const char *target, enum 
 	};
 
 	return add_setting(p, &s);
+}
+
+const struct plan_device *plan_find_block(const struct plan *p, const char *name)
+{
+	for (size_t i = 0; i < p->n_block; i++)
+		if (streq(p->block[i].name, name))
+			return &p->block[i];
+	return NULL;
+}
+
+int plan_add_block(struct plan *p, const char *name, unsigned int major, unsigned int minor, bool bfq)
+{
+	struct plan_device *grown, d = { .major = major, .minor = minor, .bfq = bfq };
+
+	if (plan_find_block(p, name))
+		return 0;
+	grown = reallocarray(p->block, p->n_block + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	p->block = grown;
+	d.name = strdup(name);
+	if (!d.name)
+		return -ENOMEM;
+	grown[p->n_block++] = d;
+	return 0;
 }
 
 int plan_add_skipped(struct plan *p, const char *knob, const char *target, const char *why)
@@ -246,6 +275,13 @@ static void put_placement(struct sbuf *b, const struct placement *pl)
 		put_cell(b, &pl->cells[i]);
 }
 
+static void put_block(struct sbuf *b, const struct plan_device *d)
+{
+	char major[NUMBER_MAX], minor[NUMBER_MAX];
+
+	record_add(b, "block", d->name, number(major, d->major), number(minor, d->minor), flag(d->bfq), NULL);
+}
+
 void plan_put_records(const struct plan *p, struct sbuf *b)
 {
 	char id[NUMBER_MAX], source[NUMBER_MAX], qemu[NUMBER_MAX], memory[NUMBER_MAX];
@@ -263,6 +299,8 @@ void plan_put_records(const struct plan *p, struct sbuf *b)
 	}
 	for (size_t i = 0; i < p->n_skipped; i++)
 		record_add(b, "skip", p->skipped[i].knob, p->skipped[i].target, p->skipped[i].why, NULL);
+	for (size_t i = 0; i < p->n_block; i++)
+		put_block(b, &p->block[i]);
 	for (size_t i = 0; i < p->warnings.n; i++)
 		record_add(b, "warn", p->warnings.m[i].text, NULL);
 }
@@ -507,6 +545,15 @@ static int take_skipped(struct plan *p, const struct record *r)
 	return plan_add_skipped(p, record_str(r, 1), record_str(r, 2), record_str(r, 3));
 }
 
+static int take_block(struct plan *p, const struct record *r)
+{
+	uint64_t major = record_u64(r, 2, UINT64_MAX), minor = record_u64(r, 3, UINT64_MAX);
+
+	if (!*record_str(r, 1) || major > UINT32_MAX || minor > UINT32_MAX)
+		return 0;
+	return plan_add_block(p, record_str(r, 1), (unsigned int)major, (unsigned int)minor, is_set(r, 4));
+}
+
 static int take_warning(struct plan *p, const struct record *r)
 {
 	msgs_warn(&p->warnings, "%s", record_str(r, 1));
@@ -523,6 +570,7 @@ int plan_take_record(struct plan *p, const struct record *r)
 		{ "why", take_why },      { "vcpu", take_vcpu },    { "pages", take_pages },
 		{ "set", take_setting },  { "skip", take_skipped }, { "iothread", take_iothread },
 		{ "warn", take_warning }, { "float", take_floater }, { "cell", take_cell },
+		{ "block", take_block },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)

@@ -549,7 +549,7 @@ static void settle_merge(struct maker *m)
 	    yes ? "equal pages may be merged by the kernel (KSM)" : "its pages are not scanned for equal ones (KSM)");
 }
 
-/* What the process was started with is in force as it was; its first affinity is history. */
+/* What the process was started with is in force as it was; what its threads may have otherwise since is history. */
 static void settle_as_it_was(struct maker *m)
 {
 	const struct plan *was = m->in->was;
@@ -557,7 +557,8 @@ static void settle_as_it_was(struct maker *m)
 	for (size_t i = 0; i < was->n_settings; i++) {
 		const struct setting *s = &was->settings[i];
 
-		if (s->stage == STAGE_EXEC && !streq(s->knob, knob_table[KNOB_CPU_EMULATOR].name))
+		if (s->stage == STAGE_EXEC && !streq(s->knob, knob_table[KNOB_CPU_EMULATOR].name) &&
+		    !streq(s->knob, knob_table[KNOB_IO_PRIORITY].name))
 			m->failed |= plan_add_setting(m->p, s->knob, s->target, s->stage, s->value, s->source,
 						      s->why) < 0;
 	}
@@ -600,5 +601,6 @@ void plan_settle(struct maker *m)
 	settle_others(m);
 	settle_bandwidth(m);
 	settle_memory(m);
+	plan_disks(m);
 	settle_sysctls(m);
 }

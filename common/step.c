@@ -77,6 +77,23 @@ static bool v2_is_scope(const struct expansion *x)
 	return on_v2(x) && step_domain_is_scope(x);
 }
 
+static bool has_bfq(const struct expansion *x)
+{
+	const struct plan_device *d = plan_find_block(x->plan, x->setting->target);
+
+	return d && d->bfq;
+}
+
+static bool v2_bfq(const struct expansion *x)
+{
+	return v2_without_scope(x) && has_bfq(x);
+}
+
+static bool v2_no_bfq(const struct expansion *x)
+{
+	return v2_without_scope(x) && !has_bfq(x);
+}
+
 static bool parts_float(const struct expansion *x)
 {
 	return !step_whole_domain_floats(x);
@@ -105,6 +122,16 @@ static int shares(const struct expansion *x, char *buf, size_t size)
 	if (num_parse_range(x->setting->value, 1, 10000, &weight) < 0)
 		return -EINVAL;
 	(void)snprintf(buf, size, "%" PRIu64, cgroup_shares_of_weight(weight)); /* 20 digits always fit */
+	return 0;
+}
+
+static int bfq_weight(const struct expansion *x, char *buf, size_t size)
+{
+	uint64_t weight;
+
+	if (num_parse_range(x->setting->value, 1, 10000, &weight) < 0)
+		return -EINVAL;
+	(void)snprintf(buf, size, "%" PRIu64, cgroup_bfq_of_weight(weight)); /* 20 digits always fit */
 	return 0;
 }
 
@@ -184,6 +211,12 @@ static int burst_us(const struct expansion *x, char *buf, size_t size)
  *
  * cpuset.mems is in no row: on v2 such a write moves all memory of the group before it returns
  * (Documentation/admin-guide/cgroup-v2.rst), seconds per GiB.
+ *
+ * What wins where domains disagree about a disk: the scheduler that does most for fairness; the domain that asks for
+ * more requests or more read-ahead, since too few stall it while too many only cost memory; completions as near as one
+ * asks for, since 2 spreads the work that 0 and 1 pile up; merges, as long as one wants them, since a merge that is
+ * looked for in vain costs some cycles, one that is not made costs a request; the lower latency target, and throttling
+ * rather than none (0). The original has no say: who asks for less than there was gets less if he is alone.
  */
 /* clang-format off */
 static const struct row rows[] = {
@@ -242,6 +275,59 @@ static const struct row rows[] = {
 	{ "memory.high", "", STAGE_STARTED, not_v2, step_at_nothing, as_written,
 	  "memory.high", CGROUP_MEMORY, AFFINITY_NONE, FOLD_NONE, NULL },
 
+	{ "io.priority", "", STAGE_STARTED, NULL, step_at_threads, as_written,
+	  "ioprio", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+
+	{ "disk.scheduler", "*", STAGE_PREPARE, NULL, step_at_scheduler, as_written,
+	  "scheduler", CGROUP_IO, AFFINITY_NONE, FOLD_STRONGEST, PLAN_SCHEDULERS },
+	{ "disk.requests", "*", STAGE_PREPARE, NULL, step_at_queue, as_written,
+	  "nr_requests", CGROUP_IO, AFFINITY_NONE, FOLD_LARGEST, NULL },
+	{ "disk.read-ahead", "*", STAGE_PREPARE, NULL, step_at_queue, as_written,
+	  "read_ahead_kb", CGROUP_IO, AFFINITY_NONE, FOLD_LARGEST, NULL },
+	{ "disk.affinity", "*", STAGE_PREPARE, NULL, step_at_queue, as_written,
+	  "rq_affinity", CGROUP_IO, AFFINITY_NONE, FOLD_STRONGEST, PLAN_AFFINITIES },
+	{ "disk.latency", "*", STAGE_PREPARE, NULL, step_at_queue, as_written,
+	  "wbt_lat_usec", CGROUP_IO, AFFINITY_NONE, FOLD_SMALLEST, NULL },
+	{ "disk.merges", "*", STAGE_PREPARE, NULL, step_at_queue, as_written,
+	  "nomerges", CGROUP_IO, AFFINITY_NONE, FOLD_STRONGEST, PLAN_MERGES },
+
+	{ "disk.weight", "*", STAGE_STARTED, in_scope, step_at_scope_device, as_written,
+	  "IODeviceWeight", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "disk.weight", "*", STAGE_STARTED, v1_without_scope, step_at_group_device, bfq_weight,
+	  "blkio.bfq.weight_device", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "disk.weight", "*", STAGE_STARTED, v2_bfq, step_at_group_device, bfq_weight,
+	  "io.bfq.weight", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "disk.weight", "*", STAGE_STARTED, v2_no_bfq, step_at_group_device, as_written,
+	  "io.weight", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+
+	{ "disk.read-bps", "*", STAGE_STARTED, step_domain_is_scope, step_at_scope_device, as_written,
+	  "IOReadBandwidthMax", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "disk.read-bps", "*", STAGE_STARTED, v1_own_group, step_at_group_device, as_written,
+	  "blkio.throttle.read_bps_device", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "disk.read-bps", "*", STAGE_STARTED, v2_own_group, step_at_group_device, as_written,
+	  "io.max rbps", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+
+	{ "disk.write-bps", "*", STAGE_STARTED, step_domain_is_scope, step_at_scope_device, as_written,
+	  "IOWriteBandwidthMax", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "disk.write-bps", "*", STAGE_STARTED, v1_own_group, step_at_group_device, as_written,
+	  "blkio.throttle.write_bps_device", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "disk.write-bps", "*", STAGE_STARTED, v2_own_group, step_at_group_device, as_written,
+	  "io.max wbps", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+
+	{ "disk.read-iops", "*", STAGE_STARTED, step_domain_is_scope, step_at_scope_device, as_written,
+	  "IOReadIOPSMax", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "disk.read-iops", "*", STAGE_STARTED, v1_own_group, step_at_group_device, as_written,
+	  "blkio.throttle.read_iops_device", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "disk.read-iops", "*", STAGE_STARTED, v2_own_group, step_at_group_device, as_written,
+	  "io.max riops", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+
+	{ "disk.write-iops", "*", STAGE_STARTED, step_domain_is_scope, step_at_scope_device, as_written,
+	  "IOWriteIOPSMax", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "disk.write-iops", "*", STAGE_STARTED, v1_own_group, step_at_group_device, as_written,
+	  "blkio.throttle.write_iops_device", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "disk.write-iops", "*", STAGE_STARTED, v2_own_group, step_at_group_device, as_written,
+	  "io.max wiops", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+
 	{ "sysctl", "*", STAGE_PREPARE, NULL, step_at_sysctl, as_written,
 	  "proc/sys", CGROUP_CPU, AFFINITY_NONE, FOLD_MAX, NULL },
 };
@@ -270,12 +356,21 @@ static int add_skipped(struct expansion *x)
 	return plan_add_skipped(x->plan, s->knob, s->target, x->why);
 }
 
+const struct row *step_find_row(const char *knob)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (streq(rows[i].knob, knob))
+			return &rows[i];
+	return NULL;
+}
+
 /* All rows of one setting. */
 static int expand(struct expansion *x)
 {
 	unsigned int before = x->steps->n;
 	int r = 0;
 
+	x->elsewhere = false;
 	(void)snprintf(x->why, sizeof(x->why), "not in this version"); /* fits */
 	for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0; i++) {
 		x->row = &rows[i];
@@ -294,7 +389,7 @@ static int expand(struct expansion *x)
 		else
 			r = x->row->place(x);
 	}
-	if (r == 0 && x->steps->n == before)
+	if (r == 0 && x->steps->n == before && !x->elsewhere)
 		r = add_skipped(x);
 	return r;
 }
@@ -305,7 +400,7 @@ bool steps_need_starts(const struct plan *p, const struct run *run)
 		for (size_t j = 0; j < ARRAY_SIZE(rows); j++) {
 			const struct row *row = &rows[j];
 			/* The emulator's threads are told by their names, so theirs were read. */
-			bool sets = row->affinity == AFFINITY_SET && *row->target;
+			bool sets = (row->affinity == AFFINITY_SET && *row->target) || row->place == step_at_threads;
 			bool keeps = row->affinity == AFFINITY_KEEP && run->kernel < KERNEL_KEEPS_AFFINITY;
 
 			if ((sets || keeps) && p->settings[i].stage == row->stage &&

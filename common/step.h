@@ -58,6 +58,9 @@ struct step {
 	bool restore_only;    /* a dependant that is to keep its present value (a thread affinity that a cpuset
 	                         write would erase before Linux 6.2); value is "", what is written is the original;
 	                         -EINVAL then means that the cause leaves nothing of it, which is no failure */
+	const char *before;   /* what the object said before the process was started with what it says; NULL: as now */
+	bool follows;         /* restore_only, of a shared object: what the cause makes of it is not written over; the
+	                         original comes back with the cause's */
 };
 
 struct steps {

@@ -366,3 +366,152 @@ int step_at_sysctl(struct expansion *x)
 	}
 	return add_step(x, "file", object, x->value, NULL);
 }
+
+/* Whether the wrapper has given the process its I/O priority already; libvirt gives none. */
+static bool was_started_with(const struct expansion *x)
+{
+	for (size_t i = 0; i < x->plan->n_settings; i++)
+		if (x->plan->settings[i].stage == STAGE_EXEC &&
+		    streq(x->plan->settings[i].knob, x->setting->knob))
+			return true;
+	return false;
+}
+
+/* The I/O priority of every thread that there is; those to come have it from the one that makes them (clone(2)). */
+int step_at_threads(struct expansion *x)
+{
+	const char *before = was_started_with(x) ? "none" : NULL;
+	char object[128];
+	struct step *s;
+	int r = 0;
+
+	(void)snprintf(x->why, sizeof(x->why), "no thread of this QEMU can be told apart"); /* fits */
+	for (unsigned int i = 0; i < x->run->n_threads && r == 0; i++) {
+		const struct run_thread *t = &x->run->threads[i];
+
+		(void)snprintf(object, sizeof(object), "%d:%" PRIu64 "/%d:%" PRIu64 "/%s", x->run->pid, x->run->start,
+			       t->tid, t->start, x->row->name); /* four numbers and a short name fit */
+		r = add_step(x, "thread", object, x->value, &s);
+		if (r == 0)
+			s->before = before;
+	}
+	return r;
+}
+
+/* --- block devices ---------------------------------------------------------------------------------------------- */
+
+/* What the switch of a queue's scheduler resets, and what becomes of it where nobody asks for a value. */
+static const struct {
+	const char *knob;
+	/*
+	 * nr_requests is the new scheduler's idea after every switch (block/elevator.c, block/blk-mq-sched.c; seen on loop
+	 * devices, Linux 6.18: 256, and 128 for none): it keeps the value that somebody has chosen. wbt_lat_usec changes
+	 * only where nobody had chosen one, and there it should: bfq switches writeback throttling off, since the two
+	 * disturb each other, and on again when it goes (block/bfq-iosched.c, wbt_disable_default()). Nothing else of the
+	 * queue is reset: rq_affinity, nomerges, read_ahead_kb were not.
+	 */
+	bool follows;
+} resets[] = {{"disk.requests", false}, {"disk.latency", true}};
+
+static const struct setting *find_setting(const struct expansion *x, const char *knob)
+{
+	for (size_t i = 0; i < x->plan->n_settings; i++)
+		if (streq(x->plan->settings[i].knob, knob) &&
+		    streq(x->plan->settings[i].target, x->setting->target))
+			return &x->plan->settings[i];
+	return NULL;
+}
+
+/* A file of the device's queue; false: the target is no name of a device. */
+static bool queue_file(struct expansion *x, const char *file, char *buf, size_t size)
+{
+	const char *device = x->setting->target;
+
+	if (hostfs_is_name(device)) {
+		(void)snprintf(buf, size, "sys/block/%s/queue/%s", device, file); /* a name has 255 bytes */
+		return true;
+	}
+	(void)snprintf(x->why, sizeof(x->why), "not the name of a block device"); /* fits */
+	return false;
+}
+
+/* The scheduler first, then what its write resets, all in one group. */
+int step_at_scheduler(struct expansion *x)
+{
+	char object[512];
+	int r = 0;
+
+	if (!queue_file(x, x->row->name, object, sizeof(object)))
+		return 0;
+	r = add_step(x, "file", object, x->value, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(resets) && r == 0; i++) {
+		const struct setting *wish = find_setting(x, resets[i].knob);
+		const struct row *row = step_find_row(resets[i].knob);
+		struct step *s;
+
+		(void)queue_file(x, row->name, object, sizeof(object)); /* as above */
+		r = add_step(x, "file", object, wish ? wish->value : "", &s);
+		if (r < 0)
+			break;
+		s->group = --x->last_group;
+		s->fold = row->fold;
+		s->order = row->order;
+		s->is_dependant = true;
+		s->restore_only = !wish;
+		s->follows = !wish && resets[i].follows;
+		if (wish)
+			s->setting = wish;
+	}
+	return r;
+}
+
+int step_at_queue(struct expansion *x)
+{
+	char object[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(resets) && !x->elsewhere; i++)
+		x->elsewhere = streq(resets[i].knob, x->setting->knob) && find_setting(x, "disk.scheduler");
+	if (x->elsewhere || !queue_file(x, x->row->name, object, sizeof(object)))
+		return 0;
+	return add_step(x, "file", object, x->value, NULL);
+}
+
+static const struct plan_device *find_device(struct expansion *x)
+{
+	const struct plan_device *d = plan_find_block(x->plan, x->setting->target);
+
+	if (!d)
+		(void)snprintf(x->why, sizeof(x->why), "the number of this device is not known"); /* fits */
+	return d;
+}
+
+/* One device's line of a control file of the domain's own group; the row's name is "FILE" or "FILE KEY". */
+int step_at_group_device(struct expansion *x)
+{
+	const char *path = x->run->domain_group[x->row->controller];
+	size_t n = strcspn(x->row->name, " ");
+	const struct plan_device *d = find_device(x);
+	char object[1024 + 128];
+
+	if (!d)
+		return 0;
+	if (!path[0]) {
+		no_group(x);
+		return 0;
+	}
+	(void)snprintf(object, sizeof(object), "%s/%.*s %u:%u%s", path, (int)n, x->row->name, d->major, d->minor,
+		       x->row->name + n); /* path has 1023 at most */
+	return add_step(x, "cgkey", object, x->value, NULL);
+}
+
+int step_at_scope_device(struct expansion *x)
+{
+	const struct plan_device *d = find_device(x);
+	char object[1024 + 128];
+
+	if (!d)
+		return 0;
+	(void)snprintf(object, sizeof(object), "%s/%s %u:%u", x->run->scope, x->row->name, d->major,
+		       d->minor); /* scope has 1023 at most */
+	return add_step(x, "unit", object, x->value, NULL);
+}

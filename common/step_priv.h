@@ -19,7 +19,7 @@ struct row {
 	bool (*when)(const struct expansion *x);                         /* NULL: always */
 	int (*place)(struct expansion *x);                               /* adds the steps; 0 or -ENOMEM */
 	int (*value)(const struct expansion *x, char *buf, size_t size); /* 0, or -EINVAL: no such value */
-	const char *name; /* control file, property, directory: what the place needs */
+	const char *name; /* control file, property, directory: what the place needs; with a device: "FILE KEY" */
 	enum cgroup_which controller;
 	enum affinity affinity;
 	enum fold fold;
@@ -34,6 +34,7 @@ struct expansion {
 	char value[BACKEND_VALUE_MAX];
 	struct steps *steps;
 	unsigned int last_group;
+	bool elsewhere; /* its steps are among those of another setting */
 	char why[160]; /* why there is no object */
 };
 
@@ -45,6 +46,14 @@ int step_at_scope(struct expansion *x);
 int step_at_ancestors(struct expansion *x);
 int step_at_nothing(struct expansion *x);
 int step_at_sysctl(struct expansion *x);
+int step_at_scheduler(struct expansion *x);
+int step_at_queue(struct expansion *x);
+int step_at_threads(struct expansion *x);
+int step_at_group_device(struct expansion *x);
+int step_at_scope_device(struct expansion *x);
+
+/* The first row of a knob; NULL: none. */
+const struct row *step_find_row(const char *knob);
 
 /* Whether cpu.policy without a target is one write to the domain's own group; see there. */
 bool step_whole_domain_floats(const struct expansion *x);

@@ -77,6 +77,12 @@ static int rule_affinity(const struct plan *p, const struct setting *s, struct d
 	return add_attr(d->w, "affinity", s->value);
 }
 
+static int rule_ioprio(const struct plan *p, const struct setting *s, struct draft *d)
+{
+	(void)p;
+	return add_attr(d->w, "ioprio", s->value);
+}
+
 static int rule_placement(const struct plan *p, const struct setting *s, struct draft *d)
 {
 	static const struct {
@@ -149,6 +155,7 @@ static const struct {
 } rules[] = {
 	{"cpu.emulator", rule_affinity},    {"memory.placement", rule_placement}, {"memory.pages", rule_pages},
 	{"memory.prealloc", rule_prealloc}, {"memory.lock", rule_lock},           {"memory.merge", rule_merge},
+	{"io.priority", rule_ioprio},
 };
 
 /*

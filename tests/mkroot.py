@@ -88,9 +88,10 @@ class Root:
             self.made.add(name)
 
     def put_all(self, directory, files):
+        """A file that the kernel leaves empty, without even a newline, is None."""
         self.make_dir(directory)
         for name, text in files.items():
-            self.put(f"{directory}/{name}", text)
+            self.put(f"{directory}/{name}", text if text is not None else "", newline=text is not None)
 
 
 class Host:
@@ -275,7 +276,9 @@ class Cgroups:
             "cpu,cpuacct": {"cpu.shares": 1024, "cpu.cfs_period_us": 100000, "cpu.cfs_quota_us": -1,
                             "cpu.cfs_burst_us": 0, "cpuacct.usage": 0},
             "memory": {"memory.limit_in_bytes": 9223372036854771712, "memory.soft_limit_in_bytes": 9223372036854771712},
-            "blkio": {"blkio.bfq.weight": 100, "blkio.throttle.read_bps_device": ""},
+            "blkio": {"blkio.bfq.weight": 100, "blkio.bfq.weight_device": "default 100",
+                      **{f"blkio.throttle.{what}_device": None
+                         for what in ("read_bps", "write_bps", "read_iops", "write_iops")}},
         }.get(mount, {}))
         self.root.put_all(f"sys/fs/cgroup/{mount}{group}", files)
 
@@ -297,7 +300,7 @@ class Cgroups:
                           "cpu.weight.nice": 0, "cpu.max": "max 100000", "cpu.max.burst": 0, "cpu.idle": 0})
         if v2 and kind in ("domain", "delegated"):
             files.update({"memory.min": 0, "memory.low": 0, "memory.high": "max", "memory.max": "max",
-                          "io.weight": "default 100"})
+                          "io.weight": "default 100", "io.bfq.weight": "default 100", "io.max": None})
         self.root.put_all(f"{self.unified}{group}", files)
 
     def put_domain(self, domain):
@@ -412,6 +415,28 @@ def put_domain(root, domain, host, cgroups, pins):
     put_process(root, domain, host, cgroups.put_domain(domain))
 
 
+# What a queue has for each kind of disk: schedulers, the one in force in brackets, and whether it rotates.
+DISK_KINDS = {"hdd": ("none [mq-deadline] kyber bfq", 1), "ssd": ("none [mq-deadline] kyber bfq", 0),
+              "nvme": ("[none] mq-deadline kyber bfq", 0), "no-bfq": ("[mq-deadline] none", 1)}
+
+
+def put_disk(root, text):
+    """A whole disk as sysfs shows it, and its node, which below another root is a plain file."""
+    name, major, minor, kind = text.split(":")
+    schedulers, rotational = DISK_KINDS[kind]
+    base = f"sys/devices/pci0000:00/0000:00:1f.2/host0/block/{name}"
+    root.put_all(base, {"uevent": f"MAJOR={major}\nMINOR={minor}\nDEVNAME={name}\nDEVTYPE=disk\nDISKSEQ=1",
+                        "dev": f"{major}:{minor}"})
+    root.make_dir(f"{base}/slaves")
+    root.put_all(f"{base}/queue", {
+        "scheduler": schedulers, "rotational": rotational, "nr_requests": 100, "read_ahead_kb": 128, "rq_affinity": 1,
+        "wbt_lat_usec": 75000 if rotational else 2000, "nomerges": 0})
+    for link in f"sys/class/block/{name}", f"sys/dev/block/{major}:{minor}", f"sys/block/{name}":
+        root.make_dir(os.path.dirname(link))
+        os.symlink(os.path.relpath(root.path(base), root.path(os.path.dirname(link))), root.path(link))
+    root.put(f"dev/{name}", "", newline=False)
+
+
 def put_emulator(root, opt):
     """An emulator that can be found but not run, and libvirt's capability cache for it."""
     path = "/usr/bin/qemu-system-x86_64"
@@ -470,6 +495,8 @@ def parser():
         help="a running domain: pid and status file, process with threads, cgroups. Its pid is 20000 + 100 * ID, its "
              "threads follow in the order: main, call_rcu, mon_iothread, I/O threads, vCPUs, worker")
     add("--vcpupin", action="append", default=[], metavar="NAME:VCPU:LIST", help="a pin in that domain's status file")
+    add("--disk", action="append", default=[], metavar="NAME:MAJOR:MINOR:KIND",
+        help="a block device, /dev/NAME; kinds: " + ", ".join(DISK_KINDS))
     add("--drop", action="append", default=[], metavar="GLOB", help="remove files and directories; * matches / too")
     add("--set", action="append", default=[], metavar="PATH=TEXT", help="write this file, last (\\n is a newline)")
     return p
@@ -491,6 +518,8 @@ def make(opt):
     pins = [text.rsplit(":", 2) for text in opt.vcpupin]
     for domain in opt.domain:
         put_domain(root, domain, host, cgroups, pins)
+    for disk in opt.disk:
+        put_disk(root, disk)
     for pattern in opt.drop:
         drop(root, pattern)
     root.made.clear()

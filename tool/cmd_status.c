@@ -96,6 +96,16 @@ static void json_host(struct json *j, const struct tool *t, const struct site *s
 	json_close(j);
 }
 
+static void json_why(struct json *j, const struct view_setting *s)
+{
+	const char *why = s->note ? s->note : s->setting->why;
+	_cleanup_free_ char *text = NULL;
+
+	if (s->others && asprintf(&text, "%s; %s", why, s->others) < 0)
+		text = NULL;
+	json_str(j, "why", text ? text : why);
+}
+
 static void json_settings(struct json *j, const struct view *v)
 {
 	json_list(j, "settings");
@@ -113,7 +123,7 @@ static void json_settings(struct json *j, const struct view *v)
 			json_str(j, NULL, s->shared->claims[k].uuid);
 		json_close(j);
 		json_str(j, "source", s->setting->source);
-		json_str(j, "why", s->note ? s->note : s->setting->why);
+		json_why(j, s);
 		json_close(j);
 	}
 	json_close(j);
@@ -368,7 +378,9 @@ static void print_settings(const struct view *v)
 		add_effective(&table, s);
 		out_cell_str(&table, s->original);
 		out_cell_str(&table, s->setting->source);
-		if (s->shared && s->shared->n_claims > 1)
+		if (s->others)
+			out_cell(&table, OUT_PLAIN, "%s; %s", s->note ? s->note : s->setting->why, s->others);
+		else if (s->shared && s->shared->n_claims > 1)
 			out_cell(&table, OUT_PLAIN, "%s; %u domains want it", s->note ? s->note : s->setting->why,
 				 s->shared->n_claims);
 		else

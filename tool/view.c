@@ -6,6 +6,7 @@
 
 #include "common/backend.h"
 #include "common/num.h"
+#include "common/sbuf.h"
 #include "common/step.h"
 
 /* What an object says now. text NULL: nothing can be said; gone: it ended with the domain. */
@@ -120,7 +121,17 @@ static int join_object(const struct hostfs *fs, const struct object *o, struct v
 	return r;
 }
 
-static int join_step(const struct hostfs *fs, struct ledger *l, const struct undo_step *s, struct view_setting *v)
+/* A domain's own wish of a shared object; NULL: it has none. */
+static const char *wish_of(const struct shared *s, const char *uuid)
+{
+	for (unsigned int i = 0; s && i < s->n_claims; i++)
+		if (streq(s->claims[i].uuid, uuid) && shared_is_wish(s->claims[i].wanted))
+			return s->claims[i].wanted;
+	return NULL;
+}
+
+static int join_step(const struct hostfs *fs, struct ledger *l, const char *uuid, const struct undo_step *s,
+		     struct view_setting *v)
 {
 	struct object o = { .backend = s->backend, .name = s->object, .due = s->wanted,
 			    .wanted = s->wanted, .record = s };
@@ -130,6 +141,9 @@ static int join_step(const struct hostfs *fs, struct ledger *l, const struct und
 
 	if (shared)
 		v->shared = shared;
+	/* What is on record is what all claims made together. */
+	if (wish_of(shared, uuid))
+		o.wanted = wish_of(shared, uuid);
 	if (!v->original)
 		r = put_text(&v->original, original);
 	if (s->state == UNDO_UNDONE || r < 0)
@@ -184,7 +198,7 @@ static int join(const struct hostfs *fs, struct ledger *l, const struct undo *u,
 
 		if (streq(s->knob, v->setting->knob) && streq(s->target, v->setting->target)) {
 			found = true;
-			r = join_step(fs, l, s, v);
+			r = join_step(fs, l, u->plan.uuid, s, v);
 		}
 	}
 	for (unsigned int i = 0; i < u->n_execs && r == 0 && exec; i++) {
@@ -230,7 +244,7 @@ static int join_all(const struct hostfs *fs, struct ledger *l, struct view *v)
  * An object that said what we wanted before we came was not written and has no record; in observe mode none has.
  * They are looked up as `apply` would.
  */
-static int join_unrecorded(const struct hostfs *fs, struct view *v, const struct steps *steps)
+static int join_unrecorded(const struct hostfs *fs, struct ledger *l, struct view *v, const struct steps *steps)
 {
 	int r = 0;
 
@@ -241,10 +255,21 @@ static int join_unrecorded(const struct hostfs *fs, struct view *v, const struct
 			continue;
 		for (unsigned int i = 0; i < steps->n && r == 0; i++) {
 			const struct step *step = &steps->s[i];
-			const struct object o = { .backend = step->backend, .name = step->object, .due = step->value,
-						  .wanted = step->value };
+			struct object o = { .backend = step->backend, .name = step->object, .due = step->value,
+					    .wanted = step->value };
+			const struct shared *shared;
 
-			if (step->setting == s->setting && !step->is_dependant)
+			if (step->setting != s->setting || (step->is_dependant && step->fold == FOLD_NONE) ||
+			    step->restore_only)
+				continue;
+			shared = step->fold == FOLD_NONE ? NULL : ledger_find_shared(l, o.backend, o.name);
+			if (wish_of(shared, v->undo.plan.uuid) && (shared->readback || shared->written)) {
+				/* In force was already what another domain wants. */
+				o.due = shared->readback ? shared->readback : shared->written;
+				s->shared = shared;
+				r = s->original ? 0 : put_text(&s->original, shared->original);
+			}
+			if (r == 0)
 				r = join_object(fs, &o, s);
 		}
 		if (!s->pending)
@@ -265,7 +290,7 @@ static bool has_unrecorded(const struct view *v)
 	return false;
 }
 
-static int look_up_unrecorded(const struct hostfs *fs, struct view *v)
+static int look_up_unrecorded(const struct hostfs *fs, struct ledger *l, struct view *v)
 {
 	static const enum stage stages[] = { STAGE_PREPARE, STAGE_STARTED };
 	struct run run;
@@ -282,12 +307,60 @@ static int look_up_unrecorded(const struct hostfs *fs, struct view *v)
 			continue;
 		r = steps_make(&v->undo.plan, stages[i], runs ? &run : NULL, &steps);
 		if (r == 0)
-			r = join_unrecorded(fs, v, &steps);
+			r = join_unrecorded(fs, l, v, &steps);
 		steps_fini(&steps);
 	}
 	if (runs)
 		run_fini(&run);
 	return r;
+}
+
+static const char *name_of(const struct ledger *l, const char *uuid)
+{
+	for (unsigned int i = 0; i < l->n_claims; i++)
+		if (streq(l->claims[i].uuid, uuid))
+			return l->claims[i].name;
+	return uuid;
+}
+
+#define OTHERS_SAID 4 /* by name; what others want beyond that is counted */
+
+/*
+ * Where one of the wishes is in force, who wants which other one: "bfq is in force for web2", "web1 wants none". Sums are
+ * everybody's.
+ */
+static int say_others(const struct ledger *l, const struct view *v, struct view_setting *s)
+{
+	const struct shared *shared = s->shared;
+	const char *mine = wish_of(shared, v->undo.plan.uuid), *now = shared ? shared->written : NULL;
+	unsigned int n = 0, more = 0;
+	bool mine_wins;
+	struct sbuf b = { 0 };
+
+	if (!mine || !now || shared->fold == FOLD_SUM)
+		return 0;
+	mine_wins = streq(mine, now);
+	for (unsigned int i = 0; i < shared->n_claims; i++) {
+		const char *wanted = shared->claims[i].wanted;
+
+		/* Who loses is told who wins, who wins is told who loses. */
+		if (streq(shared->claims[i].uuid, v->undo.plan.uuid) || !shared_is_wish(wanted) ||
+		    streq(wanted, mine) || (!mine_wins && !streq(wanted, now)))
+			continue;
+		if (n++ >= OTHERS_SAID)
+			more++;
+		else if (mine_wins)
+			sbuf_addf(&b, "%s%s wants %s", b.len ? ", " : "", name_of(l, shared->claims[i].uuid), wanted);
+		else
+			sbuf_addf(&b, b.len ? ", %s%s" : "%s is in force for %s", b.len ? "" : now,
+				  name_of(l, shared->claims[i].uuid));
+	}
+	if (more)
+		sbuf_addf(&b, " and %u more", more);
+	if (b.len == 0)
+		return 0;
+	s->others = sbuf_steal(&b);
+	return s->others ? 0 : -ENOMEM;
 }
 
 const char *view_effective(const struct view_setting *s)
@@ -324,7 +397,9 @@ int view_make(const struct hostfs *fs, struct ledger *l, const struct claim *c, 
 	v.has_record = true;
 	r = join_all(fs, l, &v);
 	if (r == 0)
-		r = look_up_unrecorded(fs, &v);
+		r = look_up_unrecorded(fs, l, &v);
+	for (size_t i = 0; i < v.n_settings && r == 0; i++)
+		r = say_others(l, &v, &v.settings[i]);
 	if (r < 0) {
 		view_fini(&v);
 		return err_set(e, -r, "%s",
@@ -342,6 +417,7 @@ void view_fini(struct view *v)
 		free(v->settings[i].where);
 		free(v->settings[i].original);
 		free(v->settings[i].note);
+		free(v->settings[i].others);
 	}
 	free(v->settings);
 	if (v->has_record)

@@ -18,6 +18,7 @@ struct view_setting {
 	char *where;                   /* the file or property that effective is read from; NULL */
 	char *original;                /* before our first change; NULL: nothing was changed */
 	char *note;                    /* why it is not as wanted; NULL */
+	char *others;                  /* what other domains want of a shared object; NULL: none, or the same */
 	bool ok;                       /* effective is what was written */
 	bool exact;                    /* the objects say just what the value means there */
 	bool pending;                  /* its time has not come, or (observe) never will */

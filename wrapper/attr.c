@@ -3,6 +3,7 @@
 
 #include <numaif.h>
 
+#include "common/ioprio.h"
 #include "wrapper/tryout.h"
 
 #ifndef MPOL_PREFERRED_MANY
@@ -10,7 +11,7 @@
 #endif
 
 struct attr_value {
-	int mode;         /* of a memory policy */
+	int mode;         /* of a memory policy, or an I/O priority */
 	struct idset set; /* of nodes or CPUs */
 };
 
@@ -53,6 +54,18 @@ static int apply_affinity(const struct attr_value *v)
 	return tryout_set_affinity(&v->set);
 }
 
+static int parse_ioprio(const char *text, struct attr_value *ret)
+{
+	ret->mode = ioprio_parse(text);
+	return ret->mode < 0 ? ret->mode : 0;
+}
+
+/* Of the thread that becomes QEMU's first; the others get it from the one that makes them. */
+static int apply_ioprio(const struct attr_value *v)
+{
+	return ioprio_set_thread(0, v->mode);
+}
+
 static const struct attr {
 	const char *name, *knob;
 	int (*parse)(const char *text, struct attr_value *ret);
@@ -60,6 +73,7 @@ static const struct attr {
 } table[] = {
 	{ "mempolicy", "memory.placement", parse_mempolicy, apply_mempolicy },
 	{ "affinity", "cpu.emulator", parse_affinity, apply_affinity },
+	{ "ioprio", "io.priority", parse_ioprio, apply_ioprio },
 };
 
 static const struct attr *find(const char *name)

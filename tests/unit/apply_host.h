@@ -53,6 +53,43 @@ static inline int reset_write(const struct hostfs *fs, const char *object, const
 	return rc;
 }
 
+/*
+ * A block device's queue as Linux 6.18 has it: a switch of the scheduler sets the number of requests, of which none takes
+ * no more than the hardware, and bfq switches off writeback throttling (which a number that is not the default keeps).
+ */
+#define QUEUE_HARDWARE 128
+#define QUEUE_WBT      "2000"
+
+static inline int switch_scheduler(const struct hostfs *fs, const char *dir, const char *value)
+{
+	bool is_bfq = streq(value, "bfq");
+	char now[32], wbt[32];
+
+	if (hostfs_read(fs, now, sizeof(now), "%s/scheduler", dir) < 0 || streq(now, value))
+		return 0; /* no switch, nothing is reset (block/elevator.c, elevator_change()) */
+	(void)hostfs_read(fs, wbt, sizeof(wbt), "%s/wbt", dir);
+	(void)hostfs_write(fs, value, "%s/scheduler", dir);
+	(void)hostfs_write(fs, streq(value, "none") ? "128" : "256", "%s/requests", dir);
+	if (streq(wbt, is_bfq ? QUEUE_WBT : "0"))
+		(void)hostfs_write(fs, is_bfq ? "0" : QUEUE_WBT, "%s/wbt", dir);
+	return 0;
+}
+
+static inline int queue_write(const struct hostfs *fs, const char *object, const char *value)
+{
+	const char *slash = strrchr(object, '/');
+	_cleanup_free_ char *dir = strndup(object, (size_t)(slash - object));
+	char scheduler[32];
+	uint64_t n;
+
+	if (streq(slash, "/scheduler"))
+		return switch_scheduler(fs, dir, value);
+	if (streq(slash, "/requests") && num_parse_u64(value, &n) == 0 && n > QUEUE_HARDWARE &&
+	    hostfs_read(fs, scheduler, sizeof(scheduler), "%s/scheduler", dir) > 0 && streq(scheduler, "none"))
+		return -EINVAL;
+	return hostfs_write(fs, value, "%s", object);
+}
+
 /* Down to a multiple of 4096, as memory.high. */
 static inline int round_write(const struct hostfs *fs, const char *object, const char *value)
 {
@@ -98,10 +135,11 @@ static const struct backend be_reset = BACKEND("reset", reset_write, false);
 static const struct backend be_round = BACKEND("round", round_write, true);
 static const struct backend be_fail = BACKEND("fail", fail_write, false);
 static const struct backend be_deaf = BACKEND("deaf", deaf_write, false);
+static const struct backend be_queue = BACKEND("queue", queue_write, false);
 
 const struct backend *backend_find(const char *name)
 {
-	static const struct backend *const all[] = {&be_file, &be_reset, &be_round, &be_fail, &be_deaf};
+	static const struct backend *const all[] = {&be_file, &be_reset, &be_round, &be_fail, &be_deaf, &be_queue};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (streq(all[i]->name, name))

@@ -206,4 +206,193 @@ TEST(sums_go_back)
 	}
 }
 
+/* --- queues of disks -------------------------------------------------------------------------------------------- */
+
+/* What one domain wants of a queue; NULL: nothing. */
+struct queue_wish {
+	const char *scheduler, *requests, *wbt;
+};
+
+static struct step queue_step(const char *file, const char *value, enum fold fold, bool is_dependant)
+{
+	char object[64];
+	struct step s;
+
+	(void)snprintf(object, sizeof(object), "sys/sda/%s", file);
+	s = make_step(&one, "queue", object, value);
+	s.fold = fold;
+	s.order = fold == FOLD_STRONGEST ? "bfq mq-deadline kyber none" : NULL;
+	s.group = 1;
+	s.is_dependant = is_dependant;
+	return s;
+}
+
+/* The steps that step.c makes of it. */
+static struct apply_count apply_queue(struct root *r, const char *uuid, const struct queue_wish *w)
+{
+	struct step s[3];
+	unsigned int n = 0;
+
+	if (w->scheduler)
+		s[n++] = queue_step("scheduler", w->scheduler, FOLD_STRONGEST, false);
+	if (w->scheduler || w->requests) {
+		s[n] = queue_step("requests", w->requests, FOLD_LARGEST, w->scheduler);
+		s[n].setting = w->requests ? &two : &one;
+		s[n++].restore_only = !w->requests;
+	}
+	if (w->scheduler || w->wbt) {
+		s[n] = queue_step("wbt", w->wbt, FOLD_SMALLEST, w->scheduler);
+		s[n].setting = w->wbt ? &three : &one;
+		s[n].follows = !w->wbt;
+		s[n++].restore_only = !w->wbt;
+	}
+	for (unsigned int i = 0; i < n && !w->scheduler; i++)
+		s[i].group = i + 1;
+	return n ? run_steps(r, uuid, s, n) : (struct apply_count){0};
+}
+
+static unsigned int rank(const char *scheduler)
+{
+	static const char *const order[] = {"bfq", "mq-deadline", "kyber", "none"};
+	unsigned int i = 0;
+
+	while (i < ARRAY_SIZE(order) && !streq(order[i], scheduler))
+		i++;
+	return i;
+}
+
+/*
+ * What is to be in force of these wishes: the strongest, the largest, the smallest, else what it was. gone: a domain that
+ * came first and has ended; NULL.
+ */
+static void is_queue(struct root *r, const struct queue_wish *const *w, unsigned int n, const char *scheduler,
+		     const char *requests, const char *what, const struct queue_wish *gone)
+{
+	const char *wbt = NULL, *wish = NULL, *best = NULL;
+	char got[3][32], want[3][32];
+	bool ok = true;
+
+	for (unsigned int i = 0; i < n; i++) {
+		if (w[i]->scheduler && (!best || rank(w[i]->scheduler) < rank(best)))
+			best = w[i]->scheduler;
+		if (w[i]->requests && (!wish || atoi(w[i]->requests) > atoi(wish)))
+			wish = w[i]->requests;
+		if (w[i]->wbt && (!wbt || atoi(w[i]->wbt) < atoi(wbt)))
+			wbt = w[i]->wbt;
+	}
+	best = best ? best : scheduler;
+	wish = wish ? wish : requests;
+	(void)snprintf(want[0], 32, "%s", best);
+	(void)snprintf(want[1], 32, "%s", wish);
+	/* Chosen before bfq came, and given up before it goes: what bfq would have made of it nobody has seen. */
+	(void)snprintf(want[2], 32, "%s", wbt ? wbt : streq(best, "bfq") && !(gone && gone->wbt) ? "0" : QUEUE_WBT);
+	for (size_t i = 0; i < ARRAY_SIZE(got); i++) {
+		static const char *const files[] = {"scheduler", "requests", "wbt"};
+
+		IS_INT(hostfs_read(&r->fs, got[i], sizeof(got[i]), "sys/sda/%s", files[i]) > 0, true);
+		/* what the scheduler refuses is as it was, or as the switch has made it */
+		if (i == 1 && streq(best, "none") && atoi(wish) > QUEUE_HARDWARE)
+			ok &= atoi(got[i]) <= QUEUE_HARDWARE;
+		else
+			ok &= streq(got[i], want[i]);
+	}
+	if (!ok)
+		TAP_FAIL("%s: %s %s %s, not %s %s %s", what, got[0], got[1], got[2], want[0], want[1], want[2]);
+}
+
+/*
+ * Two domains on one disk, whatever each of them wants, in any order of ends: the strongest wishes are in force as long
+ * as they are wanted, and then the queue is what it was.
+ */
+TEST(queues_of_two_domains)
+{
+	static const struct queue_wish wishes[] = {
+		{NULL, "64", NULL},   {NULL, "200", NULL}, {NULL, NULL, "500"}, {"none", NULL, NULL},
+		{"bfq", "64", NULL}, {"bfq", NULL, NULL}, {"none", "200", "600"},
+	};
+	static const char *const originals[][2] = {{"none", "100"}, {"mq-deadline", "200"}};
+	const unsigned int n = ARRAY_SIZE(wishes);
+
+	for (unsigned int i = 0; i < n * n * ARRAY_SIZE(originals) * 2; i++) {
+		ROOT(r);
+		const struct queue_wish *a = &wishes[i % n], *b = &wishes[i / n % n], *both[] = {a, b};
+		const char *const *original = originals[i / n / n % ARRAY_SIZE(originals)];
+		bool a_first = i / n / n / ARRAY_SIZE(originals);
+		char text[128];
+
+		(void)snprintf(text, sizeof(text), "%s/%s/%s, then %s/%s/%s, on %s %s, %s ends first",
+			       a->scheduler ? a->scheduler : "-", a->requests ? a->requests : "-", a->wbt ? a->wbt : "-",
+			       b->scheduler ? b->scheduler : "-", b->requests ? b->requests : "-", b->wbt ? b->wbt : "-",
+			       original[0], original[1], a_first ? "A" : "B");
+		root_put(&r, "sys/sda/scheduler", original[0]);
+		root_put(&r, "sys/sda/requests", original[1]);
+		root_put(&r, "sys/sda/wbt", QUEUE_WBT);
+		begin(&r, UUID_A, false);
+		begin(&r, UUID_B, false);
+		(void)apply_queue(&r, UUID_A, a);
+		is_queue(&r, both, 1, original[0], original[1], text, NULL);
+		(void)apply_queue(&r, UUID_B, b);
+		is_queue(&r, both, 2, original[0], original[1], text, NULL);
+		release(&r, a_first ? UUID_A : UUID_B, 1);
+		is_queue(&r, a_first ? both + 1 : both, 1, original[0], original[1], text, a_first ? a : NULL);
+		release(&r, a_first ? UUID_B : UUID_A, 1);
+		is_queue(&r, both, 0, original[0], original[1], text, NULL);
+		OK(!strstr(root_get(&r, PATH_LEDGER), "shared"));
+		root_fini(&r);
+	}
+}
+
+/* A setting answers for what it wants, not for what its write resets. */
+TEST(dependants_of_others_are_not_our_failure)
+{
+	static const struct queue_wish deep = {NULL, "200", NULL}, none = {"none", NULL, NULL}, more = {"none", "200", NULL};
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/sda/scheduler", "mq-deadline\n");
+	root_put(&r, "sys/sda/requests", "256\n");
+	root_put(&r, "sys/sda/wbt", QUEUE_WBT "\n");
+	begin(&r, UUID_A, false);
+	begin(&r, UUID_B, false);
+	c = apply_queue(&r, UUID_A, &deep);
+	IS_INT(c.in_force, 1);
+	IS_FILE(&r, "sys/sda/requests", "200");
+	/* 200 requests are too many for none: A's wish waits */
+	c = apply_queue(&r, UUID_B, &none);
+	IS_INT(c.in_force, 1);
+	IS_INT(c.failed, 0);
+	IS_FILE(&r, "sys/sda/requests", "128");
+	/* ... and is B's own failure where it wants them itself */
+	c = apply_queue(&r, UUID_B, &more);
+	IS_INT(c.in_force, 1);
+	IS_INT(c.failed, 1);
+	c = release(&r, UUID_B, 1);
+	IS_INT(c.in_force, 2);
+	IS_INT(c.failed, 0);
+	IS_FILE(&r, "sys/sda/scheduler", "mq-deadline");
+	IS_FILE(&r, "sys/sda/requests", "200");
+	release(&r, UUID_A, 1);
+	IS_FILE(&r, "sys/sda/requests", "256");
+}
+
+/* Somebody else switches the scheduler while a domain runs: all of it is his from there on. */
+TEST(queue_taken_by_somebody_else)
+{
+	static const struct queue_wish bfq = {"bfq", "64", NULL};
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/sda/scheduler", "none\n");
+	root_put(&r, "sys/sda/requests", "100\n");
+	root_put(&r, "sys/sda/wbt", QUEUE_WBT "\n");
+	begin(&r, UUID_A, false);
+	(void)apply_queue(&r, UUID_A, &bfq);
+	IS_INT(queue_write(&r.fs, "sys/sda/scheduler", "kyber"), 0);
+	c = release(&r, UUID_A, 1);
+	IS_INT(c.skipped, 2);
+	IS_FILE(&r, "sys/sda/scheduler", "kyber");
+	IS_FILE(&r, "sys/sda/requests", "256");
+	IS_FILE(&r, "sys/sda/wbt", QUEUE_WBT);
+}
+
 TAP_MAIN

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Back ends cgroup, thread and unit: in fake roots, on private groups and threads of this machine, on a bus of ours. */
+/* Back ends cgroup, cgkey, thread and unit: in fake roots, on private groups and threads of this machine, on a bus of ours. */
 #include "tap.h"
 
 #include <inttypes.h>
@@ -52,6 +52,11 @@ TEST(same_values)
 		{&be_unit, "x.scope/CPUWeight", "100", "100", true},
 		{&be_unit, "x.scope/CPUWeight", "unset", "unset", true},
 		{&be_unit, "x.scope/CPUWeight", "unset", "100", false},
+		{&be_thread, "1:2/3:4/ioprio", "be:0", "be:0", true},
+		{&be_thread, "1:2/3:4/ioprio", "be:0", "be:1", false},
+		{&be_cgkey, "x/io.max 8:0 rbps", "max", "max", true},
+		{&be_cgkey, "x/io.max 8:0 rbps", "max", "0", false},
+		{&be_cgkey, "x/io.weight 8:0", "0100", "100", true},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -309,8 +314,11 @@ static void sleeper_end(struct sleeper *s)
 		usleep(1000);
 }
 
-TEST(thread_affinity)
+TEST(thread_attributes)
 {
+	static const char *const priorities[] = {"be:7", "be:0", "idle", "rt:0", "rt:7", "none"};
+	static const char *const no_priorities[] = {"",     "be",   "be:8", "be:",  "be:-1",   "rt:x",
+						    "none:0", "idle:0", "BE:0", "be:00x", "best:0"};
 	char object[128], other[128], original[BACKEND_VALUE_MAX];
 	struct hostfs fs = HOSTFS_INIT;
 	struct sleeper s;
@@ -339,6 +347,21 @@ TEST(thread_affinity)
 	IS_INT(be_thread.write(&fs, object, "8191"), -EINVAL);
 	IS_INT(be_thread.write(&fs, object, "x"), -EINVAL);
 	IS_INT(be_thread.read(&fs, object, original, 1), -E2BIG);
+
+	(void)snprintf(strrchr(object, '/'), 16, "/ioprio");
+	OK(be_thread.read(&fs, object, original, sizeof(original)) > 0);
+	for (size_t i = 0; i < ARRAY_SIZE(priorities); i++) {
+		n = be_thread.write(&fs, object, priorities[i]);
+		/* the realtime class, and the way out of idle before Linux 5.14, are for who may */
+		if (n == -EPERM && geteuid() != 0)
+			continue;
+		IS_INT(n, 0);
+		is_value(&be_thread, &fs, object, priorities[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(no_priorities); i++)
+		IS_INT(be_thread.write(&fs, object, no_priorities[i]), -EINVAL);
+	IS_INT(be_thread.read(&fs, object, original, 3), -EFBIG);
+	(void)snprintf(strrchr(object, '/'), 16, "/affinity");
 
 	/* another start of either number, a thread of another process */
 	for (n = 0; n < 3; n++) {
@@ -391,9 +414,94 @@ TEST(thread_objects)
 	root_fini(&t);
 }
 
+/* --- one device's line of a control file ------------------------------------------------------------------------ */
+
+/* Values go in and come back; what else the file has stays, and in the end it is what it was. */
+TEST(lines_of_devices)
+{
+	static const struct {
+		const char *file, *text; /* before */
+		const char *key, *original, *value, *after;
+	} cases[] = {
+		{"io.max", "", " rbps", "max", "1000", "8:0 rbps=1000 wbps=max riops=max wiops=max\n"},
+		{"io.max", "8:16 rbps=5 wbps=max riops=max wiops=max\n", " wiops", "max", "7",
+		 "8:16 rbps=5 wbps=max riops=max wiops=max\n8:0 rbps=max wbps=max riops=max wiops=7\n"},
+		{"io.max", "8:0 rbps=5 wbps=max riops=max wiops=max\n8:16 rbps=5 wbps=max riops=max wiops=9\n", " rbps", "5",
+		 "6", "8:0 rbps=6 wbps=max riops=max wiops=max\n8:16 rbps=5 wbps=max riops=max wiops=9\n"},
+		{"io.max", "8:0 rbps=5 wbps=6 riops=max wiops=8\n", " riops", "max", "7",
+		 "8:0 rbps=5 wbps=6 riops=7 wiops=8\n"},
+		{"io.weight", "default 100\n", "", "default", "300", "default 100\n8:0 300\n"},
+		{"io.weight", "default 100\n8:0 5\n18:0 6\n", "", "5", "300", "default 100\n8:0 300\n18:0 6\n"},
+		{"io.bfq.weight", "default 100\n", "", "default", "300", "default 100\n8:0 300\n"},
+		{"blkio.throttle.read_bps_device", "8:16 4096\n", "", "0", "300", "8:16 4096\n8:0 300\n"},
+		{"blkio.throttle.write_iops_device", "", "", "0", "300", "8:0 300\n"},
+		{"blkio.bfq.weight_device", "8:00 9\n", "", "default", "300", "8:00 9\n8:0 300\n"},
+	};
+	char object[160], path[128], buf[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct root t;
+
+		root_init(&t);
+		(void)snprintf(path, sizeof(path), "sys/fs/cgroup/a b/%s", cases[i].file);
+		(void)snprintf(object, sizeof(object), "%s 8:0%s", path, cases[i].key);
+		root_put(&t, path, cases[i].text);
+		IS_INT(be_cgkey.probe(&t.fs, object), 0);
+		is_value(&be_cgkey, &t.fs, object, cases[i].original);
+		IS_INT(be_cgkey.write(&t.fs, object, cases[i].value), 0);
+		is_value(&be_cgkey, &t.fs, object, cases[i].value);
+		IS_STR(root_get(&t, path), cases[i].after);
+		IS_INT(be_cgkey.read(&t.fs, object, buf, strlen(cases[i].value)), -EFBIG);
+		IS_INT(be_cgkey.write(&t.fs, object, cases[i].original), 0);
+		IS_STR(root_get(&t, path), cases[i].text);
+		root_fini(&t);
+	}
+}
+
+TEST(lines_that_are_none)
+{
+	static const struct {
+		const char *object;
+		int result;
+	} cases[] = {
+		{"", -EINVAL},
+		{"io.max 8:0 rbps", -EINVAL},
+		{"a/io.max", -EINVAL},
+		{"a/io.max 8:0", -EINVAL},
+		{"a/io.max 8:0 colour", -EINVAL},
+		{"a/io.max 8:0 rbps wbps", -EINVAL},
+		{"a/io.max 8 rbps", -EINVAL},
+		{"a/io.max sda rbps", -EINVAL},
+		{"a/io.max 4096:0 rbps", -EINVAL},
+		{"a/io.max 8:1048576 rbps", -EINVAL},
+		{"a/io.max :0 rbps", -EINVAL},
+		{"a/io.weight 8:0 rbps", -EINVAL},
+		{"a/io.colour 8:0", -EOPNOTSUPP},
+		{"a/io.weight 8:0", -ENOENT},
+		{"b/io.weight/io.weight 8:0", -ENOENT},
+		{"b/c/io.weight 8:0", -ENOENT},
+	};
+	char buf[64];
+	struct root t;
+
+	root_init(&t);
+	root_put(&t, "b/io.weight", "default 100\n");
+	root_mkdir(&t, "b/c/io.weight");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		IS_INT(be_cgkey.probe(&t.fs, cases[i].object), cases[i].result);
+		if (i + 1 < ARRAY_SIZE(cases)) {
+			IS_INT(be_cgkey.read(&t.fs, cases[i].object, buf, sizeof(buf)), cases[i].result);
+			IS_INT(be_cgkey.write(&t.fs, cases[i].object, "1"), cases[i].result);
+		}
+	}
+	root_fini(&t);
+}
+
 /* A manager with one scope. */
 static struct {
 	uint64_t weight;
+	uint64_t device[2], seen[4]; /* entries of a list; values that a device has had */
+	unsigned int n_seen;
 	int error;
 	char interface[64];
 } manager;
@@ -421,7 +529,84 @@ static int fake_set(const char *unit, const char *property, uint64_t value)
 	return r;
 }
 
-static const struct unit_bus_ops fake_bus = {fake_get, fake_set};
+static uint64_t *fake_entry(const char *unit, const char *property, const char *node)
+{
+	static const char *const nodes[] = {"/dev/block/8:0", "/dev/block/259:1"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++)
+		if (streq(nodes[i], node) && str_starts(property, "IO") && streq(unit, "machine-qemu\\x2d1\\x2dx.scope"))
+			return &manager.device[i];
+	return NULL;
+}
+
+static int fake_get_device(const char *unit, const char *interface, const char *property, const char *node,
+			   uint64_t *ret)
+{
+	const uint64_t *entry = fake_entry(unit, property, node);
+
+	(void)interface;
+	if (!entry)
+		return -ENOENT;
+	*ret = *entry;
+	return manager.error;
+}
+
+static int fake_set_device(const char *unit, const char *interface, const char *property, const char *node,
+			   uint64_t value)
+{
+	uint64_t *entry = fake_entry(unit, property, node);
+
+	(void)interface;
+	if (!entry)
+		return -ENOENT;
+	if (manager.error)
+		return manager.error;
+	*entry = value;
+	if (manager.n_seen < ARRAY_SIZE(manager.seen))
+		manager.seen[manager.n_seen++] = value;
+	return 0;
+}
+
+static const struct unit_bus_ops fake_bus = {fake_get, fake_set, fake_get_device, fake_set_device};
+
+/* One entry of a list; the others are not ours. */
+TEST(unit_list)
+{
+#define UNIT "machine-qemu\\x2d1\\x2dx.scope/"
+	static const char *const bad[] = {
+		UNIT "IODeviceWeight",        UNIT "IODeviceWeight ",     UNIT "IODeviceWeight sda",
+		UNIT "CPUWeight 8:0",         UNIT "IODeviceWeight 8:0 ",
+		UNIT "IODeviceWeight 1111111111:22222222222222222", UNIT " 8:0",
+	};
+	struct hostfs fs = HOSTFS_INIT;
+
+	IS_INT(hostfs_init(&fs, NULL, NULL), 0);
+	unit_bus = &fake_bus;
+	manager.device[0] = UINT64_MAX;
+	manager.device[1] = 7;
+	is_value(&be_unit, &fs, UNIT "IODeviceWeight 8:0", "unset");
+	is_value(&be_unit, &fs, UNIT "IODeviceWeight 259:1", "7");
+	IS_INT(be_unit.write(&fs, UNIT "IODeviceWeight 8:0", "300"), 0);
+	is_value(&be_unit, &fs, UNIT "IODeviceWeight 8:0", "300");
+	/* systemd forgets a weight that is taken away, but does not tell the kernel */
+	manager.n_seen = 0;
+	IS_INT(be_unit.write(&fs, UNIT "IODeviceWeight 8:0", "unset"), 0);
+	IS_INT(manager.n_seen, 2);
+	OK(manager.seen[0] == 100 && manager.seen[1] == UINT64_MAX);
+	manager.n_seen = 0;
+	IS_INT(be_unit.write(&fs, UNIT "IOReadBandwidthMax 8:0", "unset"), 0);
+	IS_INT(manager.n_seen, 1);
+	OK(manager.device[1] == 7);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		IS_INT(be_unit.probe(&fs, bad[i]), -EINVAL);
+		IS_INT(be_unit.write(&fs, bad[i], "1"), -EINVAL);
+	}
+	manager.error = -ETIMEDOUT;
+	IS_INT(be_unit.write(&fs, UNIT "IODeviceWeight 8:0", "unset"), -ETIMEDOUT);
+	manager.error = 0;
+	hostfs_fini(&fs);
+#undef UNIT
+}
 
 TEST(unit_property)
 {
@@ -475,13 +660,15 @@ TEST(no_bus)
 		IS_INT(unit_bus_system.get("a.scope", "org.freedesktop.systemd1.Scope", "CPUWeight", &value),
 		       -EOPNOTSUPP);
 		IS_INT(unit_bus_system.set("a.scope", "CPUWeight", 1), -EOPNOTSUPP);
+		IS_INT(unit_bus_system.get_device("a.scope", "x.Scope", "IODeviceWeight", "/dev/x", &value), -EOPNOTSUPP);
+		IS_INT(unit_bus_system.set_device("a.scope", "x.Scope", "IODeviceWeight", "/dev/x", 1), -EOPNOTSUPP);
 	}
 	IS_INT(value, 7);
 }
 
 TEST(what_ends_with_the_domain)
 {
-	OK(be_cgroup.ends_with_domain && be_thread.ends_with_domain && be_unit.ends_with_domain);
+	OK(be_cgkey.ends_with_domain && be_cgroup.ends_with_domain && be_thread.ends_with_domain && be_unit.ends_with_domain);
 }
 
 TAP_MAIN

@@ -80,4 +80,34 @@ TEST(writes_only_what_is_there_and_below)
 	IS_STR(root_get(&r, "etc/x"), "2\n");
 }
 
+/* In a made-up tree a list of choices stays one, and what is put back is the same file again. */
+TEST(choices_stay_a_list)
+{
+	static const struct {
+		const char *file, *value, *after;
+	} cases[] = {
+		{"none [mq-deadline] kyber bfq\n", "bfq", "none mq-deadline kyber [bfq]\n"},
+		{"none [mq-deadline] kyber bfq\n", "none", "[none] mq-deadline kyber bfq\n"},
+		{"[none]\n", "none", "[none]\n"},
+		{"none [mq-deadline]\n", "bfq", "bfq\n"},
+		{"none\n", "bfq", "bfq\n"},
+		{"5\n", "7", "7\n"},
+		{"", "7", "7\n"},
+	};
+	char original[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ROOT(r);
+
+		root_put(&r, "sys/x", cases[i].file);
+		OK(be_file.read(&r.fs, "sys/x", original, sizeof(original)) >= 0);
+		IS_INT(be_file.write(&r.fs, "sys/x", cases[i].value), 0);
+		IS_STR(root_get(&r, "sys/x"), cases[i].after);
+		if (!strchr(cases[i].after, '['))
+			continue;
+		IS_INT(be_file.write(&r.fs, "sys/x", original), 0);
+		IS_STR(root_get(&r, "sys/x"), cases[i].file);
+	}
+}
+
 TAP_MAIN

@@ -4,6 +4,7 @@
 
 #include "common/apply.h"
 #include "common/exec_result.h"
+#include "common/ioprio.h"
 #include "common/paths.h"
 #include "root_bytes.h"
 
@@ -473,6 +474,41 @@ TEST(affinity)
 		is_answer(&t, &c);
 	}
 	root_fini(&t);
+}
+
+/* Of a process of this host: below another root a number would name a stranger. */
+TEST(io_priority)
+{
+	static const char *const words[] = {"be:3", "idle", "none"};
+	struct plan p = {.id = -1};
+	struct exec_look *q;
+	struct exec_result a = {0};
+	struct hostfs fs = HOSTFS_INIT;
+	struct root t;
+
+	IS_INT(plan_add_setting(&p, "io.priority", "", STAGE_EXEC, "be:3", "x", "x"), 0);
+	IS_INT(hostfs_init(&fs, NULL, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		memset(&a, 0, sizeof(a));
+		IS_INT(ioprio_set_thread(0, ioprio_parse(words[i])), 0);
+		IS_INT(exec_look(&fs, &p, getpid(), false, &q), 0);
+		exec_answer(q, &p.settings[0], &a);
+		exec_look_free(q);
+		IS_STR(a.effective, words[i]);
+		IS_INT(a.ok, i == 0);
+		IS_INT(!*a.why, i == 0);
+	}
+	hostfs_fini(&fs);
+	root_init(&t);
+	put_qemu(&t, MACHINE, JSON_RAM, NULL);
+	memset(&a, 0, sizeof(a));
+	IS_INT(exec_look(&t.fs, &p, PID, false, &q), 0);
+	exec_answer(q, &p.settings[0], &a);
+	exec_look_free(q);
+	OK(!a.ok);
+	IS_STR(a.why, "its I/O priority cannot be read");
+	root_fini(&t);
+	plan_fini(&p);
 }
 
 /* Reasons come from QEMU's environment, which QEMU can write: text, cut and made harmless. */

@@ -46,6 +46,15 @@ TEST(numbers)
 		{FOLD_SUM, NULL, "unset", {"7", "1"}, "unset"},
 		{FOLD_SUM, NULL, "x", {"7"}, NULL},
 		{FOLD_SUM, NULL, "x", {NULL}, "x"}, /* nobody wants anything: it stays as it is */
+		{FOLD_LARGEST, NULL, "9", {"4", "6", "2"}, "6"}, /* the original has no say */
+		{FOLD_LARGEST, NULL, "x", {"0"}, "0"},
+		{FOLD_LARGEST, NULL, "9", {NULL}, "9"},
+		{FOLD_LARGEST, NULL, "9", {"4", "x"}, NULL},
+		{FOLD_SMALLEST, NULL, "1", {"4", "6", "2"}, "2"},
+		{FOLD_SMALLEST, NULL, "1", {"0", "6", "0"}, "6"}, /* who wants none at all gives way */
+		{FOLD_SMALLEST, NULL, "1", {"0", "0"}, "0"},
+		{FOLD_SMALLEST, NULL, "1", {NULL}, "1"},
+		{FOLD_SMALLEST, NULL, "1", {"-1"}, NULL},
 	};
 
 	RUN(cases);
@@ -88,7 +97,8 @@ TEST(words)
 
 TEST(order_of_claims_matters_only_for_first)
 {
-	static const enum fold kinds[] = {FOLD_MAX, FOLD_SUM, FOLD_UNION, FOLD_WITHOUT, FOLD_STRONGEST};
+	static const enum fold kinds[] = {FOLD_MAX, FOLD_SUM, FOLD_UNION, FOLD_WITHOUT, FOLD_STRONGEST,
+					  FOLD_LARGEST, FOLD_SMALLEST};
 	const char *values[] = {"4", "2", "3"}, *turned[] = {"3", "4", "2"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {

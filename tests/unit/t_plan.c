@@ -318,16 +318,17 @@ static const struct pcase cases[] = {
 		  "skip cpu.quota[]: the definition has a quota\n"
 		  "skip cpu.burst[]: the definition has a quota\n" },
 	{ .name = "later", .host = SMT2,
-	  .intent = "cpu.governor=performance memory.lock=yes io.priority=be:3 guest.cells=yes disk[vda].weight=5 "
-		    "disk[*].weight=7 disk[vda].weight=9 interface[52:54:00:00:00:01].queues=4",
-	  .want = "skip cpu.governor[]: not in this version\n"
-		  "skip io.priority[]: not in this version\n"
+	  .intent = "cpu.governor=performance memory.lock=yes io.priority=be:3 guest.cells=yes disk[vda].queues=5 "
+		    "disk[*].queues=7 disk[vda].queues=9 interface[52:54:00:00:00:01].queues=4",
+	  .want = "io.priority[] started be:3\n"
+		  "skip cpu.governor[]: not in this version\n"
 		  "skip guest.cells[]: not in this version, and later by `rewrite` and `apply` only\n"
-		  "skip disk.weight[vda]: not in this version\n"
-		  "skip disk.weight[*]: not in this version\n"
+		  "skip disk.queues[vda]: not in this version, and later by `rewrite` and `apply` only\n"
+		  "skip disk.queues[*]: not in this version, and later by `rewrite` and `apply` only\n"
 		  "skip interface.queues[52:54:00:00:00:01]: not in this version, and later by "
 		  "`rewrite` and `apply` only\n"
-		  "skip memory.lock[]: the emulator is not the wrapper: domtune wrap web1\n" },
+		  "skip memory.lock[]: the emulator is not the wrapper: domtune wrap web1\n"
+		  "skip disk[vda]: the domain has no disk 'vda'\n" },
 	{ .name = "a pin, dedicated", .host = SMT2, .intent = "cpu.policy=dedicated", .pin0 = "4",
 	  .want = "cpu.policy[vcpu1] started 12\n"
 		  "cpu.emulator[] started 5-7,13-15\n"

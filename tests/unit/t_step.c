@@ -44,7 +44,7 @@ static void add_thread(struct world *w, enum where where, int tid, enum run_thre
 	r->groups = reallocarray(r->groups, r->n_groups + 1, sizeof(*r->groups));
 	if (!g || !r->threads || !r->groups)
 		exit(2);
-	for (unsigned int c = CGROUP_CPU; c <= CGROUP_MEMORY; c++) {
+	for (unsigned int c = CGROUP_CPU; c <= CGROUP_IO; c++) {
 		const char *mount = c == CGROUP_CPUSET ? places[where].cpuset_mount : places[where].cpu_mount;
 
 		if (!mount[0])
@@ -72,7 +72,7 @@ static void world_init(struct world *w, enum where where, unsigned int kernel)
 	r->period_us = 100000;
 	r->layout.at[CGROUP_CPU].version = places[where].cpu;
 	r->layout.at[CGROUP_CPUSET].version = places[where].cpuset;
-	r->layout.at[CGROUP_MEMORY] = r->layout.at[CGROUP_CPU];
+	r->layout.at[CGROUP_MEMORY] = r->layout.at[CGROUP_IO] = r->layout.at[CGROUP_CPU];
 	(void)snprintf(r->layout.at[CGROUP_CPU].path, 256, "%s", places[where].cpu_mount);
 	(void)snprintf(r->layout.at[CGROUP_CPUSET].path, 256, "%s", places[where].cpuset_mount);
 	(void)snprintf(r->layout.at[CGROUP_MEMORY].path, 256, "%s", places[where].cpu_mount);
@@ -124,7 +124,7 @@ static const char *steps_text(struct world *w, enum stage stage, bool running)
 		const struct step *x = &s.s[i];
 
 		sbuf_addf(&b, "%s%s %s=%s%s\n", x->is_dependant ? " " : "", x->backend, x->object, x->value,
-			  x->restore_only ? "keep" : "");
+			  x->follows ? "follow" : x->restore_only ? "keep" : "");
 		/* groups are runs: a cause, then its dependants */
 		if (x->is_dependant)
 			IS_INT(x->group, group);
@@ -570,6 +570,149 @@ TEST(several_threads_of_one_vcpu)
 						    " " T103 "2\n"
 						    " " T105 "2\n");
 	world_fini(&w);
+}
+
+/* A disk's queue: what a switch of the scheduler resets comes after it, wanted or not. */
+TEST(queue_of_a_disk)
+{
+#define Q "file sys/block/sda/queue/"
+	struct world w;
+
+	world_init(&w, V2, 612);
+	set(&w, "disk.scheduler", "sda", STAGE_PREPARE, "bfq");
+	set(&w, "disk.scheduler", "sdb", STAGE_PREPARE, "none");
+	set(&w, "disk.read-ahead", "sda", STAGE_PREPARE, "512");
+	set(&w, "disk.requests", "sda", STAGE_PREPARE, "64");
+	IS_STR(steps_text(&w, STAGE_PREPARE, false), Q "scheduler=bfq\n"
+						     " " Q "nr_requests=64\n"
+						     " " Q "wbt_lat_usec=follow\n"
+						     "file sys/block/sdb/queue/scheduler=none\n"
+						     " file sys/block/sdb/queue/nr_requests=keep\n"
+						     " file sys/block/sdb/queue/wbt_lat_usec=follow\n" Q
+						     "read_ahead_kb=512\n");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "");
+	world_fini(&w);
+
+	world_init(&w, V2, 612);
+	set(&w, "disk.requests", "sda", STAGE_PREPARE, "64");
+	set(&w, "disk.latency", "sda", STAGE_PREPARE, "0");
+	set(&w, "disk.affinity", "sda", STAGE_PREPARE, "2");
+	set(&w, "disk.merges", "sda", STAGE_PREPARE, "1");
+	set(&w, "disk.scheduler", "../sda", STAGE_PREPARE, "bfq");
+	set(&w, "disk.merges", "..", STAGE_PREPARE, "1");
+	IS_STR(steps_text(&w, STAGE_PREPARE, false), Q "nr_requests=64\n" Q "wbt_lat_usec=0\n" Q "rq_affinity=2\n" Q
+						       "nomerges=1\n"
+						       "skipped disk.scheduler[../sda]: not the name of a block device\n"
+						       "skipped disk.merges[..]: not the name of a block device\n");
+	world_fini(&w);
+#undef Q
+}
+
+/* Each step is about the setting whose wish it is: status shows it there. */
+TEST(steps_of_a_queue_belong_to_their_settings)
+{
+	struct world w;
+	struct steps s;
+
+	world_init(&w, V2, 612);
+	set(&w, "disk.latency", "sda", STAGE_PREPARE, "75000");
+	set(&w, "disk.scheduler", "sda", STAGE_PREPARE, "bfq");
+	IS_INT(steps_make(&w.plan, STAGE_PREPARE, NULL, &s), 0);
+	IS_INT(s.n, 3);
+	IS_STR(s.s[0].setting->knob, "disk.scheduler");
+	IS_STR(s.s[0].order, "bfq mq-deadline kyber none");
+	IS_STR(s.s[1].setting->knob, "disk.scheduler");
+	IS_INT(s.s[1].fold, FOLD_LARGEST);
+	OK(s.s[1].restore_only && !s.s[1].follows);
+	IS_STR(s.s[2].setting->knob, "disk.latency");
+	IS_INT(s.s[2].fold, FOLD_SMALLEST);
+	OK(!s.s[2].restore_only && !s.s[2].follows && s.s[2].is_dependant);
+	steps_fini(&s);
+	world_fini(&w);
+}
+
+TEST(weights_and_limits_of_devices)
+{
+	static const struct {
+		enum where where;
+		const char *steps;
+	} cases[] = {
+		{V1, "cgkey cpu/machine/q/blkio.bfq.weight_device 8:16=190\n"
+		     "cgkey cpu/machine/q/blkio.bfq.weight_device 259:0=50\n"
+		     "cgkey cpu/machine/q/blkio.throttle.read_bps_device 8:16=1000\n"
+		     "cgkey cpu/machine/q/blkio.throttle.write_bps_device 8:16=2000\n"
+		     "cgkey cpu/machine/q/blkio.throttle.read_iops_device 8:16=3000\n"
+		     "cgkey cpu/machine/q/blkio.throttle.write_iops_device 8:16=4000\n"},
+		{V2, "cgkey cg/machine/q/io.bfq.weight 8:16=190\n"
+		     "cgkey cg/machine/q/io.weight 259:0=50\n"
+		     "cgkey cg/machine/q/io.max 8:16 rbps=1000\n"
+		     "cgkey cg/machine/q/io.max 8:16 wbps=2000\n"
+		     "cgkey cg/machine/q/io.max 8:16 riops=3000\n"
+		     "cgkey cg/machine/q/io.max 8:16 wiops=4000\n"},
+		{V2_MACHINED, "unit " SCOPE "/IODeviceWeight 8:16=1090\n"
+			      "unit " SCOPE "/IODeviceWeight 259:0=50\n"
+			      "cgkey cg/" SCOPE "/libvirt/io.max 8:16 rbps=1000\n"
+			      "cgkey cg/" SCOPE "/libvirt/io.max 8:16 wbps=2000\n"
+			      "cgkey cg/" SCOPE "/libvirt/io.max 8:16 riops=3000\n"
+			      "cgkey cg/" SCOPE "/libvirt/io.max 8:16 wiops=4000\n"},
+		{V2_SCOPE_ONLY, "unit " SCOPE "/IODeviceWeight 8:16=1090\n"
+				"unit " SCOPE "/IODeviceWeight 259:0=50\n"
+				"unit " SCOPE "/IOReadBandwidthMax 8:16=1000\n"
+				"unit " SCOPE "/IOWriteBandwidthMax 8:16=2000\n"
+				"unit " SCOPE "/IOReadIOPSMax 8:16=3000\n"
+				"unit " SCOPE "/IOWriteIOPSMax 8:16=4000\n"},
+		{NO_GROUPS, "skipped disk.weight[sdb]: libvirt made no io group for this domain\n"
+			    "skipped disk.weight[nvme0n1]: libvirt made no io group for this domain\n"
+			    "skipped disk.read-bps[sdb]: libvirt made no io group for this domain\n"
+			    "skipped disk.write-bps[sdb]: libvirt made no io group for this domain\n"
+			    "skipped disk.read-iops[sdb]: libvirt made no io group for this domain\n"
+			    "skipped disk.write-iops[sdb]: libvirt made no io group for this domain\n"},
+	};
+	struct world w;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		world_init(&w, cases[i].where, 612);
+		IS_INT(plan_add_block(&w.plan, "sdb", 8, 16, true), 0);
+		IS_INT(plan_add_block(&w.plan, "nvme0n1", 259, 0, false), 0);
+		set(&w, "disk.weight", "sdb", STAGE_STARTED, "1090");
+		set(&w, "disk.weight", "nvme0n1", STAGE_STARTED, "50");
+		set(&w, "disk.read-bps", "sdb", STAGE_STARTED, "1000");
+		set(&w, "disk.write-bps", "sdb", STAGE_STARTED, "2000");
+		set(&w, "disk.read-iops", "sdb", STAGE_STARTED, "3000");
+		set(&w, "disk.write-iops", "sdb", STAGE_STARTED, "4000");
+		IS_STR(steps_text(&w, STAGE_STARTED, true), cases[i].steps);
+		world_fini(&w);
+	}
+	/* a record that was damaged */
+	world_init(&w, V2_MACHINED, 612);
+	set(&w, "disk.read-bps", "sdb", STAGE_STARTED, "1000");
+	set(&w, "disk.weight", "sdb", STAGE_STARTED, "1000");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "skipped disk.read-bps[sdb]: the number of this device is not known\n"
+						    "skipped disk.weight[sdb]: the number of this device is not known\n");
+	world_fini(&w);
+}
+
+TEST(io_priority_of_every_thread)
+{
+#define P(tid, value) "thread 100:1100/" tid ":1" tid "/ioprio=" value "\n"
+	struct world w;
+	struct steps s;
+
+	world_init(&w, V1, 612);
+	set(&w, "io.priority", "", STAGE_STARTED, "be:1");
+	OK(steps_need_starts(&w.plan, &w.run));
+	IS_STR(steps_text(&w, STAGE_STARTED, true),
+	       P("100", "be:1") P("101", "be:1") P("102", "be:1") P("103", "be:1") P("104", "be:1"));
+	IS_INT(steps_make(&w.plan, STAGE_STARTED, &w.run, &s), 0);
+	OK(!s.s[4].before);
+	steps_fini(&s);
+	/* What the wrapper has begun is undone to what libvirt would have given. */
+	set(&w, "io.priority", "", STAGE_EXEC, "be:1");
+	IS_INT(steps_make(&w.plan, STAGE_STARTED, &w.run, &s), 0);
+	IS_STR(s.s[4].before, "none");
+	steps_fini(&s);
+	world_fini(&w);
+#undef P
 }
 
 TAP_MAIN
