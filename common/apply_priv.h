@@ -16,7 +16,7 @@ struct apply_run {
 	const struct hostfs *fs;
 	const char *name;       /* the domain's, for the log */
 	struct undo *undo;      /* NULL: release without an undo file */
-	const char *broken[4];  /* back ends (backend.c has four) */
+	const char *broken[8];  /* back ends (backend.c) */
 	bool undoing;           /* one object that cannot be put back does not keep the others from it */
 	bool quiet;             /* failures are for the caller to tell (`failure`) */
 	bool foreign;           /* something was left because somebody else has changed it */

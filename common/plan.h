@@ -58,6 +58,7 @@ struct plan_link {
 
 #define PLAN_CLASS_MIN 0xd001 /* our classes' numbers are told by them from others' below a root that is shared */
 #define PLAN_CLASS_MAX 0xdfff
+#define PLAN_PRIORITY_DEFAULT 3 /* in the middle of 0..7, so that there is something on both sides; also the rest's */
 
 struct plan {
 	char uuid[37];

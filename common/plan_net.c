@@ -21,33 +21,32 @@
 
 #include "sbuf.h"
 
-#define REST_DIVISOR     20   /* of the link, for all that has no class */
-#define SMALL_DIVISOR    100  /* of the link, for a class that nobody asked a rate for */
-#define RATE_LEAST       64000 /* bit/s: five full frames a second keep a connection alive, and a class needs some rate */
-#define LINK_ASSUMED     UINT64_C(100000000000) /* bit/s, where the speed is not known: more than it will carry */
-#define PRIORITY_DEFAULT 3    /* in the middle of 0..7, so that there is something on both sides */
-#define HOLDERS_SHOWN    3
+#define REST_DIVISOR  20    /* of the link, for all that has no class */
+#define SMALL_DIVISOR 100   /* of the link, for a class that nobody asked a rate for */
+#define RATE_LEAST    64000 /* bit/s: five full frames a second keep a connection alive, and a class needs some rate */
+#define LINK_ASSUMED  UINT64_C(100000000000) /* bit/s, where the speed is not known: more than it will carry */
+#define HOLDERS_SHOWN 3
 
-static const enum knob_id class_knobs[] = { KNOB_NET_RATE, KNOB_NET_CEIL, KNOB_NET_BURST, KNOB_NET_PRIORITY };
-static const enum knob_id ring_knobs[] = { KNOB_NET_RX_RING, KNOB_NET_TX_RING };
+static const enum knob_id class_knobs[] = {KNOB_NET_RATE, KNOB_NET_CEIL, KNOB_NET_BURST, KNOB_NET_PRIORITY};
+static const enum knob_id ring_knobs[] = {KNOB_NET_RX_RING, KNOB_NET_TX_RING};
 
 /* One uplink of an interface. */
 struct port {
 	const struct netdev *dev;
 	const struct plan_nic *nic;         /* NULL: not known */
 	const struct policy_uplink *policy; /* NULL: it has no row */
-	uint64_t link; /* bit/s */
-	uint64_t left; /* of what can be promised; UINT64_MAX: nobody knows */
-	bool known;    /* link is not just assumed */
-	bool joins;    /* below a root that is there */
-	bool gives_up; /* its mq root */
+	uint64_t link;                      /* bit/s */
+	uint64_t left;                      /* of what can be promised; UINT64_MAX: nobody knows */
+	bool known;                         /* link is not just assumed */
+	bool joins;                         /* below a root that is there */
+	bool gives_up;                      /* its mq root */
 };
 
 /* One interface that is to have a class. */
 struct classing {
 	struct maker *m;
 	const struct domain_interface *itf;
-	const struct netdev_interface *where; /* NULL: not looked at */
+	const struct netdev_interface *where;           /* NULL: not looked at */
 	const struct value *v[ARRAY_SIZE(class_knobs)]; /* NULL: not asked for, or skipped already */
 	struct port ports[NETDEV_MAX];
 	unsigned int n_ports;
@@ -69,12 +68,13 @@ static const char *rate_text(uint64_t rate, char buf[RATE_SIZE])
 	static const struct {
 		uint64_t unit;
 		const char *prefix;
-	} units[] = { { UINT64_C(1000000000), "G" }, { 1000000, "M" }, { 1000, "k" }, { 1, "" } };
+	} units[] = {{UINT64_C(1000000000), "G"}, {1000000, "M"}, {1000, "k"}, {1, ""}};
 	size_t i = 0;
 
 	while (rate % units[i].unit)
 		i++;
-	(void)snprintf(buf, RATE_SIZE, "%" PRIu64 " %sbit/s", rate / units[i].unit, rate ? units[i].prefix : ""); /* fits */
+	(void)snprintf(buf, RATE_SIZE, "%" PRIu64 " %sbit/s", rate / units[i].unit,
+		       rate ? units[i].prefix : ""); /* fits */
 	return buf;
 }
 
@@ -88,7 +88,8 @@ static bool is_annotated(const struct value *v)
 /* Alias, host device or MAC; the owner may have written the MAC in capitals. */
 static bool is_meant(const struct domain_interface *itf, const char *target)
 {
-	return *target && (streq(target, itf->alias) || streq(target, itf->target) || strcasecmp(target, itf->mac) == 0);
+	return *target &&
+	       (streq(target, itf->alias) || streq(target, itf->target) || strcasecmp(target, itf->mac) == 0);
 }
 
 /* The annotation's word before the profile's, and of one of them the interface's own before that for all. */
@@ -280,7 +281,7 @@ static void find_ports(struct classing *c, char *why, size_t size)
 
 		if (at >= in->nets->n_devices)
 			continue;
-		*p = (struct port){ .dev = &in->nets->devices[at], .nic = in->nics ? &in->nics[at] : NULL };
+		*p = (struct port){.dev = &in->nets->devices[at], .nic = in->nics ? &in->nics[at] : NULL};
 		p->policy = policy_of(in->policy, p->dev->name);
 		if (why_no_tree(p, buf, sizeof(buf))) {
 			if (!*why)
@@ -350,7 +351,7 @@ static void take_number(bool *taken, unsigned int number)
 /* One that is free on all of its uplinks: a packet's priority names one class, whichever of them it leaves by. */
 static unsigned int find_number(const struct classing *c)
 {
-	bool taken[PLAN_CLASS_MAX - PLAN_CLASS_MIN + 1] = { false };
+	bool taken[PLAN_CLASS_MAX - PLAN_CLASS_MIN + 1] = {false};
 	const struct plan_link *before = link_before(c);
 	const struct ledger *l = c->m->in->ledger;
 
@@ -470,13 +471,14 @@ static void say_short(struct classing *c, const struct port *p, uint64_t asked)
 {
 	char all[RATE_SIZE], wanted[RATE_SIZE], left[RATE_SIZE];
 	struct msgs *to = &c->m->impossible;
-	_cleanup_sbuf_ struct sbuf who = { 0 };
+	_cleanup_sbuf_ struct sbuf who = {0};
 
 	say_holders(c->m, p->dev->name, &who);
 	sbuf_addf(&c->rate_why, "%s asked: of the %s that %s can promise %s", rate_text(asked, wanted),
 		  rate_text(promised(p->link), all), p->dev->name, who.s ? who.s : "");
-	msgs_warn(to, "interface.rate %s asked for %s, but of the %s that %s can promise %s are left (%s): a lower rate, "
-		      "or <uplink device='%s' rate=> if it carries more",
+	msgs_warn(to,
+		  "interface.rate %s asked for %s, but of the %s that %s can promise %s are left (%s): a lower rate, "
+		  "or <uplink device='%s' rate=> if it carries more",
 		  wanted, c->itf->mac, all, p->dev->name, p->left ? rate_text(p->left, left) : "none",
 		  who.s ? who.s : "", p->dev->name);
 	c->m->failed |= who.failed;
@@ -492,7 +494,8 @@ static bool settle_rate(struct classing *c)
 	if (!asked) {
 		c->link.rate = small_rate(c);
 		c->rate_source = "default";
-		sbuf_addf(&c->rate_why, "no rate was asked for, and a class needs one: %s, 1 %% of the link or what is left",
+		sbuf_addf(&c->rate_why,
+			  "no rate was asked for, and a class needs one: %s, 1 %% of the link or what is left",
 			  rate_text(c->link.rate, small));
 		return true;
 	}
@@ -552,7 +555,9 @@ static void say_class(struct classing *c, struct sbuf *b)
 		else
 			sbuf_addf(b, "%s of %s (%s), %s of them for all other traffic", i ? "," : "",
 				  rate_text(p->link, link),
-				  !p->known ? "assumed" : p->policy && p->policy->rate ? "the policy" : "its speed",
+				  !p->known                      ? "assumed"
+				  : p->policy && p->policy->rate ? "the policy"
+								 : "its speed",
 				  rate_text(p->link / REST_DIVISOR, rest));
 		if (p->gives_up)
 			sbuf_addf(b, ", its mq root is replaced: %u transmit queues behind one lock", p->dev->n_txq);
@@ -569,7 +574,7 @@ static void settle_ceil(struct classing *c)
 {
 	const struct value *ceil = c->v[CEIL], *rate = c->v[RATE];
 	uint64_t link = smallest_link(c);
-	_cleanup_sbuf_ struct sbuf why = { 0 };
+	_cleanup_sbuf_ struct sbuf why = {0};
 	const char *source;
 	char a[RATE_SIZE], b[RATE_SIZE];
 
@@ -585,7 +590,8 @@ static void settle_ceil(struct classing *c)
 		source = "limit";
 	}
 	if (c->link.ceil > link) {
-		sbuf_addf(&why, "%s asked, but %s carries no more; ", rate_text(c->link.ceil, a), c->ports[0].dev->name);
+		sbuf_addf(&why, "%s asked, but %s carries no more; ", rate_text(c->link.ceil, a),
+			  c->ports[0].dev->name);
 		c->link.ceil = link;
 		source = "limit";
 	}
@@ -609,7 +615,7 @@ static void settle_ceil(struct classing *c)
 static void settle_rest(struct classing *c)
 {
 	c->link.burst = c->v[BURST] ? c->v[BURST]->num : 0;
-	c->link.priority = c->v[PRIORITY] ? (unsigned int)c->v[PRIORITY]->num : PRIORITY_DEFAULT;
+	c->link.priority = c->v[PRIORITY] ? (unsigned int)c->v[PRIORITY]->num : PLAN_PRIORITY_DEFAULT;
 	if (c->v[BURST])
 		put(c, BURST, c->link.burst, source_of(c->v[BURST]), "bytes that its class may send at once");
 	if (c->v[PRIORITY])
@@ -678,7 +684,7 @@ static const char *why_no_class(const struct classing *c, char *buf, size_t size
 
 static void settle_class(struct classing *c, const char *target)
 {
-	_cleanup_sbuf_ struct sbuf why = { 0 };
+	_cleanup_sbuf_ struct sbuf why = {0};
 	char buf[256];
 	const char *no;
 	size_t at;
@@ -723,7 +729,8 @@ static void settle_class(struct classing *c, const char *target)
 
 /* ---- steering ---- */
 
-/* CPUs that serve the domain beside its vCPUs: where QEMU's other threads are. False: why says what there is none of. */
+/* CPUs that serve the domain beside its vCPUs: where QEMU's other threads are. False: why says what there is none of.
+ */
 static bool serving_cpus(const struct maker *m, struct idset *ret, const char **why)
 {
 	const struct placement *pl = &m->p->placement;
@@ -763,10 +770,10 @@ static void settle_steering(struct maker *m, const struct domain_interface *itf,
 		return;
 	}
 	list = idset_text(&cpus);
-	if (!list || plan_add_setting(m->p, knob_table[KNOB_NET_STEERING].name, target, STAGE_STARTED, list,
-				      source_of(v),
-				      "its tap's packets are handled where QEMU's other threads run (RPS, and XPS if it "
-				      "has several queues); vhost workers run with these threads anyway") < 0) {
+	if (!list ||
+	    plan_add_setting(m->p, knob_table[KNOB_NET_STEERING].name, target, STAGE_STARTED, list, source_of(v),
+			     "its tap's packets are handled where QEMU's other threads run (RPS, and XPS if it "
+			     "has several queues); vhost workers run with these threads anyway") < 0) {
 		m->failed = true;
 		return;
 	}
@@ -813,12 +820,19 @@ static void settle_ring(struct maker *m, enum knob_id id, unsigned int at, const
 		(void)snprintf(why, sizeof(why), "%sit has %u of at most %u already: nothing is written", asked, now,
 			       max); /* fits */
 	else
-		(void)snprintf(why, sizeof(why), "%sat most %u; now %u, and the change drops the link for a moment on many NICs",
-			       asked, max, now); /* fits */
+		(void)snprintf(why, sizeof(why),
+			       "%sat most %u; now %u, and the change drops the link for a moment on many NICs", asked,
+			       max, now);                         /* fits */
 	(void)snprintf(value, sizeof(value), "%" PRIu64, frames); /* fits */
 	m->failed |= !plan_add_uplink(m->p, dev->name, dev->ifindex) ||
 		     plan_add_setting(m->p, knob_table[id].name, dev->name, STAGE_PREPARE, value,
 				      r->frames > max && r->frames != UINT64_MAX ? "limit" : source_of(r->v), why) < 0;
+}
+
+/* What an entry of `skipped` calls it, if it has no MAC address yet. */
+static const char *name_of(const struct domain_interface *itf, char shown[KNOB_SHOW_SIZE])
+{
+	return knob_show(is_mac(itf->mac) || !*itf->alias ? itf->mac : itf->alias, shown);
 }
 
 static const char *why_no_rings(const struct maker *m, unsigned int i, char *buf, size_t size)
@@ -837,16 +851,16 @@ static const char *why_no_rings(const struct maker *m, unsigned int i, char *buf
 
 static void settle_rings(struct maker *m, enum knob_id id)
 {
-	struct ring rings[NETDEV_MAX] = { { NULL, 0 } };
+	struct ring rings[NETDEV_MAX] = {{NULL, 0}};
 	const struct domain *d = m->in->domain;
-	char buf[160];
+	char buf[160], shown[KNOB_SHOW_SIZE];
 
 	for (unsigned int i = 0; i < d->n_interfaces; i++) {
 		const struct value *v = wish(m, &d->interfaces[i], id);
 		const char *why = v ? why_no_rings(m, i, buf, sizeof(buf)) : NULL;
 
 		if (why)
-			plan_skip(m, id, d->interfaces[i].mac, why);
+			plan_skip(m, id, name_of(&d->interfaces[i], shown), why);
 		for (unsigned int k = 0; v && !why && k < m->in->nets->interfaces[i].n; k++)
 			if (m->in->nets->interfaces[i].uplinks[k] < m->in->nets->n_devices)
 				want_ring(&rings[m->in->nets->interfaces[i].uplinks[k]], v);
@@ -854,12 +868,6 @@ static void settle_rings(struct maker *m, enum knob_id id)
 	for (unsigned int at = 0; at < NETDEV_MAX; at++)
 		if (rings[at].v)
 			settle_ring(m, id, at, &rings[at]);
-}
-
-/* What an entry of `skipped` calls it, if it has no MAC address yet. */
-static const char *name_of(const struct domain_interface *itf, char shown[KNOB_SHOW_SIZE])
-{
-	return knob_show(is_mac(itf->mac) || !*itf->alias ? itf->mac : itf->alias, shown);
 }
 
 void plan_net(struct maker *m)

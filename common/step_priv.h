@@ -45,6 +45,15 @@ int step_at_scope(struct expansion *x);
 int step_at_ancestors(struct expansion *x);
 int step_at_nothing(struct expansion *x);
 int step_at_sysctl(struct expansion *x);
+int step_at_trees(struct expansion *x);
+int step_at_classes(struct expansion *x);
+int step_at_flows(struct expansion *x);
+int step_at_limit(struct expansion *x);
+int step_at_queues(struct expansion *x);
+int step_at_ring(struct expansion *x);
+
+/* One more step of x->setting with the row's fold; *ret (may be NULL) is it. 0 or -ENOMEM. */
+int step_add(struct expansion *x, const char *backend, const char *object, const char *value, struct step **ret);
 
 /* Whether cpu.policy without a target is one write to the domain's own group; see there. */
 bool step_whole_domain_floats(const struct expansion *x);
