@@ -466,7 +466,7 @@ static const struct step *first_step(const struct steps *s, const struct setting
 }
 
 static void count_outcome(const struct apply_run *a, const struct steps *s, const enum apply_outcome *outcome,
-			  const struct setting *setting, struct apply_count *ret)
+			  const struct setting *setting, const struct step *first, struct apply_count *ret)
 {
 	const struct {
 		unsigned int *counter;
@@ -478,7 +478,6 @@ static void count_outcome(const struct apply_run *a, const struct steps *s, cons
 		[APPLY_LATE] = {&ret->late, "too late"},
 	};
 
-	const struct step *first = first_step(s, setting);
 	unsigned int n;
 	enum apply_outcome worst = outcome_of(s, outcome, setting, &n);
 
@@ -503,12 +502,16 @@ static void count_outcomes(const struct apply_run *a, const struct steps *s, con
 
 	for (unsigned int i = 0; i < s->n; i++)
 		if (is_first(s, i))
-			count_outcome(a, s, outcome, s->s[i].setting, ret);
+			count_outcome(a, s, outcome, s->s[i].setting, &s->s[i], ret);
 	/* Those that are only a part of what another one's steps do. */
-	for (size_t i = 0; i < p->n_settings; i++)
-		if (step_lead(p->settings[i].knob) && !has_own_step(s, &p->settings[i]) &&
-		    first_step(s, &p->settings[i]))
-			count_outcome(a, s, outcome, &p->settings[i], ret);
+	for (size_t i = 0; i < p->n_settings; i++) {
+		const struct setting *setting = &p->settings[i];
+		const struct step *first =
+			step_lead(setting->knob) && !has_own_step(s, setting) ? first_step(s, setting) : NULL;
+
+		if (first)
+			count_outcome(a, s, outcome, setting, first, ret);
+	}
 }
 
 /*
