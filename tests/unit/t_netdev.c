@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* From interfaces to uplinks, over a sysfs made of directories and links as the kernel makes them, and over real
  * devices. */
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/sysmacros.h>
+
 #include "common/netdev.h"
 #include "tests/unit/root_bytes.h"
 
@@ -521,8 +529,7 @@ TEST(what_is_said_of_devices)
 
 /* ---- bounds ---- */
 
-/* hostfs.c opens by system call: what was opened shows in the numbers of descriptors not at all, but in the time of day
- * neither; the kernel counts read system calls (proc_pid_io(5)). */
+/* read(2) calls of this process, as the kernel counts them (proc_pid_io(5)): each file that is looked at is some. */
 static long long reads_so_far(void)
 {
 	FILE *io = fopen("/proc/self/io", "re");
@@ -550,12 +557,13 @@ TEST(a_bridge_of_a_thousand_taps)
 	put_bridge(&r, "br1");
 	put_veth(&r, "tapup", "9\n");
 	for (int i = 0; i < 1000; i++) {
-		put_tap(&r, (snprintf(name, sizeof(name), i % 2 ? "vnet%d" : "tap%d", i), name));
-		enslave(&r, "br0", name);
-		if (i % 2 || i > 300)
+		char path[128];
+
+		(void)snprintf(path, sizeof(path), NET "br0/lower_%s%d", i % 2 ? "vnet" : "tap", i);
+		root_link(&r, path, "../eth0"); /* what it leads to does not matter: it is not looked at */
+		if (i >= 150)
 			continue;
-		(void)snprintf(name, sizeof(name), "tapx%d", i);
-		put_tap(&r, name);
+		put_tap(&r, (snprintf(name, sizeof(name), "tapx%d", i), name));
 		enslave(&r, "br1", name);
 	}
 	before = reads_so_far();
@@ -709,6 +717,420 @@ TEST(hostile_files)
 	IS_STR(found_for(&r, DIRECT("huge")), "none: 'huge' (virtual) has no device below it");
 	IS_STR(found_for(&r, NETWORK("huge")), "none: network 'huge' is not known here");
 	root_fini(&r);
+}
+
+/* ---- taps of a process ---- */
+
+/* NUL-separated, as the kernel shows it. */
+static void put_cmdline(struct root *r, const char *const *argv)
+{
+	char text[8192];
+	size_t n = 0;
+
+	for (; *argv; argv++) {
+		memcpy(text + n, *argv, strlen(*argv) + 1);
+		n += strlen(*argv) + 1;
+	}
+	root_put_bytes(r, "proc/77/cmdline", text, n);
+}
+
+static void put_fd(struct root *r, int fd, const char *link, const char *info)
+{
+	char path[128];
+
+	root_link(r, (snprintf(path, sizeof(path), "proc/77/fd/%d", fd), path), link);
+	root_put(r, (snprintf(path, sizeof(path), "proc/77/fdinfo/%d", fd), path), info);
+}
+
+static void put_tun(struct root *r, int fd, const char *name)
+{
+	char info[128];
+
+	(void)snprintf(info, sizeof(info), "pos:\t0\nflags:\t0104002\nmnt_id:\t25\nino:\t9\niff:\t%s\n", name);
+	put_fd(r, fd, "/dev/net/tun", info);
+}
+
+static void put_macvtap(struct root *r, const char *name)
+{
+	char path[128], to[128];
+
+	put_device(r, name, "macvtap");
+	(void)snprintf(path, sizeof(path), "sys/class/macvtap/tap%u/device", last_index);
+	(void)snprintf(to, sizeof(to), "../../net/%s", name);
+	root_link(r, path, to);
+}
+
+static int by_tap_name(const void *a, const void *b)
+{
+	return strcmp(((const struct netdev_tap *)a)->name, ((const struct netdev_tap *)b)->name);
+}
+
+/* "vnet0/INDEX ALIAS MAC," of each, by name. */
+static const char *taps_of(struct root *r)
+{
+	static char text[4096];
+	struct netdev_tap *taps = NULL;
+	int n = netdev_taps(&r->fs, 77, &taps), len = 0;
+
+	if (n < 0)
+		return n == -ESRCH ? "(gone)" : "(error)";
+	if (n > 0)
+		qsort(taps, (size_t)n, sizeof(taps[0]), by_tap_name);
+	text[0] = '\0';
+	for (int i = 0; i < n; i++)
+		len += snprintf(text + len, sizeof(text) - (size_t)len, "%s/%u %s %s,", taps[i].name, taps[i].ifindex,
+				taps[i].alias[0] ? taps[i].alias : "-", taps[i].mac[0] ? taps[i].mac : "-");
+	free(taps);
+	return text;
+}
+
+/* The devices of a guest: two taps, one of them with two queues, a macvtap, one hot-plugged of each kind. */
+static void put_guest_devices(struct root *r)
+{
+	root_init(r);
+	last_index = 0;
+	put_tap(r, "vnet0");
+	put_attr(r, "vnet0", "address", "fe:54:00:00:00:01\n");
+	put_tap(r, "vnet1");
+	put_tap(r, "vnet2");
+	put_attr(r, "vnet2", "address", "fe:54:00:00:00:03\n");
+	put_macvtap(r, "macvtap0");
+	put_macvtap(r, "macvtap1");
+	put_attr(r, "macvtap1", "address", "52:54:00:00:00:05\n");
+	put_fd(r, 0, "/dev/null", "pos:\t0\n");
+	put_fd(r, 7, "socket:[1234]", "pos:\t0\n");
+	put_fd(r, 9, "anon_inode:kvm-vcpu:0", "pos:\t0\n");
+	put_fd(r, 10, "/tmp/tape", "iff:\tvnet2\n"); /* no tap, whatever it says */
+	put_fd(r, 11, "/dev/tapestry", "");
+	put_tun(r, 31, "vnet0");
+	put_tun(r, 35, "vnet1");
+	put_tun(r, 37, "vnet1");
+	put_tun(r, 38, ""); /* not attached */
+	put_tun(r, 50, "vnet2");
+	put_fd(r, 40, "/dev/tap4", "pos:\t0\n");
+	put_fd(r, 41, "/dev/tap4", "pos:\t0\n");
+	put_fd(r, 51, "/dev/tap5", "pos:\t0\n");
+	put_fd(r, 52, "/dev/tap99", "pos:\t0\n"); /* of another network namespace */
+}
+
+#define TAPS_FOUND                                                                                                     \
+	"macvtap0/4 net2 52:54:00:00:00:04,macvtap1/5 - 52:54:00:00:00:05,vnet0/1 net0 52:54:00:00:00:01,"             \
+	"vnet1/2 ua-lan 52:54:00:00:00:02,vnet2/3 - fe:54:00:00:00:03,"
+
+TEST(taps_on_a_command_line)
+{
+	/* as libvirt 9.0 writes it for QEMU 7.2, as it did before QEMU 6.0, and by hand */
+	static const char *const json[] = {
+		"/usr/bin/qemu-system-x86_64",
+		"-name",
+		"guest=web1,debug-threads=on",
+		"-netdev",
+		"{\"type\":\"tap\",\"fd\":\"31\",\"vhost\":true,\"vhostfd\":\"33\",\"id\":\"hostnet0\"}",
+		"-device",
+		"{\"driver\":\"virtio-net-pci\",\"netdev\":\"hostnet0\",\"id\":\"net0\",\"mac\":\"52:54:00:00:00:01\","
+		"\"bus\":\"pci.1\",\"addr\":\"0x0\"}",
+		"-netdev",
+		"{\"type\":\"tap\",\"fds\":\"35:37\",\"id\":\"hostua-lan\"}",
+		"-device",
+		"{\"driver\":\"virtio-net-pci\",\"mq\":true,\"vectors\":6,\"netdev\":\"hostua-lan\",\"id\":\"ua-lan\","
+		"\"mac\":\"52:54:00:00:00:02\",\"bus\":\"pci.2\"}",
+		"-netdev",
+		"{\"type\":\"tap\",\"fds\":\"40:41\",\"id\":\"hostnet2\"}",
+		"-device",
+		"{\"driver\":\"e1000e\",\"netdev\":\"hostnet2\",\"id\":\"net2\",\"mac\":\"52:54:00:00:00:04\"}",
+		"-netdev",
+		"{\"type\":\"user\",\"id\":\"hostnet3\"}",
+		"-device",
+		"{\"driver\":\"rtl8139\",\"netdev\":\"hostnet3\",\"id\":\"net3\",\"mac\":\"52:54:00:00:00:09\"}",
+		NULL,
+	};
+	static const char *const words[] = {
+		"qemu",
+		"-netdev",
+		"tap,fd=31,id=hostnet0,vhost=on,vhostfd=33",
+		"-device",
+		"virtio-net-pci,netdev=hostnet0,id=net0,mac=52:54:00:00:00:01,bus=pci.1,addr=0x0",
+		"-netdev",
+		"tap,fds=35:37,id=hostua-lan,vhost=on,vhostfds=38:39",
+		"-device",
+		"virtio-net-pci,mq=on,vectors=6,netdev=hostua-lan,id=ua-lan,mac=52:54:00:00:00:02",
+		"-netdev",
+		"tap,fds=40:41,id=hostnet2",
+		"-device",
+		"e1000e,netdev=hostnet2,id=net2,mac=52:54:00:00:00:04",
+		NULL,
+	};
+	static const char *const by_hand[] = {
+		"qemu",
+		"-device",
+		"virtio-net,id=net0,netdev=a,mac=52:54:00:00:00:01",
+		"-netdev",
+		"tap,id=a,ifname=vnet0,script=no",
+		"-netdev",
+		"tap,id=ab,fd=35",
+		"-device",
+		"e1000,netdev=ab,id=ua-lan,mac=52:54:00:00:00:02",
+		"-netdev",
+		"tap,id=b,fd=40",
+		"-device",
+		"e1000,mac=52:54:00:00:00:0D,netdev=b,id=net2,mac=52:54:00:00:00:04",
+		NULL,
+	};
+	struct root r;
+
+	put_guest_devices(&r);
+	put_cmdline(&r, json);
+	IS_STR(taps_of(&r), TAPS_FOUND);
+	put_cmdline(&r, words);
+	IS_STR(taps_of(&r), TAPS_FOUND);
+	put_cmdline(&r, by_hand);
+	OK(strstr(taps_of(&r), "vnet0/1 net0 52:54:00:00:00:01,vnet1/2 ua-lan 52:54:00:00:00:02,") != NULL);
+	root_fini(&r);
+}
+
+TEST(hostile_command_lines)
+{
+	static const char *const cases[][6] = {
+		{"qemu", NULL},
+		{"-netdev", NULL},
+		{"qemu", "-device", NULL},
+		{"qemu", "-netdev", "", "-device", "", NULL},
+		{"qemu", "-netdev", "{", "-device", "{\"netdev\":\"", NULL},
+		{"qemu", "-netdev", "tap,fd=../31,id=a", "-device", "x,netdev=a,id=net0", NULL},
+		{"qemu", "-netdev", "tap,fd=-1,id=a", "-device", "x,netdev=a,id=net0", NULL},
+		{"qemu", "-netdev", "tap,fds=:,id=a", "-device", "x,netdev=a,id=net0", NULL},
+		{"qemu", "-netdev", "tap,fd=999,id=a", "-device", "x,netdev=a,id=net0", NULL},
+		{"qemu", "-netdev", "tap,fd=7,id=a", "-device", "x,netdev=a,id=net0", NULL},
+		{"qemu", "-netdev", "tap,fd=31,id=", "-device", "x,netdev=,id=net0", NULL},
+		{"qemu", "-netdev", "tap,ifname=../../x,id=a", "-device", "x,netdev=a,id=net0", NULL},
+	};
+	static const char *const long_alias[] = {
+		"qemu",
+		"-netdev",
+		"tap,fd=31,id=a",
+		"-device",
+		"x,netdev=a,mac=52:54:00:00:00:01:52:54:00:00:00:01,id=ua-"
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		NULL,
+	};
+	struct netdev_tap *taps = NULL;
+	struct root r;
+
+	root_init(&r);
+	IS_INT(netdev_taps(&r.fs, 77, &taps), -ESRCH);
+	OK(!taps);
+	root_fini(&r);
+	put_guest_devices(&r);
+	root_put(&r, "proc/77/cmdline", "");
+	IS_STR(taps_of(&r), "(gone)");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		put_cmdline(&r, cases[i]);
+		IS_STR(taps_of(&r),
+		       "macvtap0/4 - -,macvtap1/5 - 52:54:00:00:00:05,vnet0/1 - fe:54:00:00:00:01,vnet1/2 - -,"
+		       "vnet2/3 - fe:54:00:00:00:03,");
+	}
+	put_cmdline(&r, long_alias);
+	OK(strstr(taps_of(&r), "vnet0/1 ua-aaaa") != NULL);
+	root_fini(&r);
+	/* what fdinfo and sysfs say is no name */
+	root_init(&r);
+	root_put(&r, "proc/77/cmdline", "qemu");
+	put_tun(&r, 3, "../../../etc");
+	put_tun(&r, 4, "a-name-of-16-chr");
+	put_tun(&r, 5, "gone0");
+	put_fd(&r, 6, "/dev/tap7", "");
+	root_put(&r, "sys/class/macvtap/tap7/device/uevent", "INTERFACE=a/b\n");
+	IS_STR(taps_of(&r), "gone0/0 - -,");
+	root_fini(&r);
+}
+
+TEST(whose_tap_it_is)
+{
+	struct netdev_tap t = {.mac = "fe:54:00:00:00:03"};
+
+	OK(netdev_tap_is(&t, "52:54:00:00:00:03"));
+	OK(netdev_tap_is(&t, "fe:54:00:00:00:03"));
+	OK(!netdev_tap_is(&t, "52:54:00:00:00:04"));
+	OK(!netdev_tap_is(&t, ""));
+	OK(!netdev_tap_is(&t, "5"));
+	OK(!netdev_tap_is(&t, "52:54:00:00:00:03x"));
+	(void)snprintf(t.alias, sizeof(t.alias), "net0"); /* then it is the guest's own */
+	OK(!netdev_tap_is(&t, "52:54:00:00:00:03"));
+	OK(netdev_tap_is(&t, "fe:54:00:00:00:03"));
+}
+
+/* ---- the kernel's own ---- */
+
+/* A network namespace, with a sysfs that shows it. False: that is not for us to make. */
+static bool enter_namespace(void)
+{
+	return unshare(CLONE_NEWNET | CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount("sysfs", "/sys", "sysfs", 0, NULL) == 0;
+}
+
+static bool ip(const char *arguments)
+{
+	char command[256];
+
+	(void)snprintf(command, sizeof(command), "PATH=/sbin:/usr/sbin:/bin:/usr/bin; ip %s >/dev/null 2>&1",
+		       arguments);
+	return system(command) == 0;
+}
+
+static int open_tap(const char *name)
+{
+	struct ifreq ifr = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (fd >= 0 && ioctl(fd, TUNSETIFF, &ifr) == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* Kinds that this kernel may lack; what it has is followed. */
+static void check_optional_stacks(struct root *r)
+{
+	static const struct {
+		const char *make[3], *devices, *want;
+	} cases[] = {
+		{{"link add link v0 name v0.7 type vlan id 7", "link set v0.7 up"}, DIRECT("v0.7"), "direct: v0"},
+		{{"link add bond9 type bond", "link add w0 type veth peer name w1", "link set w0 master bond9"},
+		 DIRECT("bond9"),
+		 "direct: w0"},
+		{{"link add team9 type team", "link add x0 type veth peer name x1", "link set x0 master team9"},
+		 DIRECT("team9"),
+		 "direct: x0"},
+		{{"link add vx9 type vxlan id 5 dev u0 dstport 4789", "link add brx type bridge",
+		  "link set vx9 master brx"},
+		 BRIDGE("brx"),
+		 "none brx: 'vx9' is a tunnel (vxlan): what leaves the host are packets of its own"},
+		{{"link add dum9 type dummy"}, DIRECT("dum9"), "none: 'dum9' (virtual) has no device below it"},
+		{{"link add link u1 name mv9 type macvlan mode bridge"}, DIRECT("mv9"), "direct: u1"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (!ip(cases[i].make[0])) {
+			printf("# this kernel cannot: %s\n", cases[i].make[0]);
+			continue;
+		}
+		for (size_t k = 1; k < ARRAY_SIZE(cases[i].make) && cases[i].make[k]; k++)
+			OK(ip(cases[i].make[k]));
+		IS_STR(found_for(r, cases[i].devices), cases[i].want);
+	}
+}
+
+TEST(real_devices)
+{
+	static const struct wanted cases[] = {
+		{BRIDGE("br0"), "bridged br0: v0"},
+		{DIRECT("u0"), "direct: u0"},
+		{TAP("tapdt0"), "bridged br0: v0"},
+		{BRIDGE("br1"), "none br1: no port of bridge 'br1' leads out of the host"},
+		{DIRECT("tapdt1"), "none: 'tapdt1' is a tap"},
+		{DIRECT("lo"), "none: 'lo' (virtual) has no device below it"},
+		{BRIDGE("br2"), "routed br2: u0"},
+	};
+	static const char *const setup[] = {
+		"link add br0 type bridge",
+		"link add v0 type veth peer name v1",
+		"link set v0 master br0",
+		"link set tapdt0 master br0",
+		"link add br1 type bridge",
+		"link set tapdt1 master br1",
+		"link add u0 type veth peer name u1",
+		"link set u0 up",
+		"link set u1 up",
+		"addr add 192.0.2.2/24 dev u0",
+		"route add default via 192.0.2.1",
+		"link add br2 type bridge",
+		"link set br2 up",
+		"addr add 198.51.100.1/24 dev br2",
+	};
+	struct root r = {.fs = HOSTFS_INIT};
+	struct netdev_facts f;
+	int taps[2], fd;
+
+	if (getuid() != 0 || !enter_namespace())
+		SKIP("only root can make a network namespace");
+	taps[0] = open_tap("tapdt0");
+	taps[1] = open_tap("tapdt1");
+	if (!ip("link show lo") || taps[0] < 0 || taps[1] < 0)
+		SKIP("no ip, or no /dev/net/tun");
+	for (size_t i = 0; i < ARRAY_SIZE(setup); i++)
+		if (!ip(setup[i]))
+			TAP_FAIL("ip %s", setup[i]);
+	fd = open("/proc/sys/net/ipv4/conf/br2/forwarding", O_WRONLY | O_CLOEXEC);
+	OK(fd >= 0 && write(fd, "1", 1) == 1);
+	(void)hostfs_init(&r.fs, "/", NULL);
+	check_all(&r, cases, ARRAY_SIZE(cases));
+	IS_INT(find(&r, BRIDGE("br0"), &f), 0);
+	IS_INT(f.devices[0].ifindex, if_nametoindex("v0"));
+	OK(f.devices[0].n_txq >= 1);
+	IS_INT(f.devices[0].speed, 0);
+	netdev_fini(&f);
+	check_optional_stacks(&r);
+	hostfs_fini(&r.fs);
+	close(taps[0]);
+	close(taps[1]);
+	close(fd);
+}
+
+/* The taps that this process has open itself: hot-plugged ones, as its command line does not name them. */
+TEST(real_taps)
+{
+	struct root r = {.fs = HOSTFS_INIT};
+	struct netdev_tap *taps = NULL;
+	int tun, macvtap = -1, n;
+	unsigned int index;
+	char path[64], number[32];
+	bool has_macvtap;
+
+	if (getuid() != 0 || !enter_namespace())
+		SKIP("only root can make a network namespace");
+	tun = open_tap("tapdt0");
+	if (!ip("link set tapdt0 address fe:54:00:11:22:33") || tun < 0)
+		SKIP("no ip, or no /dev/net/tun");
+	has_macvtap = ip("link add v0 type veth peer name v1") &&
+		      ip("link add link v0 name mvt0 address 52:54:00:44:55:66 type macvtap mode bridge");
+	index = if_nametoindex("mvt0");
+	(void)hostfs_init(&r.fs, "/", NULL);
+	if (has_macvtap) {
+		unsigned int major, minor;
+
+		(void)snprintf(path, sizeof(path), "/tmp/domtune-unit-%d", getpid());
+		OK(mkdir(path, 0700) == 0 && mount("none", path, "tmpfs", 0, NULL) == 0);
+		OK(hostfs_read(&r.fs, number, sizeof(number), "sys/class/macvtap/tap%u/dev", index) > 0);
+		IS_INT(sscanf(number, "%u:%u", &major, &minor), 2);
+		(void)snprintf(path, sizeof(path), "/tmp/domtune-unit-%d/tap%u", getpid(), index);
+		OK(mknod(path, S_IFCHR | 0600, makedev(major, minor)) == 0);
+		macvtap = open(path, O_RDWR | O_CLOEXEC);
+		OK(macvtap >= 0);
+	} else {
+		printf("# this kernel has no macvtap\n");
+	}
+	n = netdev_taps(&r.fs, getpid(), &taps);
+	IS_INT(n, has_macvtap ? 2 : 1);
+	if (n > 0)
+		qsort(taps, (size_t)n, sizeof(taps[0]), by_tap_name);
+	for (int i = 0; i < n; i++) {
+		IS_STR(taps[i].name, n - i == 1 ? "tapdt0" : "mvt0");
+		IS_INT(taps[i].ifindex, if_nametoindex(taps[i].name));
+		IS_STR(taps[i].alias, "");
+		OK(netdev_tap_is(&taps[i], n - i == 1 ? "52:54:00:11:22:33" : "52:54:00:44:55:66"));
+	}
+	free(taps);
+	close(tun);
+	if (macvtap >= 0)
+		close(macvtap);
+	if (has_macvtap) {
+		(void)snprintf(path, sizeof(path), "/tmp/domtune-unit-%d", getpid());
+		(void)umount2(path, MNT_DETACH);
+		(void)rmdir(path);
+	}
+	hostfs_fini(&r.fs);
 }
 
 TAP_MAIN
