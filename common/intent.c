@@ -305,3 +305,11 @@ const char *intent_word(const struct intent *i, enum knob_id id, const char *fal
 {
 	return i->v[id].text ? i->v[id].text : fallback;
 }
+
+bool intent_names(const struct intent *i, enum knob_element element)
+{
+	for (size_t k = 0; k < i->n_targets; k++)
+		if (i->targets[k].element == element)
+			return true;
+	return false;
+}

@@ -30,5 +30,8 @@ int intent_make(const struct hostfs *fs, const struct policy *p, const struct do
 		char *const *overrides, struct intent *ret, struct err *e);
 void intent_fini(struct intent *i);
 
+/* Whether anything is asked for of an element that has targets (disk, interface). */
+bool intent_names(const struct intent *i, enum knob_element element);
+
 /* The word of an enum-like knob, or `fallback` if it is absent. */
 const char *intent_word(const struct intent *i, enum knob_id id, const char *fallback);

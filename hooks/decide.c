@@ -184,7 +184,10 @@ static int learn(struct decision *d, struct err *e)
 	d->strict = d->intent.fail && d->policy.mode == POLICY_ENFORCE && d->verb == DECIDE_PREPARE;
 	if (d->strict)
 		decide_report("strict", "");
-	device_nodes_find(&d->fs, &d->domain, &d->devices);
+	r = netdev_find(&d->fs, &d->domain, &d->nets);
+	if (r < 0)
+		return err_set(e, -r, "interfaces: %s", err_name(-r));
+	device_nodes_find(&d->fs, &d->domain, &d->nets, &d->devices);
 	return host_read(&d->fs, &d->host, e);
 }
 
@@ -348,6 +351,7 @@ static void decision_fini(struct decision *d)
 	plan_fini(&d->plan);
 	ledger_fini(&d->found);
 	host_fini(&d->host);
+	netdev_fini(&d->nets);
 	intent_fini(&d->intent);
 	policy_fini(&d->policy);
 	domain_fini(&d->domain);

@@ -28,6 +28,7 @@ struct decision {
 	struct policy policy;
 	struct intent intent;
 	struct host host;
+	struct netdev_facts nets;
 	struct device_nodes devices;
 	struct ledger found;     /* domains that run without us, if this boot has not looked yet */
 	struct plan plan;

@@ -141,6 +141,7 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 {
 	struct planned p = { 0 };
 	struct undo was = { .fd = -1 };
+	struct netdev_facts nets;
 	struct device_nodes devices;
 	struct plan_inputs in;
 	struct err e = ERR_INIT;
@@ -168,13 +169,21 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 		.wrapper = look_up_wrapper(&t->fs, &p.domain, o->assume_wrapper, emulator),
 		.running = o->running,
 	};
-	device_nodes_find(&t->fs, &p.domain, &devices);
+	r = netdev_find(&t->fs, &p.domain, &nets);
+	if (r < 0) {
+		planned_fini(&p);
+		return tool_fail_err(label, r, NULL);
+	}
+	if (intent_names(&p.intent, KNOB_ELEMENT_INTERFACE))
+		in.nets = &nets;
+	device_nodes_find(&t->fs, &p.domain, &nets, &devices);
 	in.devices = devices.d;
 	in.n_devices = devices.n;
 	/* What it was started with, as `retune` sees it; others than root see its CPUs only. */
 	if (o->running && uuid_is_valid(p.domain.uuid) && undo_open(&t->fs, p.domain.uuid, false, &was, NULL) == 0)
 		in.was = &was.plan;
 	r = plan_make(&in, &p.plan);
+	netdev_fini(&nets);
 	if (in.was)
 		undo_fini(&was);
 	if (r == 0)
