@@ -8,6 +8,7 @@
  *   cgroup   path of a control file below the root         "sys/fs/cgroup/cpuset/machine/qemu-1-x/vcpu0/cpuset.cpus"
  *   thread   "PID:START/TID:START/ATTRIBUTE"               "812:44211/815:44213/affinity"
  *   unit     systemd unit and property                     "machine-qemu\x2d1\x2dx.scope/CPUWeight"
+ *   net      device, its index, what of it                 "eth0:2/class/d001" (be_net.c)
  */
 #pragma once
 
@@ -31,4 +32,4 @@ struct backend {
 /* By name; NULL if this program has none of that name. The table is in backend.c. */
 const struct backend *backend_find(const char *name);
 
-extern const struct backend be_file, be_cgroup, be_thread, be_unit;
+extern const struct backend be_file, be_cgroup, be_thread, be_unit, be_net;
