@@ -243,30 +243,46 @@ static void take_found(struct nl_msg *msg, unsigned int which, void *arg)
 		net_flower_take(msg, &f->flower);
 }
 
-/* The flow of one class, however it was made. A tap that has gone took its half along. */
+/* What the tap has of it, and what the uplink should have then. */
+static int find_at_tap(const struct net_object *o, const struct net_root *root, struct net_flow *f)
+{
+	int r = net_tap_check(o, f->tap_ifindex);
+
+	if (r == 0)
+		r = nl_device_name(f->tap_ifindex, f->tap);
+	if (r == -ENOENT || r == -ENODEV) {
+		f->kind = NET_FLOW_NONE; /* the tap has gone, or its ingress, and took it along */
+		return 0;
+	}
+	if (r == 0 && f->kind == NET_FLOW_MARK && (!net_is_htb(root) || net_fw_check(o, f->mark) < 0))
+		f->kind = NET_FLOW_MARKED;
+	return r;
+}
+
+/* The flow of one class, however it was made. */
 static int find_flow(const struct net_object *o, const struct net_root *root, struct net_flow *ret)
 {
 	struct found found = {.o = o};
+	uint32_t class_id = root->handle | o->minor;
 	struct nl_batch b = {0};
 	int r;
 
 	net_tap_ask(&b, o);
 	net_flower_ask(&b, o);
 	r = nl_exchange(&b, take_found, &found);
+	if (r == 0 && found.tap.kind != NET_FLOW_NONE)
+		r = find_at_tap(o, root, &found.tap);
 	if (r < 0)
 		return r;
 	*ret = found.tap;
-	if (ret->kind != NET_FLOW_NONE && nl_device_name(ret->tap_ifindex, ret->tap) < 0)
-		ret->kind = NET_FLOW_NONE;
-	if (ret->kind == NET_FLOW_MARK && (!net_is_htb(root) || net_fw_check(o, ret->mark) < 0))
-		ret->kind = NET_FLOW_MARKED;
 	if (ret->kind != NET_FLOW_NONE || !net_is_htb(root))
 		return 0;
 	*ret = found.flower;
+	ret->has_action = found.tap.has_action;
 	if (ret->kind == NET_FLOW_NONE)
-		r = net_fw_find(o, root->handle | o->minor, ret);
+		r = net_fw_find(o, class_id, ret);
 	if (r == 0 && ret->kind == NET_FLOW_NONE)
-		r = net_u32_find(o, root->handle | o->minor, ret);
+		r = net_u32_find(o, class_id, ret);
 	return r;
 }
 
@@ -384,6 +400,8 @@ static int flow_write(const struct net_object *o, const char *value)
 	if (r < 0 || (fits(&wanted, &now) && now.class_id == class_id))
 		return r;
 	r = remove_flow(o, &now);
+	if (r == 0 && now.has_action && *wanted.tap)
+		r = net_tap_wait(o);
 	return r < 0 ? r : put_flow(o, class_id, &wanted);
 }
 

@@ -28,15 +28,20 @@ struct net_flow {
 	uint8_t mac[6];
 	uint32_t mark, mask;
 	uint32_t class_id; /* found: where it leads to */
+	bool has_action;   /* the number that a flow of this class would use at a tap is taken */
 };
 
 /*
  * At the tap: NET_FLOW_PRIORITY, and NET_FLOW_MARK with its half at the uplink, in one batch. put: -EOPNOTSUPP: the
  * kernel cannot; -ENODEV: there is no such tap. net_tap_ask() is a question whose answer net_tap_take() reads
- * into ret; kind stays NET_FLOW_NONE if it is not ours.
+ * into ret; kind stays NET_FLOW_NONE if it is not ours. An action outlives its filter by some milliseconds:
+ * net_tap_check() looks for the filter (-ENOENT: there is none), net_tap_wait() until the action has gone (-EBUSY: it
+ * stays).
  */
 void net_tap_ask(struct nl_batch *b, const struct net_object *o);
 void net_tap_take(struct nl_msg *msg, const struct net_object *o, struct net_flow *ret);
+int net_tap_check(const struct net_object *o, int tap_ifindex);
+int net_tap_wait(const struct net_object *o);
 int net_tap_put(const struct net_object *o, uint32_t class_id, const struct net_flow *flow);
 int net_tap_remove(const struct net_object *o, const struct net_flow *flow);
 

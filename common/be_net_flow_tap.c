@@ -7,7 +7,8 @@
  * libvirt's police filter behind it still acts. A later domiftune deletes the whole ingress, our filter with it.
  *
  * A class does not say who uses it. The skbedit action does: its number is made of uplink and MINOR, so that it can be
- * asked for, and its cookie names the uplink and the tap. It ends with its filter.
+ * asked for, and its cookie names the uplink and the tap. It ends with its filter, or some milliseconds later; a filter
+ * that is made meanwhile under the same number would get the old action, whatever it says itself (tcf_skbedit_init()).
  */
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
@@ -15,6 +16,7 @@
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/tc_act/tc_skbedit.h>
+#include <time.h>
 
 #include "be_net_flow.h"
 
@@ -22,6 +24,11 @@
 #define INGRESS_HANDLE 0xffff0000u
 #define INGRESS_PARENT 0xfffffff2u /* where filters of ingress go, and of somebody's clsact: TC_H_MIN_INGRESS */
 #define ACTION_ORDER   1
+
+/* A filter's action is let go when nobody looks at it any more (u32_delete_key_freepf_work()): a grace period or two.
+ */
+#define ACTION_TRIES    20
+#define ACTION_PAUSE_MS 10
 
 uint32_t net_filter_info(unsigned int preference)
 {
@@ -98,6 +105,7 @@ void net_tap_take(struct nl_msg *msg, const struct net_object *o, struct net_flo
 	struct nlattr *table[TCA_ACT_TAB + 1], *actions[ACTION_ORDER + 1];
 	struct edit e;
 
+	ret->has_action = true;
 	if (nl.nlmsg_parse(nl.nlmsg_hdr(msg), sizeof(struct tcamsg), table, TCA_ACT_TAB, NULL) < 0 ||
 	    !table[TCA_ACT_TAB] || nl.nla_parse_nested(actions, ACTION_ORDER, table[TCA_ACT_TAB], NULL) < 0 ||
 	    !take_edit(actions[ACTION_ORDER], &e) || !is_ours(&e, o))
@@ -247,18 +255,53 @@ static void forget_ingress(void *arg)
 	*in = (struct ingress){.o = in->o};
 }
 
+/* 0 with in->handle 0: tap or ingress have gone, filter and all. */
+static int look_at_ingress(int tap_ifindex, struct ingress *in)
+{
+	int r = net_dump(ask_ingress, &tap_ifindex, take_ingress, in, forget_ingress);
+
+	if (r < 0)
+		forget_ingress(in);
+	return r == -ENODEV || r == -ENOENT || r == -EINVAL ? 0 : r;
+}
+
+int net_tap_check(const struct net_object *o, int tap_ifindex)
+{
+	struct ingress in = {.o = o};
+	int r = look_at_ingress(tap_ifindex, &in);
+
+	return r == 0 && !in.handle ? -ENOENT : r;
+}
+
+int net_tap_wait(const struct net_object *o)
+{
+	const struct timespec pause = {0, ACTION_PAUSE_MS * 1000000};
+
+	for (int i = 0; i < ACTION_TRIES; i++) {
+		struct nl_batch b = {0};
+		int r;
+
+		if (i > 0)
+			(void)nanosleep(&pause, NULL); /* cut short by a signal: asked again sooner */
+		net_tap_ask(&b, o);
+		r = nl_exchange(&b, NULL, NULL);
+		if (r < 0 || b.codes[0] < 0)
+			return r;
+	}
+	return -EBUSY;
+}
+
 int net_tap_remove(const struct net_object *o, const struct net_flow *f)
 {
 	struct ingress in = {.o = o};
 	struct nl_batch b = {0};
-	int r = net_dump(ask_ingress, &f->tap_ifindex, take_ingress, &in, forget_ingress);
+	int r = look_at_ingress(f->tap_ifindex, &in);
 
-	/* Tap or ingress have gone, filter and all. */
-	if (r < 0 && r != -ENODEV && r != -ENOENT && r != -EINVAL)
+	if (r < 0)
 		return r;
 	if (f->kind == NET_FLOW_MARK)
 		net_fw_delete(&b, o, f->mark);
-	if (r == 0 && in.handle) {
+	if (in.handle) {
 		nl_change(&b, RTM_DELTFILTER, 0);
 		net_put_tc(&b, f->tap_ifindex, INGRESS_PARENT, in.handle, net_filter_info(PREFERENCE));
 		nl_put_string(&b, TCA_KIND, "u32");

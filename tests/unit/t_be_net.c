@@ -719,39 +719,34 @@ TEST(frames_go_by_a_hash_of_their_source)
 	IS_STR(get(flow_of(0)), "u32 52:54:00:11:22:33");
 }
 
-/* Each of the 24 orders leaves nothing behind, and the guests that are still there their classes. */
+/* Each order leaves nothing behind, and the guests that are still there their classes. */
 TEST(flows_are_removed_in_any_order)
 {
+	static const int orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
 	const char *(*const wanted[])(int) = {bridged, direct};
 
 	ENTER();
 	make_bridge();
-	for (size_t w = 0; w < ARRAY_SIZE(wanted); w++)
-		for (int order = 0; order < 24; order++) {
-			int guests[GUESTS] = {0, 1, 2, 3};
+	for (size_t n = 0; n < 2 * ARRAY_SIZE(orders); n++) {
+		const char *(*value)(int) = wanted[n % 2];
+		const int *order = orders[n / 2];
 
-			set(object("nic", "tree"), TREE);
-			for (int i = 0; i < GUESTS; i++) {
-				set(class_of(i), CLASS);
-				set(flow_of(i), wanted[w](i));
-			}
-			for (int i = 0, rest = order; i < GUESTS; i++) {
-				int n = GUESTS - i, k = i + rest % n, g = guests[k];
-
-				rest /= n;
-				guests[k] = guests[i];
-				guests[i] = g;
-				set(flow_of(g), "");
-				set(flow_of(g), "");
-				set(class_of(g), "");
-				for (int j = i + 1; j < GUESTS; j++)
-					OK(be_net.same(flow_of(guests[j]), get(flow_of(guests[j])),
-						       wanted[w](guests[j])));
-			}
-			IS_STR(sh("tc filter show dev nic"), "");
-			IS_STR(sh("tc qdisc show dev vnet0 ingress"), "");
-			set(object("nic", "tree"), "");
+		set(object("nic", "tree"), TREE);
+		for (int i = 0; i < 3; i++) {
+			set(class_of(i), CLASS);
+			set(flow_of(i), value(i));
 		}
+		for (int i = 0; i < 3; i++) {
+			set(flow_of(order[i]), "");
+			set(flow_of(order[i]), "");
+			set(class_of(order[i]), "");
+			for (int j = i + 1; j < 3; j++)
+				OK(be_net.same(flow_of(order[j]), get(flow_of(order[j])), value(order[j])));
+		}
+		IS_STR(sh("tc filter show dev nic"), "");
+		IS_STR(sh("tc qdisc show dev vnet0 ingress; tc qdisc show dev vnet1 ingress"), "");
+		set(object("nic", "tree"), "");
+	}
 }
 
 TEST(a_flow_is_changed_and_repaired)
