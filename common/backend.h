@@ -9,6 +9,7 @@
  *   thread   "PID:START/TID:START/ATTRIBUTE"               "812:44211/815:44213/affinity"
  *   unit     systemd unit and property                     "machine-qemu\x2d1\x2dx.scope/CPUWeight"
  *   mask     path of a file that holds a CPU mask          "sys/class/net/vnet0/queues/rx-0/rps_cpus"
+ *   net      device, its index, what of it                 "eth0:2/class/d001" (be_net.c)
  */
 #pragma once
 
@@ -32,4 +33,4 @@ struct backend {
 /* By name; NULL if this program has none of that name. The table is in backend.c. */
 const struct backend *backend_find(const char *name);
 
-extern const struct backend be_file, be_cgroup, be_thread, be_unit, be_mask;
+extern const struct backend be_file, be_cgroup, be_thread, be_unit, be_mask, be_net;
