@@ -187,6 +187,8 @@ static int learn(struct decision *d, struct err *e)
 	r = netdev_find(&d->fs, &d->domain, &d->nets);
 	if (r < 0)
 		return err_set(e, -r, "interfaces: %s", err_name(-r));
+	if (intent_names(&d->intent, KNOB_ELEMENT_INTERFACE))
+		net_facts_read(&d->fs, &d->nets, d->nics);
 	device_nodes_find(&d->fs, &d->domain, &d->nets, &d->devices);
 	return host_read(&d->fs, &d->host, e);
 }

@@ -7,6 +7,7 @@
 
 #include "common/device.h"
 #include "common/foreign.h"
+#include "common/net_facts.h"
 #include "common/plan.h"
 #include "common/undo.h"
 
@@ -29,6 +30,7 @@ struct decision {
 	struct intent intent;
 	struct host host;
 	struct netdev_facts nets;
+	struct plan_nic nics[NETDEV_MAX];
 	struct device_nodes devices;
 	struct ledger found;     /* domains that run without us, if this boot has not looked yet */
 	struct plan plan;

@@ -4,6 +4,7 @@
 #include "common/backend.h"
 #include "common/device.h"
 #include "common/foreign.h"
+#include "common/net_facts.h"
 #include "common/paths.h"
 #include "common/num.h"
 #include "common/qemucaps.h"
@@ -121,6 +122,8 @@ static int add_current(const struct hostfs *fs, bool running, struct plan *p)
 	bool runs = running && run_find(fs, p->name, &run, NULL) == 0;
 	int r = 0;
 
+	if (runs)
+		run_read_taps(fs, &run, p);
 	for (size_t i = 0; i < ARRAY_SIZE(stages) && r == 0; i++) {
 		struct steps steps = { 0 };
 
@@ -142,6 +145,7 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	struct planned p = { 0 };
 	struct undo was = { .fd = -1 };
 	struct netdev_facts nets;
+	struct plan_nic nics[NETDEV_MAX];
 	struct device_nodes devices;
 	struct plan_inputs in;
 	struct err e = ERR_INIT;
@@ -174,8 +178,11 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 		planned_fini(&p);
 		return tool_fail_err(label, r, NULL);
 	}
-	if (intent_names(&p.intent, KNOB_ELEMENT_INTERFACE))
+	if (intent_names(&p.intent, KNOB_ELEMENT_INTERFACE)) {
+		net_facts_read(&t->fs, &nets, nics);
 		in.nets = &nets;
+		in.nics = nics;
+	}
 	device_nodes_find(&t->fs, &p.domain, &nets, &devices);
 	in.devices = devices.d;
 	in.n_devices = devices.n;

@@ -687,6 +687,21 @@ TEST(classes_on_two_uplinks)
 	net_fini(&w);
 }
 
+/* What came by hot-plug has no alias that anybody knows, and the host's MAC address. */
+TEST(a_tap_that_was_plugged_in)
+{
+	struct world w;
+
+	world_init(&w, V2, 612);
+	add_tap(&w, "fe:54:00:00:00:02", "vnet5", 10, 1);
+	add_tap(&w, "fe:54:00:00:00:01", "vnet6", 11, 1);
+	(void)snprintf(w.run.taps[1].tap.alias, sizeof(w.run.taps[1].tap.alias), "net0");
+	add_tap(&w, "fe:54:00:00:00:01", "vnet7", 12, 1);
+	set(&w, "interface.steering", MAC1, STAGE_STARTED, "0-1");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "mask sys/class/net/vnet7/queues/rx-0/rps_cpus=0-1\n");
+	net_fini(&w);
+}
+
 /* Unplugged, or a tap that cannot be read: nothing is made for nobody, and the reason is the same for all. */
 TEST(an_interface_without_its_tap)
 {
