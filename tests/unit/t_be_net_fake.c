@@ -651,7 +651,7 @@ TEST(rings_are_set_when_they_change)
 	struct net_rings r = {0};
 
 	ENTER(NULL);
-	if (nl_family(ETHTOOL_GENL_NAME) < 0)
+	if (nl_ethtool() < 0)
 		SKIP("no ethtool netlink, or no libnl-genl-3");
 	IS_STR(get(object("rx-ring")), "error 95");
 	IS_INT(put(object("rx-ring"), "512"), -EOPNOTSUPP);
