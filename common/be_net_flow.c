@@ -226,10 +226,11 @@ static bool flow_same(const char *a, const char *b)
 
 /* --- what is there ----------------------------------------------------------------------------------------------- */
 
-enum { ASKED_TAP, ASKED_FLOWER };
+enum { ASKED_ROOT, ASKED_TAP, ASKED_FLOWER };
 
 struct found {
 	const struct net_object *o;
+	struct net_root *root;
 	struct net_flow tap, flower;
 };
 
@@ -237,7 +238,9 @@ static void take_found(struct nl_msg *msg, unsigned int which, void *arg)
 {
 	struct found *f = arg;
 
-	if (which == ASKED_TAP)
+	if (which == ASKED_ROOT)
+		net_take_root(msg, f->root);
+	else if (which == ASKED_TAP)
 		net_tap_take(msg, f->o, &f->tap);
 	else
 		net_flower_take(msg, &f->flower);
@@ -259,21 +262,26 @@ static int find_at_tap(const struct net_object *o, const struct net_root *root, 
 	return r;
 }
 
-/* The flow of one class, however it was made. */
-static int find_flow(const struct net_object *o, const struct net_root *root, struct net_flow *ret)
+/* The root, and the flow of one class, however it was made. */
+static int find_flow(const struct net_object *o, struct net_root *root, struct net_flow *ret)
 {
-	struct found found = {.o = o};
-	uint32_t class_id = root->handle | o->minor;
+	struct found found = {.o = o, .root = root};
 	struct nl_batch b = {0};
+	uint32_t class_id;
 	int r;
 
+	*root = NET_NO_ROOT;
+	net_ask_root(&b, o->ifindex);
 	net_tap_ask(&b, o);
 	net_flower_ask(&b, o);
 	r = nl_exchange(&b, take_found, &found);
+	if (r == 0)
+		r = net_root_result(b.codes[ASKED_ROOT]);
 	if (r == 0 && found.tap.kind != NET_FLOW_NONE)
 		r = find_at_tap(o, root, &found.tap);
 	if (r < 0)
 		return r;
+	class_id = root->handle | o->minor;
 	*ret = found.tap;
 	if (ret->kind != NET_FLOW_NONE || !net_is_htb(root))
 		return 0;
@@ -290,10 +298,8 @@ static int flow_read(const struct net_object *o, char *buf, size_t size)
 {
 	struct net_root root;
 	struct net_flow flow;
-	int r = net_read_tc(o->ifindex, NULL, 0, &root, NULL);
+	int r = find_flow(o, &root, &flow);
 
-	if (r == 0)
-		r = find_flow(o, &root, &flow);
 	return r < 0 ? r : print_flow(&flow, buf, size);
 }
 
@@ -386,9 +392,7 @@ static int flow_write(const struct net_object *o, const char *value)
 
 	if (r < 0 || (wanted.kind != NET_FLOW_NONE && kinds[wanted.kind].ways[0] == NET_FLOW_NONE))
 		return -EINVAL;
-	r = net_read_tc(o->ifindex, NULL, 0, &root, NULL);
-	if (r == 0)
-		r = find_flow(o, &root, &now);
+	r = find_flow(o, &root, &now);
 	if (r < 0)
 		return r;
 	if (wanted.kind == NET_FLOW_NONE)

@@ -41,7 +41,7 @@ static int remove_limit(const struct net_object *o)
 
 	net_put_delete_root(&b, o->ifindex, NET_LIMIT_ROOT);
 	r = nl_exchange(&b, NULL, NULL);
-	return r < 0 ? r : net_first_failure(&b, 0);
+	return r < 0 ? r : net_first_failure(&b, ENOENT);
 }
 
 static int put_limit(const struct net_object *o, const uint64_t wanted[], bool exists)
@@ -64,7 +64,7 @@ static int put_limit(const struct net_object *o, const uint64_t wanted[], bool e
 	if (!exists)
 		net_put_htb(&b, o->ifindex, NET_LIMIT_ROOT, TC_H_MIN(NET_LIMIT_CLASS));
 	net_put_class(&b, o->ifindex, &class, (unsigned int)mtu);
-	r = nl_exchange(&b, NULL, NULL);
+	r = exists ? nl_exchange(&b, NULL, NULL) : net_exchange_with_leaf(&b, o->ifindex, NET_LIMIT_CLASS);
 	if (r < 0)
 		return r;
 	if (!exists && b.codes[0] < 0)
@@ -72,8 +72,6 @@ static int put_limit(const struct net_object *o, const uint64_t wanted[], bool e
 	r = net_first_failure(&b, 0);
 	if (r < 0 && !exists)
 		(void)remove_limit(o); /* what made it fail is told */
-	if (r == 0 && !exists)
-		net_add_leaf(o->ifindex, NET_LIMIT_CLASS);
 	return r;
 }
 

@@ -65,6 +65,12 @@ bool net_same_burst(uint64_t rate, uint64_t a, uint64_t b);
  */
 int net_read_tc(int ifindex, const uint32_t ids[], size_t n, struct net_root *ret_root, struct net_class_state ret[]);
 
+/* The same as parts of another batch; code: of the question. */
+void net_ask_root(struct nl_batch *b, int ifindex);
+void net_take_root(struct nl_msg *msg, struct net_root *ret);
+int net_root_result(int code);
+#define NET_NO_ROOT ((struct net_root){.kind = "noqueue", .is_default = true})
+
 /* Whether classes can be hung below it: HTB, ours or somebody else's. */
 bool net_is_htb(const struct net_root *root);
 /* "joined htb 1:" and "foreign prio 1:": what somebody else's root reads as. */
@@ -80,10 +86,11 @@ void net_put_delete_root(struct nl_batch *b, int ifindex, uint32_t handle);
 int net_check_class(const struct net_class_state *c);
 
 /*
- * A fair queue as the leaf of a class, the best of those that the kernel has; none is left to the kernel (a FIFO). What
- * the class has already stays.
+ * nl_exchange() of a batch that makes a class, with a fair queue as its leaf, the best of those that the kernel has;
+ * none is left to the kernel (a FIFO). A leaf that the class has already stays, and a leaf's failure is none of the
+ * batch.
  */
-void net_add_leaf(int ifindex, uint32_t class_id);
+int net_exchange_with_leaf(struct nl_batch *b, int ifindex, uint32_t class_id);
 
 /* The code of the first message of a sent batch that failed, but for -`except`; 0: none. */
 int net_first_failure(const struct nl_batch *b, int except);

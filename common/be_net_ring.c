@@ -65,7 +65,7 @@ int net_ring_read(const struct hostfs *fs, const char *dev, struct net_rings *re
 	ifindex = nl_device_index(dev);
 	if (ifindex < 0)
 		return ifindex;
-	family = nl_family(ETHTOOL_GENL_NAME);
+	family = nl_ethtool();
 	if (family < 0)
 		return family;
 	r = read_rings(family, ifindex, &rings);
@@ -96,7 +96,7 @@ static int read_ring(const struct net_object *o, const struct ring *ring, int *r
 		     uint32_t *ret_max)
 {
 	struct net_rings rings;
-	int r = nl_family(ETHTOOL_GENL_NAME);
+	int r = nl_ethtool();
 
 	if (r < 0)
 		return r;

@@ -91,7 +91,7 @@ struct tc_answer {
 	struct net_class_state *classes;
 };
 
-static void take_root(struct nl_msg *msg, struct net_root *ret)
+void net_take_root(struct nl_msg *msg, struct net_root *ret)
 {
 	struct nlmsghdr *header = nl.nlmsg_hdr(msg);
 	struct nlattr *attrs[TCA_MAX + 1];
@@ -126,9 +126,21 @@ static void take_tc(struct nl_msg *msg, unsigned int which, void *arg)
 	struct tc_answer *a = arg;
 
 	if (which == 0)
-		take_root(msg, a->root);
+		net_take_root(msg, a->root);
 	else
 		(void)nl.nl_msg_parse(msg, take_class, &a->classes[which - 1]); /* not understood: not there */
+}
+
+void net_ask_root(struct nl_batch *b, int ifindex)
+{
+	nl_ask(b, RTM_GETQDISC, 0);
+	net_put_tc(b, ifindex, TC_H_ROOT, 0, 0);
+}
+
+/* The kernel has no words for the built-in ones: EINVAL or nothing, ENOENT while the device is being set up. */
+int net_root_result(int code)
+{
+	return code == -EINVAL || code == -ENOENT ? 0 : code;
 }
 
 int net_read_tc(int ifindex, const uint32_t ids[], size_t n, struct net_root *ret_root, struct net_class_state ret[])
@@ -137,25 +149,16 @@ int net_read_tc(int ifindex, const uint32_t ids[], size_t n, struct net_root *re
 	struct nl_batch b = {0};
 	int r;
 
-	*ret_root = (struct net_root){.kind = "noqueue", .is_default = true};
-	nl_ask(&b, RTM_GETQDISC, 0);
-	net_put_tc(&b, ifindex, TC_H_ROOT, 0, 0);
+	*ret_root = NET_NO_ROOT;
+	net_ask_root(&b, ifindex);
 	for (size_t i = 0; i < n; i++) {
 		ret[i] = (struct net_class_state){0};
 		nl_ask(&b, RTM_GETTCLASS, 0);
 		net_put_tc(&b, ifindex, 0, ids[i], 0);
 	}
 	r = nl_exchange(&b, take_tc, &a);
-	if (r < 0)
-		return r;
-	/* The kernel has no words for the built-in ones: EINVAL, or ENOENT while the device is being set up. */
-	if (b.codes[0] < 0 && b.codes[0] != -EINVAL && b.codes[0] != -ENOENT)
-		return b.codes[0];
-	/* Neither no such class, nor a root without classes, is an error. */
-	for (size_t i = 1; i <= n; i++)
-		if (b.codes[i] == -ENODEV || b.codes[i] == -EPERM)
-			return b.codes[i];
-	return 0;
+	/* Neither no such class, nor a root without classes, is an error: a device that went was told by the root. */
+	return r < 0 ? r : net_root_result(b.codes[0]);
 }
 
 bool net_is_htb(const struct net_root *root)
@@ -238,23 +241,44 @@ void net_put_delete_root(struct nl_batch *b, int ifindex, uint32_t handle)
 	net_put_tc(b, ifindex, TC_H_ROOT, handle, 0);
 }
 
-void net_add_leaf(int ifindex, uint32_t class_id)
+static const char *const leaves[] = {"fq_codel", "sfq"};
+static bool is_absent[ARRAY_SIZE(leaves)];
+
+/* A leaf from the i-th kind on; which one it is. */
+static size_t put_leaf(struct nl_batch *b, size_t i, int ifindex, uint32_t class_id)
 {
-	static const char *const kinds[] = {"fq_codel", "sfq"};
-	static bool is_absent[ARRAY_SIZE(kinds)];
-
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		struct nl_batch b = {0};
-
-		if (is_absent[i])
-			continue;
-		nl_change(&b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
-		net_put_tc(&b, ifindex, class_id, 0, 0);
-		nl_put_string(&b, TCA_KIND, kinds[i]);
-		if (nl_exchange(&b, NULL, NULL) < 0 || b.codes[0] != -ENOENT)
-			return; /* it is there, or a FIFO does */
-		is_absent[i] = true;
+	while (i < ARRAY_SIZE(leaves) && is_absent[i])
+		i++;
+	if (i < ARRAY_SIZE(leaves)) {
+		nl_change(b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
+		net_put_tc(b, ifindex, class_id, 0, 0);
+		nl_put_string(b, TCA_KIND, leaves[i]);
 	}
+	return i;
+}
+
+int net_exchange_with_leaf(struct nl_batch *b, int ifindex, uint32_t class_id)
+{
+	unsigned int leaf = b->n;
+	size_t i = put_leaf(b, 0, ifindex, class_id);
+	int r = nl_exchange(b, NULL, NULL), code;
+
+	if (r < 0 || i == ARRAY_SIZE(leaves))
+		return r;
+	code = b->codes[leaf];
+	b->codes[leaf] = 0;
+	if (net_first_failure(b, 0) < 0)
+		return 0; /* there is no class, and of the leaf nothing is known */
+	while (code == -ENOENT) {
+		struct nl_batch next = {0};
+
+		is_absent[i] = true;
+		i = put_leaf(&next, i + 1, ifindex, class_id);
+		if (i == ARRAY_SIZE(leaves) || nl_exchange(&next, NULL, NULL) < 0)
+			break;
+		code = next.codes[0];
+	}
+	return 0;
 }
 
 int net_first_failure(const struct nl_batch *b, int except)

@@ -96,7 +96,7 @@ static int remove_tree(const struct net_object *o)
 		return -EBUSY;
 	net_put_delete_root(&b, o->ifindex, NET_TREE_ROOT);
 	r = nl_exchange(&b, NULL, NULL);
-	return r < 0 ? r : net_first_failure(&b, 0);
+	return r < 0 ? r : net_first_failure(&b, ENOENT);
 }
 
 static int put_tree(const struct net_object *o, const uint64_t wanted[], bool exists)
@@ -126,7 +126,7 @@ static int put_tree(const struct net_object *o, const uint64_t wanted[], bool ex
 		net_put_htb(&b, o->ifindex, NET_TREE_ROOT, TC_H_MIN(NET_TREE_REST));
 	net_put_class(&b, o->ifindex, &link, (unsigned int)mtu);
 	net_put_class(&b, o->ifindex, &rest, (unsigned int)mtu);
-	r = nl_exchange(&b, NULL, NULL);
+	r = exists ? nl_exchange(&b, NULL, NULL) : net_exchange_with_leaf(&b, o->ifindex, NET_TREE_REST);
 	if (r < 0)
 		return r;
 	if (!exists && b.codes[0] < 0) /* ENOENT: no such kind of discipline */
@@ -136,8 +136,6 @@ static int put_tree(const struct net_object *o, const uint64_t wanted[], bool ex
 		net_put_delete_root(&undo, o->ifindex, NET_TREE_ROOT);
 		(void)nl_exchange(&undo, NULL, NULL); /* what made it fail is told */
 	}
-	if (r == 0 && !exists)
-		net_add_leaf(o->ifindex, NET_TREE_REST);
 	return r;
 }
 
@@ -225,12 +223,8 @@ static int put_class(const struct net_object *o, const uint64_t wanted[], const 
 	if (mtu < 0)
 		return mtu;
 	net_put_class(&b, o->ifindex, &class, (unsigned int)mtu);
-	r = nl_exchange(&b, NULL, NULL);
-	if (r == 0)
-		r = net_first_failure(&b, 0);
-	if (r == 0 && !now->is_there)
-		net_add_leaf(o->ifindex, class.id);
-	return r;
+	r = now->is_there ? nl_exchange(&b, NULL, NULL) : net_exchange_with_leaf(&b, o->ifindex, class.id);
+	return r < 0 ? r : net_first_failure(&b, 0);
 }
 
 static int class_write(const struct net_object *o, const char *value)

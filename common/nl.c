@@ -7,6 +7,7 @@
 #include "nl.h"
 
 #include <dlfcn.h>
+#include <linux/ethtool_netlink.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 
@@ -54,7 +55,8 @@ static struct {
 	struct nl_sock *route, *generic;
 	struct nl_cb *callbacks;
 	bool is_open;
-	int failed, generic_failed; /* negative errno for everything to come */
+	int failed;  /* negative errno for everything to come */
+	int ethtool; /* number of its family, or likewise; 0: not asked for yet */
 	uint32_t sequence;
 	struct exchange *exchange;
 } lib;
@@ -177,25 +179,27 @@ int nl_open(void)
 	return lib.failed;
 }
 
-int nl_family(const char *name)
+/* Before anything else is sent on that socket: libnl's own exchange wants its sequence numbers in a row. */
+static int resolve_family(const char *name)
 {
 	static struct {
 		__typeof__(&genl_ctrl_resolve) genl_ctrl_resolve;
 	} genl;
 	static const struct nl_function functions[] = {{"genl_ctrl_resolve", 0}};
+	int r = nl_load(GENL_LIBRARY, functions, ARRAY_SIZE(functions), &genl);
+
+	lib.generic = r == 0 ? open_socket(NETLINK_GENERIC) : NULL;
+	r = lib.generic ? genl.genl_ctrl_resolve(lib.generic, name) : -EOPNOTSUPP;
+	return r < 0 ? -EOPNOTSUPP : r;
+}
+
+int nl_ethtool(void)
+{
 	int r = nl_open();
 
-	if (r == 0)
-		r = lib.generic_failed;
-	if (r == 0 && !lib.generic) {
-		r = nl_load(GENL_LIBRARY, functions, ARRAY_SIZE(functions), &genl);
-		lib.generic = r == 0 ? open_socket(NETLINK_GENERIC) : NULL;
-		if (!lib.generic)
-			r = lib.generic_failed = -EOPNOTSUPP;
-	}
-	if (r == 0)
-		r = genl.genl_ctrl_resolve(lib.generic, name);
-	return r < 0 ? -EOPNOTSUPP : r;
+	if (r == 0 && lib.ethtool == 0)
+		lib.ethtool = resolve_family(ETHTOOL_GENL_NAME);
+	return r < 0 ? r : lib.ethtool;
 }
 
 static void add(struct nl_batch *b, struct nl_msg *msg)

@@ -24,7 +24,7 @@
 
 #include "util.h"
 
-/* What is called of libnl-3 and libnl-route-3; libnl-genl-3 is loaded by nl_family(). */
+/* What is called of libnl-3 and libnl-route-3; libnl-genl-3 is loaded by nl_ethtool(). */
 #define NL_FUNCTIONS(X)                                                                                                \
 	X(nl_cb_alloc)                                                                                                 \
 	X(nl_cb_err)                                                                                                   \
@@ -87,8 +87,9 @@ extern struct nl_functions nl;
 /* Load the library and open the socket, once per process. -EOPNOTSUPP: no library, or no netlink here. */
 int nl_open(void);
 
-/* The number of a generic netlink family, a positive one; -EOPNOTSUPP: none of that name, or no libnl-genl-3. */
-int nl_family(const char *name);
+/* The number of ethtool's generic netlink family, a positive one; -EOPNOTSUPP: it has none, or there is no
+ * libnl-genl-3. */
+int nl_ethtool(void);
 
 /*
  * Find functions of a library by name: `functions` are n pairs of a name and an offset into `into`, where pointers go.
@@ -111,7 +112,7 @@ struct nl_batch {
 	int codes[NL_BATCH_MAX]; /* after nl_exchange(): what the kernel said of each, 0 or -errno */
 	unsigned int n;
 	bool changes;    /* one of them is more than a question */
-	bool is_generic; /* generic netlink: the type is what nl_family() gave */
+	bool is_generic; /* generic netlink: the type is what nl_ethtool() gave */
 	int failed;      /* -errno */
 };
 

@@ -798,4 +798,146 @@ TEST(a_key_that_comes_while_the_table_goes_is_kept)
 	IS_STR(sh("tc filter show dev nic"), "");
 }
 
+/* libvirt's police filter of <outbound> stays, and sees what it saw: ours says "continue". */
+TEST(the_ingress_of_somebody_is_joined)
+{
+	static const char police[] = "police rate 1gbit burst 1mb drop ";
+	bool has_police;
+	char *before;
+
+	ENTER();
+	make_bridge();
+	set(object("nic", "tree"), TREE);
+	set(class_of(0), CLASS);
+	sh("tc qdisc add dev vnet0 ingress");
+	has_police =
+		system("tc filter add dev vnet0 parent ffff: protocol all pref 49152 u32 match u32 0 0 police rate 1gbit "
+		       "burst 1mb drop flowid :1 2>/dev/null") == 0;
+	if (!has_police)
+		sh("tc filter add dev vnet0 parent ffff: protocol all pref 49152 u32 match u32 0 0 flowid :1");
+	before = strdup(
+		sh("tc qdisc show dev vnet0; tc filter show dev vnet0 parent ffff: | sed s/filter.ingress/filter/"));
+	OK(!has_police || strstr(before, "police"));
+	set(flow_of(0), bridged(0));
+	guest_sends(0, 7, false);
+	OK(netns_sends("nic", class_id(0), 7));
+	if (has_police)
+		IS_INT(strtol(sh("tc -s filter show dev vnet0 parent ffff: pref 49152 | sed -n 's/.*bytes \\([0-9]*\\) pkt.*/\\1/p'"),
+			      NULL, 10),
+		       7);
+	else
+		printf("# no %s here\n", police);
+	set(flow_of(0), "");
+	IS_STR(sh("tc qdisc show dev vnet0; tc filter show dev vnet0 parent ffff: | sed s/filter.ingress/filter/"),
+	       before);
+	/* `virsh domiftune --outbound` makes it anew. */
+	set(flow_of(0), bridged(0));
+	sh("tc qdisc del dev vnet0 ingress");
+	if (strstr(get(flow_of(0)), "priority"))
+		TAP_FAIL("'%s' without an ingress", get(flow_of(0)));
+	set(flow_of(0), bridged(0));
+	guest_sends(0, 7, false);
+	OK(netns_sends("nic", class_id(0), 14));
+	set(flow_of(0), "");
+	IS_STR(sh("tc qdisc show dev vnet0 ingress"), "");
+	free(before);
+}
+
+static uint16_t checksum(const uint8_t *header)
+{
+	uint32_t sum = 0;
+
+	for (int i = 0; i < 20; i += 2)
+		sum += (uint32_t)(header[i] << 8 | header[i + 1]);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t) ~(sum + (sum >> 16));
+}
+
+/* UDP from 10.1.GUEST.2 to 10.9.0.2, by way of the host. */
+static void routed_guest_sends(int guest, int packets)
+{
+	uint8_t frame[60] = {0xfe, 0x54, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 2, 0x08, 0x00}, *ip = frame + 14;
+	const uint8_t header[20] = {0x45, 0, 0, 46, 0, 1, 0, 0, 64, 17, 0, 0, 10, 1, (uint8_t)guest, 2, 10, 9, 0, 2};
+	uint16_t sum = checksum(header);
+
+	memcpy(ip, header, sizeof(header));
+	ip[10] = (uint8_t)(sum >> 8);
+	ip[11] = (uint8_t)sum;
+	ip[25] = 26; /* length of the UDP datagram */
+	for (int i = 0; i < packets; i++)
+		IS_INT(write(taps[guest], frame, sizeof(frame)), sizeof(frame));
+}
+
+TEST(packets_of_routed_guests_go_to_their_classes)
+{
+	char values[2][128];
+
+	ENTER();
+	netns_uplink("nic");
+	sh("ip addr add 10.9.0.1/24 dev nic && ip neigh add 10.9.0.2 lladdr 52:54:00:ff:ff:fe dev nic nud permanent && "
+	   "echo 1 >/proc/sys/net/ipv4/ip_forward");
+	set(object("nic", "tree"), TREE);
+	for (int i = 0; i < 2; i++) {
+		char tap[16];
+
+		(void)snprintf(tap, sizeof(tap), "vnet%d", i);
+		taps[i] = netns_tap(tap);
+		sh("ip link set %s address fe:54:00:00:00:01 && ip addr add 10.1.%d.1/24 dev %s", tap, i, tap);
+		(void)snprintf(values[i], sizeof(values[i]), "routed dev=%s mac=52:54:00:00:00:02 mark=0x%x00/0xff00",
+			       netns_id(tap), i + 1);
+		set(class_of(i), CLASS);
+	}
+	if (put(flow_of(0), values[0]) == -EOPNOTSUPP) {
+		IS_STR(get(flow_of(0)), "");
+		IS_STR(sh("tc qdisc show dev vnet0 ingress; tc filter show dev nic"), "");
+		if (!tap_failed)
+			SKIP("this kernel has not both, skbedit and fw");
+		return;
+	}
+	for (int i = 0; i < 2; i++)
+		set(flow_of(i), values[i]);
+	printf("# %s\n", get(flow_of(0)));
+	for (int i = 0; i < 2; i++)
+		routed_guest_sends(i, 20 + i);
+	for (int i = 0; i < 2; i++)
+		OK(netns_sends("nic", class_id(i), 20 + i));
+	IS_INT(netns_packets("nic", "d070:2"), 0);
+	/* The first guest ends, tap and all, and then what it had is undone. */
+	close(taps[0]);
+	IS_STR(get(flow_of(0)), "fw 0x100/0xff00");
+	set(flow_of(0), "");
+	set(class_of(0), "");
+	routed_guest_sends(1, 5);
+	OK(netns_sends("nic", class_id(1), 26));
+	set(flow_of(1), "");
+	IS_STR(sh("tc qdisc show dev vnet1 ingress; tc filter show dev nic"), "");
+	set(class_of(1), "");
+	set(object("nic", "tree"), "");
+}
+
+/* Read, and written as it is, which sends nothing. */
+TEST(rings_of_a_nic_of_this_machine)
+{
+	struct net_rings rings = {0};
+	struct dirent *d;
+	DIR *dir = opendir("/sys/class/net");
+
+	fs_real();
+	while (dir && !rings.rx_max && (d = readdir(dir)))
+		if (d->d_name[0] != '.' && net_ring_read(&fs, d->d_name, &rings) == 0 && rings.rx_max) {
+			char number[16];
+
+			(void)snprintf(number, sizeof(number), "%" PRIu32, rings.rx);
+			printf("# %s: rx %s of %" PRIu32 "\n", d->d_name, number, rings.rx_max);
+			IS_STR(get(object(d->d_name, "rx-ring")), number);
+			OK(rings.rx <= rings.rx_max && rings.tx <= rings.tx_max);
+			if (geteuid() == 0)
+				IS_INT(put(object(d->d_name, "rx-ring"), number), 0);
+		}
+	if (dir)
+		closedir(dir);
+	if (!rings.rx_max)
+		SKIP("no NIC with rings here");
+}
+
 TAP_MAIN
