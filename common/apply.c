@@ -437,15 +437,18 @@ static bool is_first(const struct steps *s, unsigned int at)
 	return true;
 }
 
-/* A setting is worth its worst step; objects that are not there count only where there is no other. */
-static enum apply_outcome outcome_of(const struct steps *s, const enum apply_outcome *outcome, unsigned int first,
-				     unsigned int *ret_n)
+/*
+ * A setting is worth its worst step, and of those that it is a part of (step_lead()); objects that are not there count
+ * only where there is no other.
+ */
+static enum apply_outcome outcome_of(const struct steps *s, const enum apply_outcome *outcome,
+				     const struct setting *setting, unsigned int *ret_n)
 {
 	enum apply_outcome worst = APPLY_IN_FORCE;
 	unsigned int n = 0, absent = 0;
 
-	for (unsigned int i = first; i < s->n; i++) {
-		if (s->s[i].setting != s->s[first].setting)
+	for (unsigned int i = 0; i < s->n; i++) {
+		if (!step_is_about(s->s[i].setting, setting))
 			continue;
 		n++;
 		absent += outcome[i] == APPLY_ABSENT;
@@ -456,8 +459,16 @@ static enum apply_outcome outcome_of(const struct steps *s, const enum apply_out
 	return absent == n ? APPLY_ABSENT : worst;
 }
 
-static void count_outcomes(const struct apply_run *a, const struct steps *s, const enum apply_outcome *outcome,
-			   struct apply_count *ret)
+static const struct step *first_step(const struct steps *s, const struct setting *setting)
+{
+	for (unsigned int i = 0; i < s->n; i++)
+		if (step_is_about(s->s[i].setting, setting))
+			return &s->s[i];
+	return NULL;
+}
+
+static void count_outcome(const struct apply_run *a, const struct steps *s, const enum apply_outcome *outcome,
+			  const struct setting *setting, const struct step *first, struct apply_count *ret)
 {
 	const struct {
 		unsigned int *counter;
@@ -469,18 +480,66 @@ static void count_outcomes(const struct apply_run *a, const struct steps *s, con
 		[APPLY_LATE] = {&ret->late, "too late"},
 	};
 
-	for (unsigned int i = 0; i < s->n; i++) {
-		const struct setting *setting = s->s[i].setting;
-		enum apply_outcome worst;
-		unsigned int n;
+	unsigned int n;
+	enum apply_outcome worst = outcome_of(s, outcome, setting, &n);
 
-		if (!is_first(s, i))
+	(*rows[worst].counter)++;
+	log_debug("%s: %s%s%s %.64s: %s (%u object%s, the first is %s %s)", a->name, setting->knob,
+		  *setting->target ? " " : "", setting->target, setting->value, rows[worst].word, n, n == 1 ? "" : "s",
+		  first->backend, first->object);
+}
+
+static bool has_own_step(const struct steps *s, const struct setting *setting)
+{
+	for (unsigned int i = 0; i < s->n; i++)
+		if (s->s[i].setting == setting)
+			return true;
+	return false;
+}
+
+static void count_outcomes(const struct apply_run *a, const struct steps *s, const enum apply_outcome *outcome,
+			   struct apply_count *ret)
+{
+	const struct plan *p = &a->undo->plan;
+
+	for (unsigned int i = 0; i < s->n; i++)
+		if (is_first(s, i))
+			count_outcome(a, s, outcome, s->s[i].setting, &s->s[i], ret);
+	/* Those that are only a part of what another one's steps do. */
+	for (size_t i = 0; i < p->n_settings; i++) {
+		const struct setting *setting = &p->settings[i];
+		const struct step *first =
+			step_lead(setting->knob) && !has_own_step(s, setting) ? first_step(s, setting) : NULL;
+
+		if (first)
+			count_outcome(a, s, outcome, setting, first, ret);
+	}
+}
+
+/*
+ * A part that its setting is nothing without (step.h, is_vital) is not there, the others are: that is a failure, and on
+ * record, where an absent object is not.
+ */
+static void record_missing(struct apply_run *a, const struct steps *s, enum apply_outcome *outcome)
+{
+	for (unsigned int i = 0; i < s->n; i++) {
+		const struct step *x = &s->s[i];
+		bool others = false;
+		int n;
+
+		for (unsigned int j = 0; j < s->n && x->is_vital && outcome[i] == APPLY_ABSENT && !others; j++)
+			others = s->s[j].setting == x->setting && outcome[j] != APPLY_ABSENT;
+		if (!others)
 			continue;
-		worst = outcome_of(s, outcome, i, &n);
-		(*rows[worst].counter)++;
-		log_debug("%s: %s%s%s %.64s: %s (%u object%s, the first is %s %s)", a->name, setting->knob,
-			  *setting->target ? " " : "", setting->target, setting->value, rows[worst].word, n,
-			  n == 1 ? "" : "s", s->s[i].backend, s->s[i].object);
+		outcome[i] = APPLY_FAILED;
+		log_warning("%s: %s %s: %s %s is not possible here (wanted: %s): it has no effect", a->name,
+			    x->setting->knob, x->setting->target, x->backend, x->object, x->value);
+		if (a->undo->plan.observe)
+			continue;
+		n = undo_intent(a->undo, x->setting->knob, x->setting->target, x->backend, x->object, "", x->value,
+				false);
+		if (n > 0)
+			(void)undo_left(a->undo, (unsigned int)n, EOPNOTSUPP, "not possible here"); /* for show only */
 	}
 }
 
@@ -510,6 +569,7 @@ int apply_run_steps(struct apply_run *a, const struct steps *s, struct apply_cou
 			apply_singles(a, first, n, n_before, outcome + i);
 		late = late || outcome[i + n - 1] == APPLY_LATE;
 	}
+	record_missing(a, s, outcome);
 	(void)undo_flush(u); /* what is lost says no more than the objects */
 	count_outcomes(a, s, outcome, ret);
 	if (!*ret->failure)
@@ -549,6 +609,8 @@ int apply_repair(const struct hostfs *fs, struct undo *u, struct apply_count *re
 	found = run_find(fs, u->plan.name, &run, &e);
 	if (found < 0)
 		log_debug("%s: %s", a.name, e.text);
+	else
+		run_read_taps(fs, &run, &u->plan);
 	rc = steps_make(&u->plan, STAGE_PREPARE, NULL, &s[0]);
 	if (rc == 0 && found == 0)
 		rc = steps_make(&u->plan, STAGE_STARTED, &run, &s[1]);

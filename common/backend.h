@@ -11,6 +11,8 @@
  *            where that is a list of them                  "machine-qemu\x2d1\x2dx.scope/IODeviceWeight 8:0"
  *   cgkey    path of a control file below the root, block  "sys/fs/cgroup/machine/qemu-1-x/libvirt/io.max 8:0 rbps"
  *            device, and key where it has several
+ *   mask     path of a file that holds a CPU mask          "sys/class/net/vnet0/queues/rx-0/rps_cpus"
+ *   net      device, its index, what of it                 "eth0:2/class/d001" (be_net.c)
  */
 #pragma once
 
@@ -34,4 +36,4 @@ struct backend {
 /* By name; NULL if this program has none of that name. The table is in backend.c. */
 const struct backend *backend_find(const char *name);
 
-extern const struct backend be_file, be_cgroup, be_thread, be_unit, be_cgkey;
+extern const struct backend be_file, be_cgroup, be_thread, be_unit, be_cgkey, be_mask, be_net;

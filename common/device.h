@@ -2,14 +2,14 @@
 /*
  * The NUMA nodes of the devices a domain uses, where the host knows them: `numa_node` of a passed-through PCI function
  * (Documentation/ABI/testing/sysfs-bus-pci), of the block device an image lies on (down through partitions, device
- * mapper and md to the physical devices), and of the network devices that carry an interface's traffic out (the ports
- * of its bridge, slaves of a bond, the lower device of a VLAN or macvtap). What has no node (-1, virtual devices,
- * network disks) is not in the list.
+ * mapper and md to the physical devices), and of the network devices that carry an interface's traffic out (netdev.h).
+ * What has no node (-1, virtual devices, network disks) is not in the list.
  */
 #pragma once
 
 #include "domain.h"
 #include "hostfs.h"
+#include "netdev.h"
 #include "place.h"
 
 #define DEVICE_NODES_MAX 64
@@ -20,4 +20,5 @@ struct device_nodes {
 };
 
 /* Reads sysfs and the images' file system; what cannot be read is left out. No error. */
-void device_nodes_find(const struct hostfs *fs, const struct domain *d, struct device_nodes *ret);
+void device_nodes_find(const struct hostfs *fs, const struct domain *d, const struct netdev_facts *nets,
+		       struct device_nodes *ret);

@@ -63,8 +63,6 @@ enum domain_device_kind {
 	DOMAIN_DEVICE_MDEV,    /* UUID of a mediated device */
 	DOMAIN_DEVICE_PATH,    /* absolute path of a disk's image or block device; not of CD-ROM and floppy */
 	DOMAIN_DEVICE_VOLUME,  /* storage pool; `more` is the volume */
-	DOMAIN_DEVICE_NET,     /* host network device: a bridge, or what a macvtap is on */
-	DOMAIN_DEVICE_NETWORK, /* libvirt network whose bridge or device the XML does not say */
 	DOMAIN_DEVICE_KIND_MAX
 };
 
@@ -125,7 +123,8 @@ struct domain_blkio {
 enum domain_interface_kind {
 	DOMAIN_INTERFACE_OTHER,     /* user, vhostuser, vdpa, server, ...: no host device that we could act on */
 	DOMAIN_INTERFACE_BRIDGE,    /* source: host bridge */
-	DOMAIN_INTERFACE_NETWORK,   /* source: libvirt network, more: its bridge, where the XML says it ("" else) */
+	DOMAIN_INTERFACE_NETWORK,   /* source: libvirt network, more: its bridge, or the device below the macvtap, where
+	                               the XML of a running domain says it ("" else) */
 	DOMAIN_INTERFACE_DIRECT,    /* source: host device below the macvtap */
 	DOMAIN_INTERFACE_ETHERNET,  /* a tap that somebody else connects */
 	DOMAIN_INTERFACE_HOSTDEV,   /* source: PCI address */

@@ -106,32 +106,12 @@ static int take_disk(struct domain *d, const xmlNode *n)
 	return r;
 }
 
-/* In a running domain's XML a <source network=> has the bridge or device that it came to beside it. */
+/* The others are interfaces of domain_io.c, whose devices netdev.c finds. */
 static int take_interface(struct domain *d, const xmlNode *n)
 {
-	static const struct {
-		const char *attribute;
-		enum domain_device_kind kind;
-	} forms[] = {
-		{ "bridge", DOMAIN_DEVICE_NET },
-		{ "dev", DOMAIN_DEVICE_NET },
-		{ "network", DOMAIN_DEVICE_NETWORK },
-	};
 	const xmlNode *source = xml_child(n, NULL, "source");
 
-	if (!source)
-		return 0;
-	if (domain_attr_is(n, "type", "hostdev"))
-		return add_pci(d, source);
-	if (domain_attr_is(n, "type", "vhostuser") || domain_attr_is(n, "type", "vdpa"))
-		return 0; /* a socket and a character device */
-	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-		char *name = xml_attr(source, forms[i].attribute);
-
-		if (name)
-			return add_device(d, forms[i].kind, name, NULL);
-	}
-	return 0;
+	return source && domain_attr_is(n, "type", "hostdev") ? add_pci(d, source) : 0;
 }
 
 static int take_hostdev(struct domain *d, const xmlNode *n)

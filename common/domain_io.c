@@ -309,11 +309,14 @@ static int interface_source(struct domain_interface *i, const xmlNode *n)
 		}
 	if (r == 0 && !i->source)
 		i->source = strdup("");
-	i->more = text_of(i->kind == DOMAIN_INTERFACE_NETWORK ? source : NULL, "bridge");
+	if (source && i->kind == DOMAIN_INTERFACE_NETWORK)
+		i->more = xml_attr(source, "bridge");
+	if (!i->more)
+		i->more = text_of(i->kind == DOMAIN_INTERFACE_NETWORK ? source : NULL, "dev");
 	return i->source && i->more ? r : -ENOMEM;
 }
 
-/* qemuAssignDeviceNetAlias(): counted over those that have no alias of their own; `number` is how many came before. */
+/* qemuAssignDeviceNetAlias(). number: the next one. A network whose functions are passed through is not known here. */
 static int interface_alias(struct domain_interface *i, const xmlNode *n, unsigned int number)
 {
 	i->alias = xml_attr(xml_child(n, NULL, "alias"), "name");
@@ -326,13 +329,19 @@ static int interface_alias(struct domain_interface *i, const xmlNode *n, unsigne
 	return i->alias ? 0 : -ENOMEM;
 }
 
-static unsigned int count_nets(const struct domain *d)
+/* One more than the largest number so far; aliases of the owner's own ("ua-...") have none. */
+static unsigned int next_net(const struct domain *d)
 {
-	unsigned int n = 0;
+	unsigned int next = 0;
 
-	for (unsigned int i = 0; i < d->n_interfaces; i++)
-		n += str_starts(d->interfaces[i].alias, "net");
-	return n;
+	for (unsigned int i = 0; i < d->n_interfaces; i++) {
+		const char *alias = d->interfaces[i].alias;
+		uint64_t n;
+
+		if (str_starts(alias, "net") && num_parse_range(alias + 3, next, UINT32_MAX - 1, &n) == 0)
+			next = (unsigned int)n + 1;
+	}
+	return next;
 }
 
 static int fill_interface(struct domain *d, struct domain_interface *i, const xmlNode *n)
@@ -343,7 +352,7 @@ static int fill_interface(struct domain *d, struct domain_interface *i, const xm
 	i->mac = text_of(xml_child(n, NULL, "mac"), "address");
 	i->target = text_of(xml_child(n, NULL, "target"), "dev");
 	if (r == 0)
-		r = interface_alias(i, n, count_nets(d));
+		r = interface_alias(i, n, next_net(d));
 	if (r < 0 || !i->mac || !i->target)
 		return -ENOMEM;
 	for (char *c = i->mac; *c; c++)

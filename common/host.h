@@ -81,5 +81,10 @@ struct host_node *host_node(const struct host *h, int id);
 struct idset host_siblings(const struct host *h, int id);
 /* Union of the CPUs of these nodes; CPUs whose node is unknown belong to every node. */
 struct idset host_node_cpus(const struct host *h, const struct idset *nodes);
+/*
+ * The node of the nearest device at or above a directory of sysfs (dir, without a leading "/"; it may be a link): the
+ * first numa_node that is not -1. -1: not known.
+ */
+int host_node_above(const struct hostfs *fs, const char *dir);
 /* The pool of a page size on a node, NULL if it has none. */
 struct host_pool *host_pool(const struct host_node *n, uint64_t size);

@@ -6,6 +6,9 @@
 #include "host_priv.h"
 #include "num.h"
 
+#define ABOVE_PATH 1024
+#define ABOVE_LEVELS 16 /* from a disk behind a SAS expander up to its PCI function: 11 */
+
 /* "MemTotal:   16772456 kB" after the key. */
 static uint64_t parse_kib(const char *text)
 {
@@ -278,4 +281,23 @@ int host_read_nodes(struct host_reader *rd)
 		r = read_distances(rd, node, &listed);
 	}
 	return r;
+}
+
+int host_node_above(const struct hostfs *fs, const char *dir)
+{
+	char path[ABOVE_PATH + ABOVE_LEVELS * 3];
+	size_t len = (size_t)snprintf(path, ABOVE_PATH, "%s", dir);
+
+	if (len >= ABOVE_PATH)
+		return -1;
+	for (int i = 0; i < ABOVE_LEVELS; i++) {
+		uint64_t node;
+
+		/* "-1" is no number here. */
+		if (hostfs_read_u64(fs, &node, "%s/numa_node", path) == 0 && node < HOST_NODES_MAX)
+			return (int)node;
+		memcpy(path + len, "/..", sizeof("/.."));
+		len += 3;
+	}
+	return -1;
 }

@@ -650,6 +650,21 @@ DIR *hostfs_opendir(const struct hostfs *fs, const char *fmt, ...)
 	return dir;
 }
 
+int hostfs_readlink_in(DIR *dir, const char *name, char *buf, size_t size)
+{
+	ssize_t n;
+
+	if (!hostfs_is_name(name))
+		return -EINVAL;
+	n = readlinkat(dirfd(dir), name, buf, size);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n >= size)
+		return -EFBIG;
+	buf[n] = '\0';
+	return (int)n;
+}
+
 void hostfs_boot_id(const struct hostfs *fs, char buf[BOOT_ID_SIZE])
 {
 	static const char allowed[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-";

@@ -104,6 +104,8 @@ bool hostfs_exists(const struct hostfs *fs, const char *fmt, ...) PRINTF(2, 3);
 struct stat;
 int hostfs_stat(const struct hostfs *fs, struct stat *ret, const char *fmt, ...) PRINTF(3, 4);
 DIR *hostfs_opendir(const struct hostfs *fs, const char *fmt, ...) PRINTF(2, 3); /* NULL: errno */
+/* The text of a link (also of a magic one, as in /proc/PID/fd) in an open directory; not followed. Its length; -EFBIG. */
+int hostfs_readlink_in(DIR *dir, const char *name, char *buf, size_t size);
 
 /* This boot's id (/proc/sys/kernel/random/boot_id), or the constant "no-boot-id" where it cannot be read. */
 #define BOOT_ID_SIZE 40

@@ -308,11 +308,13 @@ const char *intent_word(const struct intent *i, enum knob_id id, const char *fal
 
 bool intent_asks_disks(const struct intent *i)
 {
-	if (i->v[KNOB_IO_PRIORITY].text)
-		return true;
-	for (size_t t = 0; t < i->n_targets; t++)
-		for (enum knob_id id = 0; id < KNOB_ID_MAX; id++)
-			if (i->targets[t].element == KNOB_ELEMENT_DISK && i->targets[t].v[id].text)
-				return true;
+	return i->v[KNOB_IO_PRIORITY].text || intent_names(i, KNOB_ELEMENT_DISK);
+}
+
+bool intent_names(const struct intent *i, enum knob_element element)
+{
+	for (size_t k = 0; k < i->n_targets; k++)
+		if (i->targets[k].element == element)
+			return true;
 	return false;
 }

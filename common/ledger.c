@@ -3,12 +3,13 @@
  * Claims, shared objects and pools in memory, and the same as text (record.h), one kind of line per kind of thing:
  *
  *   ledger  format, boot id, next generation, moves, foreign_read, online CPUs, reserved CPUs
- *   claim   uuid, kind, phase, generation, pid, its start, daemon, its start, since, name, cpus, floats, pages
+ *   claim   uuid, kind, phase, generation, pid, its start, daemon, its start, since, name, cpus, floats, pages, links
  *   shared  index, knob, target, backend, object, fold, order, cause, settled, original, written, before, readback
  *   want    index of the shared line, uuid, wanted              in the order in which they were claimed
  *   pool    node, page size, others, grown, total, pending, adopted, leaving
  *
- * floats is NOW/HOME/LIMIT/VCPUS/MOVED for each, with ";" between; pages NODE:SIZE:COUNT:GROW with ",".
+ * floats is NOW/HOME/LIMIT/VCPUS/MOVED for each, with ";" between; pages NODE:SIZE:COUNT:GROW with ","; links
+ * DEVICE:NUMBER:RATE:MARK with "/", which is in no device's name. A claim without links has no such field.
  *
  * The uuid and the numbers of a claim come first, so that ledger_has_dead() and ledger_read_one() need no more than
  * the head of a line. Who may read what, the lock and the boot are in ledger_file.c.
@@ -208,6 +209,7 @@ void claim_fini(struct claim *c)
 		return;
 	free(c->name);
 	free(c->pages);
+	free(c->links);
 	free(c->floats);
 	memset(c, 0, sizeof(*c));
 	c->cpus = &no_cpus;
@@ -265,6 +267,28 @@ int claim_add_pages(struct claim *c, int node, uint64_t size, uint64_t count)
 		return -ENOMEM;
 	*p = (struct claim_pages){.node = node, .size = size, .count = count};
 	c->n_pages++;
+	return 0;
+}
+
+/* As dev_valid_name() has it, net/core/dev.c. */
+static bool is_device(const char *name)
+{
+	return *name && !streq(name, ".") && !streq(name, "..") && !name[strcspn(name, "/: \t\n\v\f\r")];
+}
+
+int claim_add_link(struct claim *c, const struct claim_link *link)
+{
+	struct claim_link *l;
+
+	if (!is_device(link->device))
+		return -EINVAL;
+	if (c->n_links >= CLAIM_LINKS_MAX)
+		return -E2BIG;
+	l = GROW(c->links, c->n_links);
+	if (!l)
+		return -ENOMEM;
+	*l = *link;
+	c->n_links++;
 	return 0;
 }
 
@@ -373,6 +397,7 @@ void ledger_fini(struct ledger *l)
 	for (unsigned int i = 0; i < l->n_claims; i++) {
 		free(l->claims[i].name);
 		free(l->claims[i].pages);
+		free(l->claims[i].links);
 		free(l->claims[i].floats);
 	}
 	for (unsigned int i = 0; i < l->n_shared; i++)
@@ -390,7 +415,7 @@ void ledger_fini(struct ledger *l)
 
 static int render_claim(struct sbuf *b, const struct claim *c)
 {
-	_cleanup_sbuf_ struct sbuf pages = {0}, floats = {0};
+	_cleanup_sbuf_ struct sbuf pages = {0}, floats = {0}, links = {0};
 	struct number n[8];
 
 	for (unsigned int i = 0; i < c->n_pages; i++)
@@ -403,13 +428,16 @@ static int render_claim(struct sbuf *b, const struct claim *c)
 		sbuf_addf(&floats, "%s%s/%s/%s/%u/%d", i ? ";" : "", set_text(f->now), set_text(f->home),
 			  set_text(f->limit), f->vcpus, f->moved);
 	}
-	if (floats.failed || pages.failed)
+	for (unsigned int i = 0; i < c->n_links; i++)
+		sbuf_addf(&links, "%s%s:%u:%llu:%u", i ? "/" : "", c->links[i].device, c->links[i].number,
+			  (unsigned long long)c->links[i].rate, c->links[i].mark);
+	if (floats.failed || pages.failed || links.failed)
 		return -ENOMEM;
 	record_add(b, "claim", c->uuid, claim_kind_name(c->kind), claim_phase_name(c->phase),
 		   number(&n[0], c->generation), number(&n[1], c->pid > 0 ? (uint64_t)c->pid : 0),
 		   number(&n[2], c->pid_start), number(&n[3], c->daemon > 0 ? (uint64_t)c->daemon : 0),
 		   number(&n[4], c->daemon_start), number(&n[5], c->since), c->name, set_text(c->cpus),
-		   floats.s ? floats.s : "", pages.s ? pages.s : "", NULL);
+		   floats.s ? floats.s : "", pages.s ? pages.s : "", links.s /* NULL: no such field */, NULL);
 	return 0;
 }
 
@@ -485,6 +513,31 @@ static int take_pages(struct claim *c, char *text, bool older)
 	return 0;
 }
 
+static int take_links(struct claim *c, char *text)
+{
+	for (char *item; (item = strsep(&text, "/")) && *item;) {
+		const char *device = strsep(&item, ":");
+		struct claim_link link = {0};
+		uint64_t v[3];
+
+		for (size_t i = 0; i < ARRAY_SIZE(v); i++) {
+			const char *part = strsep(&item, ":");
+
+			if (!part || num_parse_u64(part, &v[i]) < 0)
+				return -EINVAL;
+		}
+		if (item || strlen(device) >= sizeof(link.device) || v[0] > UINT32_MAX || v[2] > UINT32_MAX)
+			return -EINVAL;
+		(void)snprintf(link.device, sizeof(link.device), "%s", device); /* fits */
+		link.number = (unsigned int)v[0];
+		link.rate = v[1];
+		link.mark = (uint32_t)v[2];
+		if (claim_add_link(c, &link) < 0)
+			return -EINVAL;
+	}
+	return 0;
+}
+
 static int take_floats(struct ledger *l, struct claim *c, char *text)
 {
 	for (char *item; (item = strsep(&text, ";")) && *item;) {
@@ -546,6 +599,8 @@ static int take_claim(struct ledger *l, const struct record *r)
 		rc = take_floats(l, c, r->f[12]);
 	if (rc == 0)
 		rc = take_pages(c, r->f[l->older ? 14 : 13], l->older);
+	if (rc == 0 && !l->older && r->n > 14)
+		rc = take_links(c, r->f[14]);
 	if (rc < 0) {
 		claim_fini(c);
 		return rc == -ENOMEM ? rc : -EINVAL;

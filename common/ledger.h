@@ -42,6 +42,14 @@ struct floater {
 	bool moved;                /* `now` was changed, and the domain's own objects do not say so yet */
 };
 
+/* A class on an uplink (plan.h, struct plan_link) and what it is guaranteed. */
+struct claim_link {
+	char device[16];     /* IFNAMSIZ, include/uapi/linux/if.h */
+	unsigned int number; /* of the class: nobody else's on this device */
+	uint64_t rate;       /* bit/s */
+	uint32_t mark;       /* of its packets, nobody else's on this host; 0 none */
+};
+
 struct claim {
 	char uuid[37];
 	char *name;
@@ -54,6 +62,7 @@ struct claim {
 	const struct idset *cpus; /* nobody else's: dedicated vCPUs, idle siblings, isolated emulator */
 	struct floater *floats; unsigned int n_floats;
 	struct claim_pages *pages; unsigned int n_pages;
+	struct claim_link *links; unsigned int n_links;
 	const char *line; size_t line_len; /* as read; ledger_write() copies it. ledger_find() forgets it */
 };
 
@@ -155,6 +164,9 @@ const struct idset *ledger_set(struct ledger *l, const struct idset *s);
 int claim_add_floater(struct ledger *l, struct claim *c, const struct idset *now, const struct idset *home,
 		      const struct idset *limit, unsigned int vcpus);
 int claim_add_pages(struct claim *c, int node, uint64_t size, uint64_t count);
+/* 0, -EINVAL (no device's name), -E2BIG (CLAIM_LINKS_MAX are there) or -ENOMEM. */
+int claim_add_link(struct claim *c, const struct claim_link *link);
+#define CLAIM_LINKS_MAX 512 /* with all else still a line of less than RECORD_MAX */
 void claim_fini(struct claim *c);
 
 struct shared *ledger_find_shared(struct ledger *l, const char *backend, const char *object);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "intent.h"
+#include "netdev.h"
 #include "place.h"
 #include "record.h"
 
@@ -49,6 +50,31 @@ struct plan_wrapper {
 	unsigned int qemu;     /* version * 1000: 7.2.22 is 7002022; 0 unknown */
 };
 
+/* A host device whose traffic is shared out in classes, or whose rings are set. */
+struct plan_uplink {
+	char name[NETDEV_NAME];
+	unsigned int ifindex;
+	uint64_t link; /* bit/s that it carries; 0: no class of ours is on it */
+	uint64_t rest; /* bit/s of these that are kept for all other traffic */
+};
+
+/* The class of one interface on one uplink: what the steps of interface.rate, ceil, burst and priority are made of. */
+struct plan_link {
+	char mac[18];
+	char uplink[NETDEV_NAME];
+	enum netdev_way way;
+	unsigned int number;        /* of the class, PLAN_CLASS_MIN..PLAN_CLASS_MAX */
+	uint64_t rate, ceil;        /* bit/s */
+	uint64_t burst;             /* bytes; 0: whatever the back end finds right */
+	unsigned int priority;      /* 0 is served first, tc-htb(8) */
+	uint32_t mark, mask;        /* NETDEV_ROUTED; else 0 */
+	uint64_t limit;             /* bit/s towards the guest; 0 none */
+};
+
+#define PLAN_CLASS_MIN 0xd001 /* our classes' numbers are told by them from others' below a root that is shared */
+#define PLAN_CLASS_MAX 0xdfff
+#define PLAN_PRIORITY_DEFAULT 3 /* in the middle of 0..7, so that there is something on both sides; also the rest's */
+
 struct plan {
 	char uuid[37];
 	char *name;
@@ -64,11 +90,20 @@ struct plan {
 	struct setting *settings; size_t n_settings;
 	struct skipped *skipped; size_t n_skipped;
 	struct plan_device *block; size_t n_block;
+	struct plan_uplink *uplinks; unsigned int n_uplinks;
+	struct plan_link *links; unsigned int n_links;
 	struct msgs warnings;
 };
 
+/* What netlink says of a device of netdev_facts (net_facts.c). */
+struct plan_nic {
+	char root[16];         /* kind of its root queueing discipline; "" not known */
+	uint32_t handle;       /* of that; 0: the kernel's own choice, nobody configured it */
+	bool is_ours;
+	unsigned int rx, tx, rx_max, tx_max; /* ring sizes; max 0: there is none that could be set */
+};
+
 struct blockdev_facts;
-struct netdev_facts;
 
 struct plan_inputs {
 	const struct domain *domain;
@@ -80,6 +115,7 @@ struct plan_inputs {
 	const struct place_device *devices; unsigned int n_devices;
 	const struct blockdev_facts *blocks; /* NULL: not looked at, disks are skipped */
 	const struct netdev_facts *nets;     /* NULL likewise */
+	const struct plan_nic *nics;         /* as nets->devices, by index; NULL: not known */
 	const struct place_cap *caps; unsigned int n_caps; /* what growing the pools has shown already */
 	bool running;                    /* adopt: exec-stage settings are skipped with that reason */
 	/*
@@ -98,6 +134,10 @@ bool plan_is_empty(const struct plan *p);
 
 int plan_add_setting(struct plan *p, const char *knob, const char *target, enum stage stage, const char *value,
 		     const char *source, const char *why);
+int plan_add_link(struct plan *p, const struct plan_link *link);
+/* The uplink of that name, made if there is none yet; NULL: no memory. */
+struct plan_uplink *plan_add_uplink(struct plan *p, const char *name, unsigned int ifindex);
+const struct plan_uplink *plan_find_uplink(const struct plan *p, const char *name); /* NULL: none */
 int plan_add_skipped(struct plan *p, const char *knob, const char *target, const char *why);
 /* One that is there already stays as it is. 0 or -ENOMEM. */
 int plan_add_block(struct plan *p, const char *name, unsigned int major, unsigned int minor, bool bfq);
@@ -107,5 +147,5 @@ const struct plan_device *plan_find_block(const struct plan *p, const char *name
 void plan_put_records(const struct plan *p, struct sbuf *b);
 int plan_take_record(struct plan *p, const struct record *r);
 
-/* The claim (of this ledger) that the plan makes: CPUs, floaters, pages. Returns 0 or -ENOMEM. */
+/* The claim (of this ledger) that the plan makes: CPUs, floaters, pages, classes. Returns 0 or -ENOMEM. */
 int plan_fill_claim(const struct plan *p, struct ledger *l, struct claim *c);

@@ -30,11 +30,18 @@ bool plan_is_demand(enum knob_id id, const char *value);
 /* The setting of the exec stage that a running domain's process was started with; NULL: none. */
 const struct setting *plan_carried(const struct maker *m, enum knob_id id);
 
+/* plan_net.c */
+
+/* Settings of interfaces: classes, steering, rings of uplinks. */
+void plan_net(struct maker *m);
+
 /* plan_ask.c */
 void plan_ask(struct maker *m);
 
 /* plan_settle.c */
 void plan_settle(struct maker *m);
+/* The floater whose CPUs are those of QEMU's other threads; -1: they are the owner's, claimed, or not placed. */
+int plan_floater_of_emulator(const struct maker *m);
 /* Retune: what of the placement the process has for good is taken from its old plan. 0 or -ENOMEM. */
 int plan_carry(struct maker *m);
 

@@ -14,6 +14,8 @@
  *   pages     node, size, count, of them to be added
  *   float     now, home, limit, vCPUs                       in order: settings refer to them
  *   cell      guest cell, host nodes of its memory, page size
+ *   uplink    name, ifindex, bit/s, of them for the rest
+ *   link      MAC, uplink, way, class, rate, ceil, burst, priority, mark, mask, limit
  *   set       knob, target, stage, value, current, source, why, floater or ""
  *   skip      knob, target, why
  *   block     name, major, minor, bfq?                      a device that settings of the started stage are about
@@ -27,6 +29,8 @@
 #define IOTHREADS_MAX DOMAIN_IOTHREADS_MAX
 #define FLOATERS_MAX  DOMAIN_CELLS_MAX
 #define NUMBER_MAX    24
+
+_Static_assert(sizeof(((struct claim_link *)0)->device) == NETDEV_NAME, "the ledger repeats the length of names");
 
 const char *stage_name(enum stage s)
 {
@@ -68,6 +72,8 @@ void plan_fini(struct plan *p)
 	free(p->settings);
 	free(p->skipped);
 	free(p->block);
+	free(p->uplinks);
+	free(p->links);
 	free(p->name);
 	free(p->profile);
 	free(p->refused);
@@ -173,6 +179,42 @@ int plan_add_skipped(struct plan *p, const char *knob, const char *target, const
 	}
 	p->n_skipped++;
 	return 0;
+}
+
+int plan_add_link(struct plan *p, const struct plan_link *link)
+{
+	struct plan_link *grown = reallocarray(p->links, p->n_links + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	p->links = grown;
+	grown[p->n_links++] = *link;
+	return 0;
+}
+
+const struct plan_uplink *plan_find_uplink(const struct plan *p, const char *name)
+{
+	for (unsigned int i = 0; i < p->n_uplinks; i++)
+		if (streq(p->uplinks[i].name, name))
+			return &p->uplinks[i];
+	return NULL;
+}
+
+struct plan_uplink *plan_add_uplink(struct plan *p, const char *name, unsigned int ifindex)
+{
+	const struct plan_uplink *known = plan_find_uplink(p, name);
+	struct plan_uplink *grown, *u;
+
+	if (known)
+		return &p->uplinks[known - p->uplinks];
+	grown = reallocarray(p->uplinks, p->n_uplinks + 1, sizeof(*grown));
+	if (!grown)
+		return NULL;
+	p->uplinks = grown;
+	u = &grown[p->n_uplinks++];
+	*u = (struct plan_uplink){ .ifindex = ifindex };
+	(void)snprintf(u->name, sizeof(u->name), "%s", name); /* a device's name */
+	return u;
 }
 
 /* writing */
@@ -282,6 +324,22 @@ static void put_block(struct sbuf *b, const struct plan_device *d)
 	record_add(b, "block", d->name, number(major, d->major), number(minor, d->minor), flag(d->bfq), NULL);
 }
 
+static void put_uplink(struct sbuf *b, const struct plan_uplink *u)
+{
+	char n1[NUMBER_MAX], n2[NUMBER_MAX], n3[NUMBER_MAX];
+
+	record_add(b, "uplink", u->name, number(n1, u->ifindex), number(n2, u->link), number(n3, u->rest), NULL);
+}
+
+static void put_link(struct sbuf *b, const struct plan_link *l)
+{
+	char n[9][NUMBER_MAX];
+
+	record_add(b, "link", l->mac, l->uplink, number(n[0], l->way), number(n[1], l->number), number(n[2], l->rate),
+		   number(n[3], l->ceil), number(n[4], l->burst), number(n[5], l->priority), number(n[6], l->mark),
+		   number(n[7], l->mask), number(n[8], l->limit), NULL);
+}
+
 void plan_put_records(const struct plan *p, struct sbuf *b)
 {
 	char id[NUMBER_MAX], source[NUMBER_MAX], qemu[NUMBER_MAX], memory[NUMBER_MAX];
@@ -291,6 +349,10 @@ void plan_put_records(const struct plan *p, struct sbuf *b)
 		   flag(p->wrapper.present), p->wrapper.emulator ? p->wrapper.emulator : "",
 		   number(qemu, p->wrapper.qemu), number(memory, p->memory), p->refused ? p->refused : "", NULL);
 	put_placement(b, &p->placement);
+	for (unsigned int i = 0; i < p->n_uplinks; i++)
+		put_uplink(b, &p->uplinks[i]);
+	for (unsigned int i = 0; i < p->n_links; i++)
+		put_link(b, &p->links[i]);
 	for (size_t i = 0; i < p->n_settings; i++) {
 		const struct setting *s = &p->settings[i];
 
@@ -522,6 +584,45 @@ static int take_cell(struct plan *p, const struct record *r)
 	return 0;
 }
 
+static int take_uplink(struct plan *p, const struct record *r)
+{
+	uint64_t ifindex = record_u64(r, 2, 0);
+	struct plan_uplink *u;
+
+	if (strlen(record_str(r, 1)) >= sizeof(u->name) || ifindex == 0 || ifindex > INT32_MAX ||
+	    p->n_uplinks >= NETDEV_MAX)
+		return 0;
+	u = plan_add_uplink(p, record_str(r, 1), (unsigned int)ifindex);
+	if (!u)
+		return -ENOMEM;
+	u->link = record_u64(r, 3, 0);
+	u->rest = record_u64(r, 4, 0);
+	return 0;
+}
+
+static int take_link(struct plan *p, const struct record *r)
+{
+	uint64_t way = record_u64(r, 3, NETDEV_NONE), number = record_u64(r, 4, 0);
+	struct plan_link l = {
+		.way = way <= NETDEV_DIRECT ? (enum netdev_way)way : NETDEV_NONE,
+		.rate = record_u64(r, 5, 0),
+		.ceil = record_u64(r, 6, 0),
+		.burst = record_u64(r, 7, 0),
+		.priority = (unsigned int)record_u64(r, 8, 0),
+		.mark = (uint32_t)record_u64(r, 9, 0),
+		.mask = (uint32_t)record_u64(r, 10, 0),
+		.limit = record_u64(r, 11, 0),
+	};
+
+	if (strlen(record_str(r, 1)) >= sizeof(l.mac) || strlen(record_str(r, 2)) >= sizeof(l.uplink) ||
+	    number < PLAN_CLASS_MIN || number > PLAN_CLASS_MAX || p->n_links >= CLAIM_LINKS_MAX)
+		return 0;
+	(void)snprintf(l.mac, sizeof(l.mac), "%s", record_str(r, 1)); /* fits */
+	(void)snprintf(l.uplink, sizeof(l.uplink), "%s", record_str(r, 2)); /* fits */
+	l.number = (unsigned int)number;
+	return plan_add_link(p, &l);
+}
+
 static int take_setting(struct plan *p, const struct record *r)
 {
 	unsigned int stage = word_number(record_str(r, 3), nth_stage, STAGE_DEFINITION + 1);
@@ -571,6 +672,7 @@ int plan_take_record(struct plan *p, const struct record *r)
 		{ "set", take_setting },  { "skip", take_skipped }, { "iothread", take_iothread },
 		{ "warn", take_warning }, { "float", take_floater }, { "cell", take_cell },
 		{ "block", take_block },
+		{ "uplink", take_uplink }, { "link", take_link },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
@@ -596,6 +698,14 @@ int plan_fill_claim(const struct plan *p, struct ledger *l, struct claim *c)
 		if (claim_add_pages(c, pl->pages[i].node, pl->pages[i].size, pl->pages[i].count))
 			return -ENOMEM;
 		c->pages[c->n_pages - 1].grow = pl->pages[i].grow; /* a node and size is there once */
+	}
+	for (unsigned int i = 0; i < p->n_links; i++) {
+		struct claim_link link = { .number = p->links[i].number, .rate = p->links[i].rate,
+					   .mark = p->links[i].mark };
+
+		memcpy(link.device, p->links[i].uplink, sizeof(link.device));
+		if (claim_add_link(c, &link))
+			return -ENOMEM;
 	}
 	return 0;
 }

@@ -144,6 +144,11 @@ static int floater_of_others(const struct maker *m, enum place_where where, cons
 	return where == PLACE_WHERE_SHARE ? floater_of(m, cpus, &IDSET_EMPTY) : no_floater;
 }
 
+int plan_floater_of_emulator(const struct maker *m)
+{
+	return floater_of_others(m, m->q.emulator_where, &m->p->placement.emulator);
+}
+
 static bool is_pinned(const struct domain *d, unsigned int vcpu)
 {
 	for (unsigned int i = 0; i < d->n_vcpupin; i++)
@@ -245,7 +250,7 @@ static bool floats_along(const struct maker *m, const struct idset *cpus)
 static void settle_emulator(struct maker *m)
 {
 	const struct placement *pl = &m->p->placement;
-	int floater = floater_of_others(m, m->q.emulator_where, &pl->emulator);
+	int floater = plan_floater_of_emulator(m);
 
 	if (idset_is_empty(&pl->emulator))
 		return;
@@ -602,5 +607,6 @@ void plan_settle(struct maker *m)
 	settle_bandwidth(m);
 	settle_memory(m);
 	plan_disks(m);
+	plan_net(m);
 	settle_sysctls(m);
 }

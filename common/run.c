@@ -397,5 +397,6 @@ void run_fini(struct run *r)
 		free(r->groups[i]);
 	free(r->groups);
 	free(r->threads);
+	free(r->taps);
 	memset(r, 0, sizeof(*r));
 }

@@ -327,11 +327,59 @@ static const struct row rows[] = {
 	  "blkio.throttle.write_iops_device", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
 	{ "disk.write-iops", "*", STAGE_STARTED, v2_own_group, step_at_group_device, as_written,
 	  "io.max wiops", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	/* The tree before what hangs on it, the class before what leads to it; undone in reverse, the shared tree last. */
+	{ "interface.rate", "*", STAGE_STARTED, NULL, step_at_trees, as_written,
+	  "tree", CGROUP_CPU, AFFINITY_NONE, FOLD_FIRST, NULL },
+	{ "interface.rate", "*", STAGE_STARTED, NULL, step_at_classes, as_written,
+	  "class", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "interface.rate", "*", STAGE_STARTED, NULL, step_at_flows, as_written,
+	  "flow", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "interface.ceil", "*", STAGE_STARTED, NULL, step_at_limit, as_written,
+	  "limit", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+
+	{ "interface.steering", "*", STAGE_STARTED, NULL, step_at_queues, cpu_list,
+	  "rps_cpus", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "interface.rx-ring", "*", STAGE_PREPARE, NULL, step_at_ring, as_written,
+	  "rx-ring", CGROUP_CPU, AFFINITY_NONE, FOLD_MAX, NULL },
+	{ "interface.tx-ring", "*", STAGE_PREPARE, NULL, step_at_ring, as_written,
+	  "tx-ring", CGROUP_CPU, AFFINITY_NONE, FOLD_MAX, NULL },
 
 	{ "sysctl", "*", STAGE_PREPARE, NULL, step_at_sysctl, as_written,
 	  "proc/sys", CGROUP_CPU, AFFINITY_NONE, FOLD_MAX, NULL },
 };
 /* clang-format on */
+
+/* Settings that are parts of the objects of another. */
+static const struct {
+	const char *knob, *lead;
+} led[] = {
+	{ "interface.ceil", "interface.rate" },
+	{ "interface.burst", "interface.rate" },
+	{ "interface.priority", "interface.rate" },
+};
+
+const char *step_lead(const char *knob)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(led); i++)
+		if (streq(led[i].knob, knob))
+			return led[i].lead;
+	return NULL;
+}
+
+bool step_is_led(const char *knob)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(led); i++)
+		if (streq(led[i].knob, knob) || streq(led[i].lead, knob))
+			return true;
+	return false;
+}
+
+bool step_is_about(const struct setting *of_step, const struct setting *s)
+{
+	const char *lead = step_lead(s->knob);
+
+	return of_step == s || (lead && streq(lead, of_step->knob) && streq(of_step->target, s->target));
+}
 
 static bool target_matches(const struct row *row, const char *target)
 {
@@ -364,6 +412,21 @@ const struct row *step_find_row(const char *knob)
 	return NULL;
 }
 
+/* Whether the setting that leads this one has steps; else this one has none either, for the same reason. */
+static bool is_led(struct expansion *x)
+{
+	const struct setting *s = x->setting;
+	const char *lead = step_lead(s->knob);
+
+	for (unsigned int i = 0; lead && i < x->steps->n; i++)
+		if (step_is_about(x->steps->s[i].setting, s) && x->steps->s[i].setting != s)
+			return true;
+	for (size_t i = 0; lead && i < x->plan->n_skipped; i++)
+		if (streq(x->plan->skipped[i].knob, lead) && streq(x->plan->skipped[i].target, s->target))
+			(void)snprintf(x->why, sizeof(x->why), "%s", x->plan->skipped[i].why); /* cut */
+	return false;
+}
+
 /* All rows of one setting. */
 static int expand(struct expansion *x)
 {
@@ -389,9 +452,17 @@ static int expand(struct expansion *x)
 		else
 			r = x->row->place(x);
 	}
-	if (r == 0 && x->steps->n == before && !x->elsewhere)
+	if (r == 0 && x->steps->n == before && !x->elsewhere && !is_led(x))
 		r = add_skipped(x);
 	return r;
+}
+
+bool steps_need_taps(const struct plan *p)
+{
+	for (size_t i = 0; i < p->n_settings; i++)
+		if (p->settings[i].stage == STAGE_STARTED && str_starts(p->settings[i].knob, "interface."))
+			return true;
+	return false;
 }
 
 bool steps_need_starts(const struct plan *p, const struct run *run)

@@ -22,12 +22,19 @@ struct run_thread {
 	struct cgroup_paths *groups; /* of this kind and number; shared between threads, owned by struct run */
 };
 
+/* A network device that the running QEMU holds open, and how many queues it has. */
+struct run_tap {
+	struct netdev_tap tap;
+	unsigned int n_rxq, n_txq; /* 0: not known */
+};
+
 /* A running domain, looked up from /run/libvirt/qemu/NAME.pid and /proc (run.c). */
 struct run {
 	int pid;
 	uint64_t start;
 	struct run_thread *threads; unsigned int n_threads;
 	struct cgroup_paths **groups; unsigned int n_groups;
+	struct run_tap *taps; unsigned int n_taps; /* see run_read_taps() */
 	/* See cgroup_domain_group(); "" also where libvirt made no group for the domain: what its threads are in
 	   then is somebody else's. */
 	char domain_group[CGROUP_CONTROLLER_MAX][1024];
@@ -43,6 +50,8 @@ int run_find(const struct hostfs *fs, const char *name, struct run *ret, struct 
 int run_find_groups(const struct hostfs *fs, const char *name, struct run *ret, struct err *e);
 /* Read those that are missing; threads that have gone are left out. steps_need_starts() says if it is necessary. */
 void run_read_starts(const struct hostfs *fs, struct run *r);
+/* Its network devices, if steps of this plan may be about them (steps_need_taps()). What cannot be read is not there. */
+void run_read_taps(const struct hostfs *fs, struct run *r, const struct plan *p);
 void run_fini(struct run *r);
 
 struct step {
@@ -55,6 +64,7 @@ struct step {
 	unsigned int group;   /* steps of one group belong together: the cause is first, its dependants follow */
 	bool is_dependant;    /* the cause's write may reset it: original read before the cause is written,
 	                         written after it; undo: cause, then dependants, then all are read once more */
+	bool is_vital;        /* the setting's other objects do nothing without this one */
 	bool restore_only;    /* a dependant that is to keep its present value (a thread affinity that a cpuset
 	                         write would erase before Linux 6.2); value is "", what is written is the original;
 	                         -EINVAL then means that the cause leaves nothing of it, which is no failure */
@@ -67,6 +77,17 @@ struct steps {
 	struct step *s; unsigned int n;
 	struct msgs warnings;
 };
+
+/* Whether a step of this plan may be about a network device of the running domain. */
+bool steps_need_taps(const struct plan *p);
+/*
+ * The setting of the same target whose objects a setting is a part of: "interface.rate" has the class that ceil, burst
+ * and priority are values of. NULL: it has its own objects only. It may have some beside those, as ceil does.
+ */
+const char *step_lead(const char *knob);
+bool step_is_led(const char *knob); /* or leads others */
+/* Whether a setting is about what another one's steps do: itself, or the one that leads it. */
+bool step_is_about(const struct setting *of_step, const struct setting *s);
 
 /* Whether a step of this plan may name a vCPU's or I/O thread: then their start times are needed. */
 bool steps_need_starts(const struct plan *p, const struct run *run);

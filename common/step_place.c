@@ -129,7 +129,7 @@ static bool floats(const struct expansion *x, const struct run_thread *t)
 	return is_later_vcpu(x, t) || idset_equal(&own, &all);
 }
 
-static int add_step(struct expansion *x, const char *backend, const char *object, const char *value, struct step **ret)
+int step_add(struct expansion *x, const char *backend, const char *object, const char *value, struct step **ret)
 {
 	struct step *more = reallocarray(x->steps->s, x->steps->n + 1, sizeof(*more)), *s;
 
@@ -167,7 +167,7 @@ static int add_affinity(struct expansion *x, const struct run_thread *t, bool ha
 
 	(void)snprintf(object, sizeof(object), "%d:%" PRIu64 "/%d:%" PRIu64 "/affinity", x->run->pid, x->run->start,
 		       t->tid, t->start); /* four numbers fit */
-	r = add_step(x, "thread", object, keep ? "" : x->value, &s);
+	r = step_add(x, "thread", object, keep ? "" : x->value, &s);
 	if (r < 0 || !has_cause)
 		return r;
 	s->group = --x->last_group;
@@ -187,7 +187,7 @@ static int add_cpus(struct expansion *x, const char *path, bool all, enum run_th
 
 	if (path[0]) {
 		(void)snprintf(object, sizeof(object), "%s/%s", path, x->row->name); /* path has 1023 at most */
-		r = add_step(x, "cgroup", object, x->value, NULL);
+		r = step_add(x, "cgroup", object, x->value, NULL);
 	}
 	if (path[0] && x->row->affinity == AFFINITY_KEEP && x->run->kernel >= KERNEL_KEEPS_AFFINITY)
 		return r;
@@ -247,7 +247,7 @@ int step_at_domain_group(struct expansion *x)
 	if (x->row->affinity != AFFINITY_NONE)
 		return add_cpus(x, path, true, RUN_EMULATOR, 0);
 	(void)snprintf(object, sizeof(object), "%s/%s", path, x->row->name); /* path has 1023 at most */
-	return add_step(x, "cgroup", object, x->value, NULL);
+	return step_add(x, "cgroup", object, x->value, NULL);
 }
 
 /* Each group of threads that floats; a kind and number once, at its first thread. */
@@ -273,7 +273,7 @@ int step_at_scope(struct expansion *x)
 	char object[1024 + 64];
 
 	(void)snprintf(object, sizeof(object), "%s/%s", x->run->scope, x->row->name); /* scope has 1023 at most */
-	return add_step(x, "unit", object, x->value, NULL);
+	return step_add(x, "unit", object, x->value, NULL);
 }
 
 /* What systemd calls the control files that it writes for its units. */
@@ -304,10 +304,10 @@ static int add_ancestor(struct expansion *x, const char *path)
 	for (size_t i = 0; is_unit(name) && i < ARRAY_SIZE(unit_properties); i++)
 		if (streq(unit_properties[i].file, file)) {
 			(void)snprintf(object, sizeof(object), "%s/%s", name, unit_properties[i].property); /* fits */
-			return add_step(x, "unit", object, x->value, NULL);
+			return step_add(x, "unit", object, x->value, NULL);
 		}
 	(void)snprintf(object, sizeof(object), "%s/%s", path, file); /* path has 1023 at most */
-	return add_step(x, "cgroup", object, x->value, NULL);
+	return step_add(x, "cgroup", object, x->value, NULL);
 }
 
 /* Groups above the domain's own and its scope, below the mount point, from the top down. */
@@ -364,7 +364,7 @@ int step_at_sysctl(struct expansion *x)
 			return 0;
 		*p++ = '/';
 	}
-	return add_step(x, "file", object, x->value, NULL);
+	return step_add(x, "file", object, x->value, NULL);
 }
 
 /* Whether the wrapper has given the process its I/O priority already; libvirt gives none. */

@@ -54,6 +54,15 @@ int step_at_scope_device(struct expansion *x);
 
 /* The first row of a knob; NULL: none. */
 const struct row *step_find_row(const char *knob);
+int step_at_trees(struct expansion *x);
+int step_at_classes(struct expansion *x);
+int step_at_flows(struct expansion *x);
+int step_at_limit(struct expansion *x);
+int step_at_queues(struct expansion *x);
+int step_at_ring(struct expansion *x);
+
+/* One more step of x->setting with the row's fold; *ret (may be NULL) is it. 0 or -ENOMEM. */
+int step_add(struct expansion *x, const char *backend, const char *object, const char *value, struct step **ret);
 
 /* Whether cpu.policy without a target is one write to the domain's own group; see there. */
 bool step_whole_domain_floats(const struct expansion *x);

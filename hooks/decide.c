@@ -197,7 +197,12 @@ static int learn(struct decision *d, struct err *e)
 	d->strict = d->intent.fail && d->policy.mode == POLICY_ENFORCE && d->verb == DECIDE_PREPARE;
 	if (d->strict)
 		decide_report("strict", "");
-	device_nodes_find(&d->fs, &d->domain, &d->devices);
+	r = netdev_find(&d->fs, &d->domain, &d->nets);
+	if (r < 0)
+		return err_set(e, -r, "interfaces: %s", err_name(-r));
+	if (intent_names(&d->intent, KNOB_ELEMENT_INTERFACE))
+		net_facts_read(&d->fs, &d->nets, d->nics);
+	device_nodes_find(&d->fs, &d->domain, &d->nets, &d->devices);
 	r = learn_blocks(d, e);
 	if (r < 0)
 		return r;
@@ -365,6 +370,7 @@ static void decision_fini(struct decision *d)
 	ledger_fini(&d->found);
 	host_fini(&d->host);
 	blockdev_fini(&d->blocks);
+	netdev_fini(&d->nets);
 	intent_fini(&d->intent);
 	policy_fini(&d->policy);
 	domain_fini(&d->domain);

@@ -8,6 +8,7 @@
 #include "common/blockdev.h"
 #include "common/device.h"
 #include "common/foreign.h"
+#include "common/net_facts.h"
 #include "common/plan.h"
 #include "common/undo.h"
 
@@ -29,6 +30,8 @@ struct decision {
 	struct policy policy;
 	struct intent intent;
 	struct host host;
+	struct netdev_facts nets;
+	struct plan_nic nics[NETDEV_MAX];
 	struct device_nodes devices;
 	struct blockdev_facts blocks;
 	bool blocks_known;       /* they were looked at: something is asked for that depends on them */

@@ -94,6 +94,8 @@ int decide_make_plan(struct decision *d, const struct ledger *l, const struct pl
 		.devices = d->devices.d,
 		.n_devices = d->devices.n,
 		.blocks = d->blocks_known ? &d->blocks : NULL,
+		.nets = intent_names(&d->intent, KNOB_ELEMENT_INTERFACE) ? &d->nets : NULL,
+		.nics = d->nics,
 		.caps = d->caps,
 		.running = decide_is_running(d),
 		.was = was,

@@ -36,7 +36,7 @@ static int strip(struct ledger *l, struct claim *c, const struct idset *cpus, bo
 		if (c->pages[i].size)
 			c->pages[n++] = c->pages[i];
 	c->n_pages = n;
-	c->n_floats = 0;
+	c->n_floats = c->n_links = 0;
 	c->kind = idset_is_empty(cpus) ? CLAIM_OURS : CLAIM_FOREIGN;
 	c->cpus = ledger_set(l, cpus);
 	return c->cpus ? 0 : -ENOMEM;
@@ -95,7 +95,7 @@ static int replace(struct decision *d, struct ledger *l, struct claim *c, struct
 	if (leave) {
 		r = strip(l, c, &pins, keeps);
 	} else {
-		c->n_floats = c->n_pages = 0;
+		c->n_floats = c->n_pages = c->n_links = 0;
 		r = decide_fill_claim(d, l, &pins, kind, c);
 	}
 	return r < 0 ? err_set(e, -r, "claim: %s", err_name(-r)) : rewrite(d, l, c, had, u, e);

@@ -5,7 +5,8 @@
 #   usage: deps.sh build|test
 set -eu
 
-build='gcc make pkg-config libc6-dev libxml2-dev libcgroup-dev libnuma-dev libjson-c-dev libvirt-dev libsystemd-dev'
+build='gcc make pkg-config libc6-dev libxml2-dev libcgroup-dev libnuma-dev libjson-c-dev libvirt-dev libsystemd-dev
+	libnl-3-dev libnl-route-3-dev libnl-genl-3-dev'
 test="$build libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils libxml2-utils python3 perl iproute2 numactl
 	strace procps util-linux binutils"
 case ${1:-build} in

@@ -14,6 +14,9 @@
 
 #define FILE_LIMIT (8u << 20) /* /proc/cpuinfo of 8192 CPUs is some MiB */
 
+/* Names that libvirt and others give to guests' taps are left out (FNM_EXTMATCH). */
+#define NO_TAP "!(vnet*|tap*|macvtap*)"
+
 /* Patterns of fnmatch(3), component by component. */
 static const char *const patterns[] = {
 	"proc/cpuinfo",
@@ -70,7 +73,24 @@ static const char *const patterns[] = {
 	"sys/fs/cgroup/cpuset/*/cpuset.cpus",
 	"sys/bus/pci/devices/*/numa_node", /* where passed-through functions and NICs are (device.c) */
 	"sys/class/net/*/device/numa_node",
-	"sys/class/net/*/lower_*/ifindex",
+	/* Stacks of network devices (netdev.c), but for guests' taps, of which there may be thousands. */
+	"sys/class/net/" NO_TAP "/ifindex",
+	"sys/class/net/" NO_TAP "/iflink",
+	"sys/class/net/" NO_TAP "/uevent",
+	"sys/class/net/" NO_TAP "/speed",
+	"sys/class/net/" NO_TAP "/duplex",
+	"sys/class/net/" NO_TAP "/tun_flags",
+	"sys/class/net/" NO_TAP "/master/uevent",
+	"sys/class/net/" NO_TAP "/device/uevent",
+	"sys/class/net/" NO_TAP "/bridge/stp_state",
+	"sys/class/net/" NO_TAP "/bonding/slaves",
+	"sys/class/net/" NO_TAP "/lower_" NO_TAP "/ifindex",
+	"sys/class/net/" NO_TAP "/queues/tx-*/tx_timeout",
+	"proc/net/route",
+	"proc/net/ipv6_route",
+	"proc/sys/net/ipv4/conf/" NO_TAP "/forwarding",
+	"run/libvirt/network/*.xml",
+	"etc/libvirt/qemu/networks/*.xml",
 	"etc/domtune/policy.xml",
 	"etc/domtune/disabled",
 	"etc/domtune/profiles/*.xml",
@@ -119,7 +139,7 @@ static size_t list_matching(const struct hostfs *fs, const char *dir_path, const
 	for (const struct dirent *d = dir ? readdir(dir) : NULL; d; d = readdir(dir)) {
 		char **more;
 
-		if (fnmatch(pattern, d->d_name, FNM_PERIOD) != 0)
+		if (fnmatch(pattern, d->d_name, FNM_PERIOD | FNM_EXTMATCH) != 0)
 			continue;
 		more = reallocarray(names, n + 1, sizeof(*names));
 		if (!more)

@@ -5,6 +5,7 @@
 #include "common/blockdev.h"
 #include "common/device.h"
 #include "common/foreign.h"
+#include "common/net_facts.h"
 #include "common/paths.h"
 #include "common/num.h"
 #include "common/qemucaps.h"
@@ -122,6 +123,8 @@ static int add_current(const struct hostfs *fs, bool running, struct plan *p)
 	bool runs = running && run_find(fs, p->name, &run, NULL) == 0;
 	int r = 0;
 
+	if (runs)
+		run_read_taps(fs, &run, p);
 	for (size_t i = 0; i < ARRAY_SIZE(stages) && r == 0; i++) {
 		struct steps steps = { 0 };
 
@@ -143,6 +146,8 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	struct planned p = { 0 };
 	struct undo was = { .fd = -1 };
 	struct blockdev_facts blocks = { 0 };
+	struct netdev_facts nets;
+	struct plan_nic nics[NETDEV_MAX];
 	struct device_nodes devices;
 	struct plan_inputs in;
 	struct err e = ERR_INIT;
@@ -170,12 +175,23 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 		.wrapper = look_up_wrapper(&t->fs, &p.domain, o->assume_wrapper, emulator),
 		.running = o->running,
 	};
-	device_nodes_find(&t->fs, &p.domain, &devices);
+	r = netdev_find(&t->fs, &p.domain, &nets);
+	if (r < 0) {
+		planned_fini(&p);
+		return tool_fail_err(label, r, NULL);
+	}
+	if (intent_names(&p.intent, KNOB_ELEMENT_INTERFACE)) {
+		net_facts_read(&t->fs, &nets, nics);
+		in.nets = &nets;
+		in.nics = nics;
+	}
+	device_nodes_find(&t->fs, &p.domain, &nets, &devices);
 	in.devices = devices.d;
 	in.n_devices = devices.n;
 	if (intent_asks_disks(&p.intent)) {
 		r = blockdev_find(&t->fs, &p.domain, &blocks);
 		if (r < 0) {
+			netdev_fini(&nets);
 			planned_fini(&p);
 			return tool_fail_err(label, r, NULL);
 		}
@@ -186,6 +202,7 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 		in.was = &was.plan;
 	r = plan_make(&in, &p.plan);
 	blockdev_fini(&blocks);
+	netdev_fini(&nets);
 	if (in.was)
 		undo_fini(&was);
 	if (r == 0)

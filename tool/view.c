@@ -22,6 +22,7 @@ struct object {
 	const char *due;                /* what it should say */
 	const char *wanted;             /* the setting's value as it is spelled there; due may be what became of it */
 	const struct undo_step *record; /* NULL: it was not touched */
+	bool shared;                    /* with other domains */
 };
 
 static int read_now(const struct hostfs *fs, const struct object *o, struct now *ret)
@@ -93,15 +94,31 @@ static bool is_chain(const struct setting *s)
 	return streq(s->knob, "memory.min") || streq(s->knob, "memory.low");
 }
 
+/*
+ * Whether an object's value stands for the setting: the first that is not as it should be, else the last (of a class
+ * below a tree of all domains: the class, which is what the setting says, before what leads to it). A thread's affinity
+ * that a group's write resets is checked, but does not stand for the setting.
+ */
+static bool stands_for(const struct object *o, const struct view_setting *v, bool drifts)
+{
+	if (!v->effective || is_chain(v->setting))
+		return true;
+	if ((o->record && o->record->cause) || v->drifts)
+		return false;
+	return drifts || v->only_shared || (!o->shared && !step_is_led(v->setting->knob));
+}
+
 static int join_object(const struct hostfs *fs, const struct object *o, struct view_setting *v)
 {
 	const struct backend *be = backend_find(o->backend);
+	bool drifts, is_left = o->record && o->record->state == UNDO_LEFT;
 	struct now now;
 	int r = read_now(fs, o, &now);
 
 	if (r < 0)
 		return r;
-	if (!now.not_here && !now.gone && !(be && now.text && be->same(o->name, o->due, now.text)))
+	drifts = (is_left || (!now.not_here && !now.gone)) && !(be && now.text && be->same(o->name, o->due, now.text));
+	if (drifts)
 		r = note_drift(v, o, &now);
 	if (now.text && !(o->record && o->record->cause) && !(be && be->same(o->name, o->wanted, now.text)))
 		v->exact = false;
@@ -109,13 +126,16 @@ static int join_object(const struct hostfs *fs, const struct object *o, struct v
 		free(now.text);
 		return r;
 	}
-	/* A thread's affinity that a group's write resets is checked, but does not stand for the setting. */
-	if (r == 0 && now.text && (!o->record || !o->record->cause || !v->effective)) {
+	if (r == 0 && now.text && stands_for(o, v, drifts)) {
 		const char *slash = strrchr(o->name, '/');
 
 		r = put_text(&v->effective, now.text);
 		if (r == 0)
 			r = put_text(&v->where, slash ? slash + 1 : o->name);
+		if (r == 0 && o->record && o->record->state == UNDO_DONE && o->record->readback)
+			r = put_text(&v->written, o->due);
+		v->only_shared = o->shared;
+		v->drifts = drifts;
 	}
 	free(now.text);
 	return r;
@@ -134,7 +154,7 @@ static int join_step(const struct hostfs *fs, struct ledger *l, const char *uuid
 		     struct view_setting *v)
 {
 	struct object o = { .backend = s->backend, .name = s->object, .due = s->wanted,
-			    .wanted = s->wanted, .record = s };
+			    .wanted = s->wanted, .record = s, .shared = s->shared };
 	const struct shared *shared = s->shared ? ledger_find_shared(l, s->backend, s->object) : NULL;
 	const char *original = shared && shared->original ? shared->original : s->original;
 	int r = 0;
@@ -152,7 +172,7 @@ static int join_step(const struct hostfs *fs, struct ledger *l, const char *uuid
 		o.due = shared->readback ? shared->readback : shared->written;
 	else if (s->state == UNDO_DONE && s->readback)
 		o.due = s->readback;
-	if (s->state == UNDO_DONE && s->readback && (!s->cause || !v->written))
+	if (s->state == UNDO_DONE && s->readback && !v->written)
 		r = put_text(&v->written, o.due);
 	return r < 0 ? r : join_object(fs, &o, v);
 }
@@ -188,6 +208,7 @@ static bool is_due(enum stage stage, enum claim_phase phase)
 static int join(const struct hostfs *fs, struct ledger *l, const struct undo *u, struct view_setting *v)
 {
 	bool exec = v->setting->stage == STAGE_EXEC, found = false;
+	const char *lead = step_lead(v->setting->knob);
 	int r = 0;
 
 	v->ok = true;
@@ -196,7 +217,8 @@ static int join(const struct hostfs *fs, struct ledger *l, const struct undo *u,
 	for (unsigned int i = 0; i < u->n_steps && r == 0 && !exec; i++) {
 		const struct undo_step *s = &u->steps[i];
 
-		if (streq(s->knob, v->setting->knob) && streq(s->target, v->setting->target)) {
+		if ((streq(s->knob, v->setting->knob) || (lead && streq(s->knob, lead))) &&
+		    streq(s->target, v->setting->target)) {
 			found = true;
 			r = join_step(fs, l, u->plan.uuid, s, v);
 		}
@@ -256,10 +278,10 @@ static int join_unrecorded(const struct hostfs *fs, struct ledger *l, struct vie
 		for (unsigned int i = 0; i < steps->n && r == 0; i++) {
 			const struct step *step = &steps->s[i];
 			struct object o = { .backend = step->backend, .name = step->object, .due = step->value,
-					    .wanted = step->value };
+					    .wanted = step->value, .shared = step->fold != FOLD_NONE };
 			const struct shared *shared;
 
-			if (step->setting != s->setting || (step->is_dependant && step->fold == FOLD_NONE) ||
+			if (!step_is_about(step->setting, s->setting) || (step->is_dependant && step->fold == FOLD_NONE) ||
 			    step->restore_only)
 				continue;
 			shared = step->fold == FOLD_NONE ? NULL : ledger_find_shared(l, o.backend, o.name);
@@ -300,6 +322,8 @@ static int look_up_unrecorded(const struct hostfs *fs, struct ledger *l, struct 
 	if (!has_unrecorded(v))
 		return 0;
 	runs = run_find(fs, v->claim->name, &run, NULL) == 0;
+	if (runs)
+		run_read_taps(fs, &run, &v->undo.plan);
 	for (size_t i = 0; i < ARRAY_SIZE(stages) && r == 0; i++) {
 		struct steps steps = { 0 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * One domain as status and verify see it: its claim, its record (undo/UUID), and what the host says now. Several
- * steps of one setting (a group's CPUs, then each thread's) are joined: the value in force is that of the last
- * step which stands for itself, the original that of the first; it is as wanted if all steps are. Reads only; no
+ * steps of one setting (a group's CPUs, then each thread's; the class, then what leads to it) are joined: the value in
+ * force is that of the step that stands for it, or of the first that is not as it should be, the original that of the
+ * first; it is as wanted if all steps are. Reads only; no
  * lock is needed, since the ledger is replaced by rename and a record is only appended to.
  */
 #pragma once
@@ -20,6 +21,8 @@ struct view_setting {
 	char *note;                    /* why it is not as wanted; NULL */
 	char *others;                  /* what other domains want of a shared object; NULL: none, or the same */
 	bool ok;                       /* effective is what was written */
+	bool drifts;                   /* effective is of an object that is not as it should be */
+	bool only_shared;              /* it is of one that is shared with other domains */
 	bool exact;                    /* the objects say just what the value means there */
 	bool pending;                  /* its time has not come, or (observe) never will */
 	bool recorded;                 /* something was written, or tried */

@@ -17,6 +17,7 @@ struct site {
 	struct ledger ledger;
 	struct domain domain;
 	struct intent intent;
+	struct netdev_facts nets;
 	struct device_nodes devices;
 	struct plan plan;
 };
@@ -104,7 +105,10 @@ static int change(struct site *s, bool stop, const char *root, const char *path,
 		r = intent_make(&s->fs, &s->policy, &s->domain, NULL, NULL, &s->intent, e);
 	if (r)
 		return r;
-	device_nodes_find(&s->fs, &s->domain, &s->devices);
+	r = netdev_find(&s->fs, &s->domain, &s->nets);
+	if (r)
+		return r;
+	device_nodes_find(&s->fs, &s->domain, &s->nets, &s->devices);
 	if (stop)
 		ledger_remove(&s->ledger, s->domain.uuid);
 	else
@@ -129,6 +133,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "claim: %s: %s %s\n", argv[3], e.text, strerror(-r));
 	plan_fini(&s.plan);
 	intent_fini(&s.intent);
+	netdev_fini(&s.nets);
 	domain_fini(&s.domain);
 	ledger_fini(&s.ledger);
 	policy_fini(&s.policy);

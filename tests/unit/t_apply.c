@@ -62,6 +62,57 @@ TEST(an_objects_steps_make_one_setting)
 	IS_INT(c.skipped, 0);
 }
 
+/* A setting that is part of another one's objects is worth what these are; and what they cannot do without is no luxury. */
+TEST(parts_of_one_object)
+{
+	static const struct {
+		const char *flow; /* what leads to the class */
+		bool vital;
+		unsigned int in_force, failed, skipped;
+	} cases[] = {
+		{"sys/flow", true, 3, 0, 0},
+		{"sys/absent", true, 0, 3, 0},
+		{"sys/absent", false, 3, 0, 0},
+	};
+	static const char *const knobs[] = {"interface.rate", "interface.ceil", "interface.priority", "interface.burst"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ROOT(r);
+		struct undo u;
+		struct steps s = {0};
+		struct apply_count c = {0};
+		struct step steps[3];
+
+		root_put(&r, "sys/class", "1\n");
+		root_put(&r, "sys/flow", "1\n");
+		root_put(&r, "sys/limit", "1\n");
+		begin(&r, UUID_A, false);
+		IS_INT(undo_open(&r.fs, UUID_A, true, &u, NULL), 0);
+		for (size_t k = 0; k < ARRAY_SIZE(knobs); k++)
+			IS_INT(plan_add_setting(&u.plan, knobs[k], k == 3 ? "other" : "mac", STAGE_STARTED, "2", "", ""), 0);
+		steps[0] = make_step(&u.plan.settings[0], "file", "sys/class", "2");
+		steps[1] = make_step(&u.plan.settings[0], "file", cases[i].flow, "2");
+		steps[2] = make_step(&u.plan.settings[1], "file", "sys/limit", "2");
+		steps[0].is_vital = steps[1].is_vital = cases[i].vital;
+		s.s = steps;
+		s.n = ARRAY_SIZE(steps);
+		IS_INT(apply_steps(&r.fs, &u, &s, &c), 0);
+		IS_INT(c.in_force, cases[i].in_force);
+		IS_INT(c.failed, cases[i].failed);
+		IS_INT(c.skipped, cases[i].skipped);
+		IS_INT(u.steps[u.n_steps - 1].state == UNDO_LEFT, cases[i].failed > 0);
+		for (size_t k = 0; k < ARRAY_SIZE(steps); k++) {
+			free(steps[k].object);
+			free(steps[k].value);
+		}
+		undo_fini(&u);
+		c = release(&r, UUID_A, 1);
+		IS_INT(c.failed, 0);
+		IS_FILE(&r, "sys/class", "1");
+		IS_FILE(&r, "sys/limit", "1");
+	}
+}
+
 TEST(three_ways)
 {
 	static const struct {

@@ -57,6 +57,12 @@ TEST(same_values)
 		{&be_cgkey, "x/io.max 8:0 rbps", "max", "max", true},
 		{&be_cgkey, "x/io.max 8:0 rbps", "max", "0", false},
 		{&be_cgkey, "x/io.weight 8:0", "0100", "100", true},
+		{&be_mask, "x/rps_cpus", "0-3,8", "8,0,1-3", true},
+		{&be_mask, "x/rps_cpus", "0-3", "0-2", false},
+		{&be_mask, "x/rps_cpus", "", "", true},
+		{&be_mask, "x/rps_cpus", "", "0", false},
+		{&be_mask, "x/rps_cpus", "nonsense", "nonsense", true},
+		{&be_mask, "x/rps_cpus", "nonsense", "0", false},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
@@ -669,6 +675,46 @@ TEST(no_bus)
 TEST(what_ends_with_the_domain)
 {
 	OK(be_cgkey.ends_with_domain && be_cgroup.ends_with_domain && be_thread.ends_with_domain && be_unit.ends_with_domain);
+}
+
+/* As the kernel prints and takes them: bitmap_parse(), lib/bitmap-str.c. */
+TEST(masks)
+{
+	static const struct {
+		const char *file, *list, *written;
+	} cases[] = {
+		{"0\n", "", "0\n"},
+		{"00000000,00000000\n", "", "0\n"},
+		{"\n", "", "0\n"},
+		{"1\n", "0", "1\n"},
+		{"f\n", "0-3", "f\n"},
+		{"00000001,80000000\n", "31-32", "1,80000000\n"},
+		{"ffffffff,00000000,00000001\n", "0,64-95", "ffffffff,00000000,00000001\n"},
+	};
+	static const char *const bad[] = {"x\n", "1,\n", ",1\n", "123456789\n"};
+	char buf[64];
+	struct root r;
+
+	root_init(&r);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		root_put(&r, "sys/x", cases[i].file);
+		IS_INT(be_mask.read(&r.fs, "sys/x", buf, sizeof(buf)), strlen(cases[i].list));
+		IS_STR(buf, cases[i].list);
+		IS_INT(be_mask.write(&r.fs, "sys/x", cases[i].list), 0);
+		IS_STR(root_get(&r, "sys/x"), cases[i].written);
+	}
+	IS_INT(be_mask.write(&r.fs, "sys/x", "0-8191"), 0);
+	is_value(&be_mask, &r.fs, "sys/x", "0-8191");
+	IS_INT(strlen(root_get(&r, "sys/x")), 256 * 9);
+	IS_INT(be_mask.write(&r.fs, "sys/x", "nonsense"), -EINVAL);
+	IS_INT(be_mask.probe(&r.fs, "sys/x"), 0);
+	IS_INT(be_mask.probe(&r.fs, "sys/y"), -ENOENT);
+	IS_INT(be_mask.read(&r.fs, "sys/y", buf, sizeof(buf)), -ENOENT);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		root_put(&r, "sys/x", bad[i]);
+		IS_INT(be_mask.read(&r.fs, "sys/x", buf, sizeof(buf)), -EINVAL);
+	}
+	root_fini(&r);
 }
 
 TAP_MAIN

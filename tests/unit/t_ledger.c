@@ -70,6 +70,12 @@ static void fill(struct ledger *l, struct claim *c, unsigned int i)
 	}
 	for (unsigned int j = 0; j < i % 4; j++)
 		IS_INT(claim_add_pages(c, (int)j, 2u << 20, i + j), 0);
+	for (unsigned int j = 0; j < i % 3; j++) {
+		struct claim_link link = {.number = 0xd001 + j, .rate = UINT64_MAX - i, .mark = j ? UINT32_MAX : 0};
+
+		(void)snprintf(link.device, sizeof(link.device), "%s", j ? "a,b;c\\-d.15\xff" : "eth0");
+		IS_INT(claim_add_link(c, &link), 0);
+	}
 }
 
 static void same_claims(const struct claim *a, const struct claim *b)
@@ -98,6 +104,13 @@ static void same_claims(const struct claim *a, const struct claim *b)
 		IS_INT(a->pages[i].node, b->pages[i].node);
 		IS_INT(a->pages[i].size, b->pages[i].size);
 		IS_INT(a->pages[i].count, b->pages[i].count);
+	}
+	IS_INT(a->n_links, b->n_links);
+	for (unsigned int i = 0; i < a->n_links && i < b->n_links; i++) {
+		IS_STR(a->links[i].device, b->links[i].device);
+		IS_INT(a->links[i].number, b->links[i].number);
+		OK(a->links[i].rate == b->links[i].rate);
+		IS_INT(a->links[i].mark, b->links[i].mark);
 	}
 }
 
@@ -214,6 +227,63 @@ TEST(reading_one_keeps_the_others)
 	free(before);
 	free(after);
 	ledger_fini(&l);
+}
+
+/* Whoever writes a name that cannot be one, or too many, has made a mistake; what cannot be read is a bad line. */
+TEST(links_of_claims)
+{
+	static const struct {
+		const char *links; /* NULL: the field is not there */
+		int n;             /* -1: a bad line */
+	} cases[] = {
+		{NULL, 0},
+		{"eth0:53249:1000:0", 1},
+		{"eth0:53249:1000:0/eth1:53250:18446744073709551615:4294967295", 2},
+		{"eth0:53249:1000", -1},
+		{"eth0:53249:1000:0:0", -1},
+		{"eth0:53249:1000:4294967296", -1},
+		{"eth0:53249:-1:0", -1},
+		{"eth0:4294967296:1:0", -1},
+		{":53249:1:0", -1},
+		{"..:53249:1:0", -1},
+		{"a b:53249:1:0", -1},
+		{"sixteen-letters-:53249:1:0", -1},
+	};
+	static const char *const bad[] = {"", ".", "..", "a/b", "a:b", "a b", "a\n"};
+	struct claim_link link = {.number = 1};
+	struct claim c = {0};
+	char boot_id[BOOT_ID_SIZE];
+	ROOT(s);
+
+	IS_INT(ledger_make_dirs(&s.fs, NULL), 0);
+	hostfs_boot_id(&s.fs, boot_id);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct ledger l = {0};
+		struct sbuf b = {0};
+		char uuid[37];
+
+		uuid_of(uuid, 1);
+		record_add(&b, "ledger", "2", boot_id, "9", "0", "0", "", "", NULL);
+		record_add(&b, "claim", uuid, "ours", "started", "1", "0", "0", "0", "0", "0", "web1", "", "", "0:0:5:0",
+			   cases[i].links, NULL);
+		root_put(&s, PATH_LEDGER, b.s);
+		IS_INT(ledger_read(&s.fs, &l, NULL), 0);
+		IS_INT(l.n_claims, cases[i].n >= 0);
+		IS_INT(l.bad_lines, cases[i].n < 0);
+		IS_INT(l.n_claims ? (int)l.claims[0].n_links : -1, cases[i].n);
+		IS_INT(ledger_write(&s.fs, &l, NULL), 0); /* unchanged: with the line as it was */
+		ledger_fini(&l);
+		sbuf_fini(&b);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		(void)snprintf(link.device, sizeof(link.device), "%s", bad[i]);
+		IS_INT(claim_add_link(&c, &link), -EINVAL);
+	}
+	(void)snprintf(link.device, sizeof(link.device), "fifteen-letters");
+	for (unsigned int i = 0; i < CLAIM_LINKS_MAX; i++)
+		IS_INT(claim_add_link(&c, &link), 0);
+	IS_INT(claim_add_link(&c, &link), -E2BIG);
+	claim_fini(&c);
 }
 
 TEST(torn_and_edited_lines_are_ignored)

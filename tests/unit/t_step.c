@@ -713,6 +713,200 @@ TEST(io_priority_of_every_thread)
 	steps_fini(&s);
 	world_fini(&w);
 #undef P
+/* --- interfaces --- */
+
+#define MAC1 "52:54:00:00:00:01"
+#define MAC2 "52:54:00:00:00:02"
+
+static void add_uplink(struct world *w, const char *name, unsigned int ifindex, uint64_t link)
+{
+	struct plan_uplink *u = plan_add_uplink(&w->plan, name, ifindex);
+
+	OK(u != NULL);
+	u->link = link;
+	u->rest = link / 20;
+}
+
+static void add_link(struct world *w, const char *mac, const char *uplink, enum netdev_way way, unsigned int number,
+		     uint64_t limit)
+{
+	struct plan_link l = {.way = way, .number = number, .rate = 1000, .ceil = 2000, .priority = 1, .limit = limit};
+
+	(void)snprintf(l.mac, sizeof(l.mac), "%s", mac);
+	(void)snprintf(l.uplink, sizeof(l.uplink), "%s", uplink);
+	if (way == NETDEV_ROUTED) {
+		l.mark = 0x200;
+		l.mask = 0xff00;
+	}
+	IS_INT(plan_add_link(&w->plan, &l), 0);
+}
+
+static void add_tap(struct world *w, const char *mac, const char *name, unsigned int ifindex, unsigned int queues)
+{
+	struct run_tap *t;
+
+	w->run.taps = reallocarray(w->run.taps, w->run.n_taps + 1, sizeof(*w->run.taps));
+	if (!w->run.taps)
+		exit(2);
+	t = &w->run.taps[w->run.n_taps++];
+	memset(t, 0, sizeof(*t));
+	(void)snprintf(t->tap.mac, sizeof(t->tap.mac), "%s", mac);
+	(void)snprintf(t->tap.name, sizeof(t->tap.name), "%s", name);
+	t->tap.ifindex = ifindex;
+	t->n_rxq = t->n_txq = queues;
+}
+
+static void net_fini(struct world *w)
+{
+	free(w->run.taps);
+	world_fini(w);
+}
+
+/* The tree, the class, what leads to it; the ceiling on the tap. Burst and priority are in the class. */
+TEST(classes_of_an_interface)
+{
+	static const struct {
+		enum netdev_way way;
+		uint64_t limit;
+		const char *flow, *rest;
+	} cases[] = {
+		{NETDEV_BRIDGED, 2000, "bridged dev=vnet7:12 mac=" MAC1, "net vnet7:12/limit=rate=2000 burst=0\n"},
+		{NETDEV_BRIDGED, 0, "bridged dev=vnet7:12 mac=" MAC1, ""},
+		{NETDEV_ROUTED, 0, "routed dev=vnet7:12 mac=" MAC1 " mark=0x200/0xff00", ""},
+		{NETDEV_DIRECT, 0, "direct mac=" MAC1, ""},
+	};
+	static const char *const knobs[] = {"interface.rate", "interface.ceil", "interface.burst", "interface.priority"};
+	char expected[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct world w;
+
+		world_init(&w, V2, 612);
+		add_uplink(&w, "eth0", 2, 1000000);
+		add_link(&w, MAC1, "eth0", cases[i].way, 0xd00f, cases[i].limit);
+		add_tap(&w, MAC2, "vnet6", 11, 1);
+		add_tap(&w, MAC1, "vnet7", 12, 1);
+		for (size_t k = 0; k < ARRAY_SIZE(knobs); k++)
+			set(&w, knobs[k], MAC1, STAGE_STARTED, "1000");
+		(void)snprintf(expected, sizeof(expected),
+			       "net eth0:2/tree=link=1000000 rest=50000 prio=3\n"
+			       "net eth0:2/class/d00f=rate=1000 ceil=2000 burst=0 prio=1\n"
+			       "net eth0:2/flow/d00f=%s\n%s",
+			       cases[i].flow, cases[i].rest);
+		OK(steps_need_taps(&w.plan));
+		IS_STR(steps_text(&w, STAGE_STARTED, true), expected);
+		net_fini(&w);
+	}
+}
+
+TEST(classes_on_two_uplinks)
+{
+	struct world w;
+	struct steps s;
+
+	world_init(&w, V2, 612);
+	add_uplink(&w, "eth0", 2, 1000000);
+	add_uplink(&w, "eth1", 3, 2000000);
+	add_link(&w, MAC2, "eth1", NETDEV_BRIDGED, 0xd001, 0);
+	add_link(&w, MAC1, "eth0", NETDEV_BRIDGED, 0xd002, 0);
+	add_link(&w, MAC1, "eth1", NETDEV_BRIDGED, 0xd002, 0);
+	add_tap(&w, MAC1, "vnet7", 12, 1);
+	set(&w, "interface.rate", MAC1, STAGE_STARTED, "1000");
+	IS_STR(steps_text(&w, STAGE_STARTED, true),
+	       "net eth0:2/tree=link=1000000 rest=50000 prio=3\n"
+	       "net eth1:3/tree=link=2000000 rest=100000 prio=3\n"
+	       "net eth0:2/class/d002=rate=1000 ceil=2000 burst=0 prio=1\n"
+	       "net eth1:3/class/d002=rate=1000 ceil=2000 burst=0 prio=1\n"
+	       "net eth0:2/flow/d002=bridged dev=vnet7:12 mac=" MAC1 "\n"
+	       "net eth1:3/flow/d002=bridged dev=vnet7:12 mac=" MAC1 "\n");
+	IS_INT(steps_make(&w.plan, STAGE_STARTED, &w.run, &s), 0);
+	for (unsigned int i = 0; i < s.n; i++) {
+		IS_INT(s.s[i].fold, i < 2 ? FOLD_FIRST : FOLD_NONE);
+		OK(s.s[i].is_vital);
+	}
+	steps_fini(&s);
+	net_fini(&w);
+}
+
+/* What came by hot-plug has no alias that anybody knows, and the host's MAC address. */
+TEST(a_tap_that_was_plugged_in)
+{
+	struct world w;
+
+	world_init(&w, V2, 612);
+	add_tap(&w, "fe:54:00:00:00:02", "vnet5", 10, 1);
+	add_tap(&w, "fe:54:00:00:00:01", "vnet6", 11, 1);
+	(void)snprintf(w.run.taps[1].tap.alias, sizeof(w.run.taps[1].tap.alias), "net0");
+	add_tap(&w, "fe:54:00:00:00:01", "vnet7", 12, 1);
+	set(&w, "interface.steering", MAC1, STAGE_STARTED, "0-1");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "mask sys/class/net/vnet7/queues/rx-0/rps_cpus=0-1\n");
+	net_fini(&w);
+}
+
+/* Unplugged, or a tap that cannot be read: nothing is made for nobody, and the reason is the same for all. */
+TEST(an_interface_without_its_tap)
+{
+	static const char why[] = "QEMU has no host device open for it";
+	struct world w;
+	char expected[512];
+
+	world_init(&w, V2, 612);
+	add_uplink(&w, "eth0", 2, 1000000);
+	add_link(&w, MAC1, "eth0", NETDEV_BRIDGED, 0xd001, 2000);
+	add_tap(&w, MAC2, "vnet6", 11, 1);
+	set(&w, "interface.rate", MAC1, STAGE_STARTED, "1000");
+	set(&w, "interface.ceil", MAC1, STAGE_STARTED, "2000");
+	set(&w, "interface.priority", MAC1, STAGE_STARTED, "1");
+	set(&w, "interface.steering", MAC1, STAGE_STARTED, "0-1");
+	(void)snprintf(expected, sizeof(expected),
+		       "skipped interface.rate[%s]: %s\nskipped interface.ceil[%s]: %s\n"
+		       "skipped interface.priority[%s]: %s\nskipped interface.steering[%s]: %s\n",
+		       MAC1, why, MAC1, why, MAC1, why, MAC1, why);
+	IS_STR(steps_text(&w, STAGE_STARTED, true), expected);
+	net_fini(&w);
+}
+
+TEST(steering)
+{
+	static const struct {
+		unsigned int queues;
+		const char *steps;
+	} cases[] = {
+		{0, "skipped interface.steering[" MAC1 "]: vnet7 has no receive queue\n"},
+		{1, "mask sys/class/net/vnet7/queues/rx-0/rps_cpus=0-3\n"},
+		{2, "mask sys/class/net/vnet7/queues/rx-0/rps_cpus=0-3\n"
+		    "mask sys/class/net/vnet7/queues/rx-1/rps_cpus=0-3\n"
+		    "mask sys/class/net/vnet7/queues/tx-0/xps_cpus=0-3\n"
+		    "mask sys/class/net/vnet7/queues/tx-1/xps_cpus=0-3\n"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct world w;
+
+		world_init(&w, V2, 612);
+		add_tap(&w, MAC1, "vnet7", 12, cases[i].queues);
+		set(&w, "interface.steering", MAC1, STAGE_STARTED, "3,0-2");
+		IS_STR(steps_text(&w, STAGE_STARTED, true), cases[i].steps);
+		net_fini(&w);
+	}
+}
+
+TEST(rings)
+{
+	struct world w;
+	struct steps s;
+
+	world_init(&w, V2, 612);
+	add_uplink(&w, "eth0", 2, 0);
+	set(&w, "interface.rx-ring", "eth0", STAGE_PREPARE, "4096");
+	set(&w, "interface.tx-ring", "eth1", STAGE_PREPARE, "4096");
+	OK(!steps_need_taps(&w.plan));
+	IS_STR(steps_text(&w, STAGE_PREPARE, false),
+	       "net eth0:2/rx-ring=4096\nskipped interface.tx-ring[eth1]: the plan does not know this device\n");
+	IS_INT(steps_make(&w.plan, STAGE_PREPARE, NULL, &s), 0);
+	OK(s.n == 1 && s.s[0].fold == FOLD_MAX);
+	steps_fini(&s);
+	world_fini(&w);
 }
 
 TAP_MAIN

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Subject "limit": traffic towards the guest, by an HTB of one class at the root of its tap, d071:. tbf would be one
+ * message less, but libnl-route has no 64 bit rates for it. What somebody put there, libvirt's <bandwidth><inbound>
+ * (htb 1:) first of all, stays.
+ */
+#include <inttypes.h>
+#include <linux/pkt_sched.h>
+
+#include "be_net_priv.h"
+
+enum { RATE, BURST, LIMIT_KEYS };
+static const char *const keys[LIMIT_KEYS] = {"rate", "burst"};
+
+static const uint32_t class_id = NET_LIMIT_CLASS;
+
+static bool is_limit(const struct net_root *root)
+{
+	return net_is_htb(root) && root->handle == NET_LIMIT_ROOT;
+}
+
+static int limit_read(const struct net_object *o, char *buf, size_t size)
+{
+	struct net_class_state class;
+	struct net_root root;
+	int r = net_read_tc(o->ifindex, &class_id, 1, &root, &class);
+
+	if (r < 0)
+		return r;
+	if (root.is_default)
+		return net_print(buf, size, "%s", "");
+	if (!is_limit(&root))
+		return net_print_foreign(&root, false, buf, size);
+	return net_print(buf, size, "rate=%" PRIu64 " burst=%" PRIu32, NET_BITS(class.rate), class.burst);
+}
+
+static int remove_limit(const struct net_object *o)
+{
+	struct nl_batch b = {0};
+	int r;
+
+	net_put_delete_root(&b, o->ifindex, NET_LIMIT_ROOT);
+	r = nl_exchange(&b, NULL, NULL);
+	return r < 0 ? r : net_first_failure(&b, ENOENT);
+}
+
+static int put_limit(const struct net_object *o, const uint64_t wanted[], bool exists)
+{
+	const struct net_class_state class = {
+		.id = NET_LIMIT_CLASS,
+		.parent = NET_LIMIT_ROOT,
+		.rate = NET_BYTES(wanted[RATE]),
+		.ceil = NET_BYTES(wanted[RATE]),
+		.burst = wanted[BURST] > INT32_MAX ? UINT32_MAX : (uint32_t)wanted[BURST],
+	};
+	struct nl_batch b = {0};
+	int r = net_check_class(&class), mtu;
+
+	if (r < 0)
+		return r;
+	mtu = nl_device_mtu(o->dev);
+	if (mtu < 0)
+		return mtu;
+	if (!exists)
+		net_put_htb(&b, o->ifindex, NET_LIMIT_ROOT, TC_H_MIN(NET_LIMIT_CLASS));
+	net_put_class(&b, o->ifindex, &class, (unsigned int)mtu);
+	r = exists ? nl_exchange(&b, NULL, NULL) : net_exchange_with_leaf(&b, o->ifindex, NET_LIMIT_CLASS);
+	if (r < 0)
+		return r;
+	if (!exists && b.codes[0] < 0)
+		return b.codes[0] == -EEXIST ? -EBUSY : b.codes[0] == -ENOENT ? -EOPNOTSUPP : b.codes[0];
+	r = net_first_failure(&b, 0);
+	if (r < 0 && !exists)
+		(void)remove_limit(o); /* what made it fail is told */
+	return r;
+}
+
+static int limit_write(const struct net_object *o, const char *value)
+{
+	uint64_t wanted[LIMIT_KEYS];
+	struct net_root root;
+	int r;
+
+	if (*value && net_parse_numbers(value, keys, LIMIT_KEYS, wanted) < 0)
+		return -EINVAL;
+	r = net_read_tc(o->ifindex, NULL, 0, &root, NULL);
+	if (r < 0)
+		return r;
+	if (!*value)
+		return is_limit(&root) ? remove_limit(o) : 0; /* nothing of ours is there */
+	return root.is_default || is_limit(&root) ? put_limit(o, wanted, is_limit(&root)) : -EBUSY;
+}
+
+static bool limit_same(const char *a, const char *b)
+{
+	uint64_t x[LIMIT_KEYS], y[LIMIT_KEYS];
+
+	if (net_parse_numbers(a, keys, LIMIT_KEYS, x) < 0 || net_parse_numbers(b, keys, LIMIT_KEYS, y) < 0)
+		return streq(a, b);
+	return NET_BYTES(x[RATE]) == NET_BYTES(y[RATE]) &&
+	       (x[BURST] == 0 || y[BURST] == 0 || net_same_burst(NET_BYTES(x[RATE]), x[BURST], y[BURST]));
+}
+
+const struct net_subject net_limit = {
+	.name = "limit",
+	.read = limit_read,
+	.write = limit_write,
+	.same = limit_same,
+};

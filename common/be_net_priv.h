@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of back end "net" share: the object, its subjects, and traffic control in the kernel's terms. */
+#pragma once
+
+#include <net/if.h>
+
+#include "netinfo.h"
+#include "nl.h"
+
+/* Handles of ours: the tree on an uplink, the limit on a tap. Minor numbers of domains' classes are d001 to dfff. */
+#define NET_TREE_ROOT   0xd0700000u
+#define NET_TREE_LINK   0xd0700001u /* the whole link: parent of all classes */
+#define NET_TREE_REST   0xd0700002u /* whatever nobody classified */
+#define NET_LIMIT_ROOT  0xd0710000u
+#define NET_LIMIT_CLASS 0xd0710001u
+#define NET_MINOR_FIRST 0xd001u
+#define NET_MINOR_LAST  0xdfffu
+
+struct net_subject;
+
+struct net_object {
+	char dev[IFNAMSIZ];
+	int ifindex;
+	uint32_t minor; /* 0: the subject has none */
+	const struct net_subject *subject;
+};
+
+/* One kind of object. The device has been found to be the one that the object names; -ENODEV: gone since. */
+struct net_subject {
+	const char *name;
+	bool has_minor;
+	int (*read)(const struct net_object *o, char *buf, size_t size);
+	int (*write)(const struct net_object *o, const char *value);
+	bool (*same)(const char *a, const char *b);
+};
+
+extern const struct net_subject net_tree, net_class, net_flow, net_limit, net_rx_ring, net_tx_ring;
+
+/*
+ * "KEY=NUMBER KEY=NUMBER ...": just those n keys, in that order, one blank between. -EINVAL. net_print() is snprintf()
+ * for read(): length, or -EFBIG.
+ */
+int net_parse_numbers(const char *text, const char *const keys[], size_t n, uint64_t ret[]);
+int net_print(char *buf, size_t size, const char *fmt, ...) PRINTF(3, 4);
+
+/* A class of HTB. Rates in bytes per second. */
+struct net_class_state {
+	bool is_there;
+	uint32_t id, parent;
+	uint64_t rate, ceil;
+	uint32_t burst; /* bytes; 0 for net_put_class(): a tick's worth */
+	uint32_t prio;
+};
+
+/* Bit/s in a value <-> bytes/s in the kernel: the kernel knows no eighths. */
+#define NET_BITS(rate)  ((rate)*8)
+#define NET_BYTES(bits) ((bits) / 8)
+
+/* Whether a burst read back is the one that was given: libnl and the kernel count it in time at that rate. */
+bool net_same_burst(uint64_t rate, uint64_t a, uint64_t b);
+
+/*
+ * The root of a device, and n of its classes by id, in one exchange. Major number 0 means the root's own. ret_root is
+ * a default one where the device has no queue at all.
+ */
+int net_read_tc(int ifindex, const uint32_t ids[], size_t n, struct net_root *ret_root, struct net_class_state ret[]);
+
+/* The same as parts of another batch; code: of the question. */
+void net_ask_root(struct nl_batch *b, int ifindex);
+void net_take_root(struct nl_msg *msg, struct net_root *ret);
+int net_root_result(int code);
+#define NET_NO_ROOT ((struct net_root){.kind = "noqueue", .is_default = true})
+
+/* Whether classes can be hung below it: HTB, ours or somebody else's. */
+bool net_is_htb(const struct net_root *root);
+/* "joined htb 1:" and "foreign prio 1:": what somebody else's root reads as. */
+int net_print_foreign(const struct net_root *root, bool joined, char *buf, size_t size);
+
+/* Fixed part of a traffic control message. */
+void net_put_tc(struct nl_batch *b, int ifindex, uint32_t parent, uint32_t handle, uint32_t info);
+/* Messages of a batch. A class is made, or changed in place; mtu: of the device. */
+void net_put_htb(struct nl_batch *b, int ifindex, uint32_t handle, uint32_t default_minor);
+void net_put_class(struct nl_batch *b, int ifindex, const struct net_class_state *c, unsigned int mtu);
+void net_put_delete_root(struct nl_batch *b, int ifindex, uint32_t handle);
+/* -ERANGE: what the kernel could not count (net_put_class()). */
+int net_check_class(const struct net_class_state *c);
+
+/*
+ * nl_exchange() of a batch that makes a class, with a fair queue as its leaf, the best of those that the kernel has;
+ * none is left to the kernel (a FIFO). A leaf that the class has already stays, and a leaf's failure is none of the
+ * batch.
+ */
+int net_exchange_with_leaf(struct nl_batch *b, int ifindex, uint32_t class_id);
+
+/* The code of the first message of a sent batch that failed, but for -`except`; 0: none. */
+int net_first_failure(const struct nl_batch *b, int except);
+
+/* nl_exchange() of a dump, again where something changed meanwhile. make: fills the batch; reset: forgets what was
+ * seen. */
+int net_dump(void (*make)(struct nl_batch *b, const void *arg), const void *arg, nl_reply *reply, void *reply_arg,
+	     void (*reset)(void *reply_arg));
