@@ -114,7 +114,8 @@ static void skip_targets(struct maker *m)
 
 	for (size_t i = 0; i < in->n_targets; i++)
 		for (unsigned int id = 0; id < KNOB_ID_MAX; id++)
-			if (in->targets[i].v[id].text && !said_before(in, i, id))
+			if (knob_table[id].since != KNOB_SINCE_NOW && in->targets[i].v[id].text &&
+			    !said_before(in, i, id))
 				plan_skip(m, id, in->targets[i].target, not_yet(id));
 }
 

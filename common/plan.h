@@ -27,6 +27,13 @@ struct skipped {
 	char *knob, *target, *why;
 };
 
+/* A disk that has settings of the exec stage: how the command line names it. */
+struct plan_disk {
+	char *target; /* "vda" */
+	char *alias;  /* of its -device */
+	char *path;   /* of its active image, as libvirt hands it to QEMU; "" not known */
+};
+
 /* What the wrapper needs to know of the emulator, from definition and libvirt's capability cache. */
 struct plan_wrapper {
 	bool present;          /* the domain's <emulator> is our wrapper */
@@ -48,6 +55,7 @@ struct plan {
 	uint64_t memory;            /* bytes of guest RAM */
 	struct setting *settings; size_t n_settings;
 	struct skipped *skipped; size_t n_skipped;
+	struct plan_disk *disks; size_t n_disks;
 	struct msgs warnings;
 };
 
@@ -83,6 +91,10 @@ bool plan_is_empty(const struct plan *p);
 int plan_add_setting(struct plan *p, const char *knob, const char *target, enum stage stage, const char *value,
 		     const char *source, const char *why);
 int plan_add_skipped(struct plan *p, const char *knob, const char *target, const char *why);
+
+int plan_add_disk(struct plan *p, const char *target, const char *alias, const char *path);
+/* NULL: it has no settings of the exec stage. */
+const struct plan_disk *plan_find_disk(const struct plan *p, const char *target);
 
 /* As records (undo.h) and back. plan_take_record returns 1 if the record was one of a plan's, else 0, -ENOMEM. */
 void plan_put_records(const struct plan *p, struct sbuf *b);

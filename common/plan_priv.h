@@ -30,6 +30,12 @@ bool plan_is_demand(enum knob_id id, const char *value);
 /* The setting of the exec stage that a running domain's process was started with; NULL: none. */
 const struct setting *plan_carried(const struct maker *m, enum knob_id id);
 
+/* plan_target.c: the value of an attribute for one disk or interface by this name. NULL: nobody asks for it. */
+const struct value *plan_target_value(const struct intent *in, enum knob_id id, const char *name);
+
+/* plan_node.c: what the wrapper does to the block nodes of disks. */
+void plan_nodes(struct maker *m);
+
 /* plan_ask.c */
 void plan_ask(struct maker *m);
 
