@@ -122,7 +122,7 @@ static unsigned int limits_of(const xmlNode *n)
 	return has;
 }
 
-/* "vda" is 0, "vdaa" 26 (src/util/virutil.c, virDiskNameParse()). False: no such name. */
+/* "vda" is 0, "vdaa" 26 (src/util/virutil.c, virDiskNameParse()); libvirt takes no partitions. False: no such name. */
 static bool disk_number(const char *target, unsigned int *ret)
 {
 	static const char *const prefixes[] = {"fd", "hd", "vd", "sd", "xvd", "ubd"};
@@ -131,7 +131,7 @@ static bool disk_number(const char *target, unsigned int *ret)
 	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
 		const char *p = target + strlen(prefixes[i]);
 
-		if (!str_starts(target, prefixes[i]) || !*p)
+		if (!str_starts(target, prefixes[i]))
 			continue;
 		for (; *p >= 'a' && *p <= 'z' && n < UINT32_MAX / 27; p++)
 			n = n * 26 + (uint64_t)(*p - 'a') + 1;
@@ -141,27 +141,56 @@ static bool disk_number(const char *target, unsigned int *ret)
 	return false;
 }
 
-/* qemuAssignDeviceDiskAlias() */
+/* The <controller type='scsi'> of that index; it stands beside the disk. NULL: libvirt has not seen this XML. */
+static const xmlNode *scsi_controller(const xmlNode *disk, uint64_t index)
+{
+	const xmlNode *c = xml_child(disk->parent, NULL, "controller");
+	uint64_t v;
+
+	while (c && (!domain_attr_is(c, "type", "scsi") || domain_attr_number(c, "index", UINT32_MAX, &v) < 0 || v != index))
+		c = xml_next(c, NULL, "controller");
+	return c;
+}
+
+/* <address type='drive'>; what is absent is 0 to libvirt. */
+static int drive_alias(struct domain_disk *k, const xmlNode *disk, const xmlNode *address)
+{
+	static const char *const parts[] = {"controller", "bus", "target", "unit"};
+	const xmlNode *controller;
+	uint64_t v[ARRAY_SIZE(parts)] = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		int r = domain_attr_number(address, parts[i], UINT32_MAX, &v[i]);
+
+		if (r < 0 && r != -ENOENT)
+			return 0;
+	}
+	if (!streq(k->bus, "scsi"))
+		return asprintf(&k->alias, "%s%" PRIu64 "-%" PRIu64 "-%" PRIu64, k->bus, v[0], v[1], v[3]);
+	controller = scsi_controller(disk, v[0]);
+	if (!controller)
+		return 0; /* its model decides */
+	if (domain_attr_is(controller, "model", "lsilogic"))
+		return asprintf(&k->alias, "scsi%" PRIu64 "-%" PRIu64 "-%" PRIu64, v[0], v[1], v[3]);
+	return asprintf(&k->alias, "scsi%" PRIu64 "-%" PRIu64 "-%" PRIu64 "-%" PRIu64, v[0], v[1], v[2], v[3]);
+}
+
+/* qemuAssignDeviceDiskAlias(). Buses of drives have an address in all XML that libvirt prints. */
 static int disk_alias(struct domain_disk *k, const xmlNode *disk)
 {
 	const xmlNode *address = xml_child(disk, NULL, "address");
-	_cleanup_free_ char *controller = text_of(address, "controller"), *bus = text_of(address, "bus"),
-			    *target = text_of(address, "target"), *unit = text_of(address, "unit");
+	bool on_drive_bus = streq(k->bus, "scsi") || streq(k->bus, "ide") || streq(k->bus, "sata") || streq(k->bus, "fdc");
 	unsigned int number;
 	int n = 0;
 
-	if (!controller || !bus || !target || !unit)
-		return -ENOMEM;
-	if (streq(k->bus, "virtio") && disk_number(k->target, &number))
-		n = asprintf(&k->alias, "virtio-disk%u", number);
-	else if (domain_attr_is(address, "type", "drive") && *controller && *unit && streq(k->bus, "scsi"))
-		n = asprintf(&k->alias, "scsi%s-%s-%s-%s", controller, *bus ? bus : "0", *target ? target : "0", unit);
-	else if (domain_attr_is(address, "type", "drive") && *controller && *unit)
-		n = asprintf(&k->alias, "%s%s-%s-%s", k->bus, controller, *bus ? bus : "0", unit);
-	else
-		k->alias = strdup("");
+	if (domain_attr_is(address, "type", "drive"))
+		n = drive_alias(k, disk, address);
+	else if (*k->bus && !on_drive_bus && disk_number(k->target, &number))
+		n = asprintf(&k->alias, "%s-disk%u", k->bus, number);
 	if (n < 0)
 		k->alias = NULL;
+	else if (n == 0)
+		k->alias = strdup("");
 	return k->alias ? 0 : -ENOMEM;
 }
 

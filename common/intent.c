@@ -305,3 +305,14 @@ const char *intent_word(const struct intent *i, enum knob_id id, const char *fal
 {
 	return i->v[id].text ? i->v[id].text : fallback;
 }
+
+bool intent_asks_disks(const struct intent *i)
+{
+	if (i->v[KNOB_IO_PRIORITY].text)
+		return true;
+	for (size_t t = 0; t < i->n_targets; t++)
+		for (enum knob_id id = 0; id < KNOB_ID_MAX; id++)
+			if (i->targets[t].element == KNOB_ELEMENT_DISK && i->targets[t].v[id].text)
+				return true;
+	return false;
+}

@@ -168,6 +168,19 @@ static void learn_cgroups(const struct hostfs *fs)
 		(void)cgroup_layout_save(fs, &layout); /* they say what they could not find */
 }
 
+static int learn_blocks(struct decision *d, struct err *e)
+{
+	int r;
+
+	if (!intent_asks_disks(&d->intent))
+		return 0;
+	r = blockdev_find(&d->fs, &d->domain, &d->blocks);
+	if (r < 0)
+		return err_set(e, -r, "disks: %s", err_name(-r));
+	d->blocks_known = true;
+	return 0;
+}
+
 static int learn(struct decision *d, struct err *e)
 {
 	int r = learn_domain(d, e);
@@ -185,6 +198,9 @@ static int learn(struct decision *d, struct err *e)
 	if (d->strict)
 		decide_report("strict", "");
 	device_nodes_find(&d->fs, &d->domain, &d->devices);
+	r = learn_blocks(d, e);
+	if (r < 0)
+		return r;
 	return host_read(&d->fs, &d->host, e);
 }
 
@@ -348,6 +364,7 @@ static void decision_fini(struct decision *d)
 	plan_fini(&d->plan);
 	ledger_fini(&d->found);
 	host_fini(&d->host);
+	blockdev_fini(&d->blocks);
 	intent_fini(&d->intent);
 	policy_fini(&d->policy);
 	domain_fini(&d->domain);

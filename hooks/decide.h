@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "common/blockdev.h"
 #include "common/device.h"
 #include "common/foreign.h"
 #include "common/plan.h"
@@ -29,6 +30,8 @@ struct decision {
 	struct intent intent;
 	struct host host;
 	struct device_nodes devices;
+	struct blockdev_facts blocks;
+	bool blocks_known;       /* they were looked at: something is asked for that depends on them */
 	struct ledger found;     /* domains that run without us, if this boot has not looked yet */
 	struct plan plan;
 	char emulator[EMULATOR_SIZE];

@@ -2,6 +2,7 @@
 #include "tool/site.h"
 
 #include "common/backend.h"
+#include "common/blockdev.h"
 #include "common/device.h"
 #include "common/foreign.h"
 #include "common/paths.h"
@@ -141,6 +142,7 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 {
 	struct planned p = { 0 };
 	struct undo was = { .fd = -1 };
+	struct blockdev_facts blocks = { 0 };
 	struct device_nodes devices;
 	struct plan_inputs in;
 	struct err e = ERR_INIT;
@@ -171,10 +173,19 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	device_nodes_find(&t->fs, &p.domain, &devices);
 	in.devices = devices.d;
 	in.n_devices = devices.n;
+	if (intent_asks_disks(&p.intent)) {
+		r = blockdev_find(&t->fs, &p.domain, &blocks);
+		if (r < 0) {
+			planned_fini(&p);
+			return tool_fail_err(label, r, NULL);
+		}
+		in.blocks = &blocks;
+	}
 	/* What it was started with, as `retune` sees it; others than root see its CPUs only. */
 	if (o->running && uuid_is_valid(p.domain.uuid) && undo_open(&t->fs, p.domain.uuid, false, &was, NULL) == 0)
 		in.was = &was.plan;
 	r = plan_make(&in, &p.plan);
+	blockdev_fini(&blocks);
 	if (in.was)
 		undo_fini(&was);
 	if (r == 0)

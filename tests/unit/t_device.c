@@ -4,41 +4,9 @@
 #include <sys/sysmacros.h>
 
 #include "common/device.h"
-#include "tests/unit/root_bytes.h"
+#include "tests/unit/root_block.h"
 
 #define PCI "sys/devices/pci0000:80"
-
-static void root_link(struct root *r, const char *path, const char *to)
-{
-	char dir[256];
-
-	(void)snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
-	root_mkdir(r, dir);
-	if (symlinkat(to, r->fs.fd, path) < 0)
-		TAP_FAIL("link %s", path);
-}
-
-/* A block device: its directory below sys/devices, the links of class/block and dev/block. */
-static void put_block(struct root *r, const char *dir, const char *number)
-{
-	const char *name = strrchr(dir, '/') + 1;
-	char path[256], to[256];
-
-	root_putf(r, (snprintf(path, sizeof(path), "%s/uevent", dir), path), "MAJOR=1\nDEVNAME=%s\nDEVTYPE=x\n", name);
-	(void)snprintf(to, sizeof(to), "../../../%s", dir);
-	root_link(r, (snprintf(path, sizeof(path), "sys/class/block/%s", name), path), to);
-	root_link(r, (snprintf(path, sizeof(path), "sys/dev/block/%s", number), path), to);
-	root_put(r, (snprintf(path, sizeof(path), "dev/%s", name), path), "");
-}
-
-static void put_slave(struct root *r, const char *of, const char *slave, const char *to)
-{
-	char path[256];
-
-	root_link(r, (snprintf(path, sizeof(path), "%s/slaves/%s", of, slave), path), to);
-}
-
-#define VIRTUAL "sys/devices/virtual/block"
 
 static void make_host(struct root *r)
 {
@@ -57,7 +25,6 @@ static void make_host(struct root *r)
 	/* a SCSI disk with a partition on node 1, an NVMe on node 0, one with native multipath on both */
 	put_block(r, PCI "/0000:80:01.0/0000:81:00.0/host4/target4:0:0/4:0:0:0/block/sda", "8:0");
 	put_block(r, PCI "/0000:80:01.0/0000:81:00.0/host4/target4:0:0/4:0:0:0/block/sda/sda1", "8:1");
-	root_put(r, "sys/class/block/sda1/partition", "1\n");
 	root_put(r, "sys/devices/pci0000:00/0000:02:00.0/numa_node", "0\n");
 	put_block(r, "sys/devices/pci0000:00/0000:02:00.0/nvme/nvme0/nvme0n1", "259:0");
 	root_put(r, PCI "/0000:82:00.0/nvme/nvme2/numa_node", "1\n");
@@ -69,12 +36,11 @@ static void make_host(struct root *r)
 		  "../../../pci0000:80/0000:82:00.0/nvme/nvme2");
 	/* LVM on a partition of md on two disks */
 	put_block(r, VIRTUAL "/md0", "9:0");
-	put_slave(r, VIRTUAL "/md0", "sda1", "../../../../../class/block/sda1");
-	put_slave(r, VIRTUAL "/md0", "nvme0n1", "../../../../../class/block/nvme0n1");
+	put_slave(r, VIRTUAL "/md0", "sda1");
+	put_slave(r, VIRTUAL "/md0", "nvme0n1");
 	put_block(r, VIRTUAL "/md0/md0p1", "259:2");
-	root_put(r, VIRTUAL "/md0/md0p1/partition", "1\n");
 	put_block(r, VIRTUAL "/dm-0", "253:0");
-	put_slave(r, VIRTUAL "/dm-0", "md0p1", "../../../../../class/block/md0p1");
+	put_slave(r, VIRTUAL "/dm-0", "md0p1");
 	root_link(r, "dev/mapper/vg-web1", "../dm-0");
 	root_link(r, "dev/disk/by-id/wwn-0x5", "../../sda");
 	put_block(r, VIRTUAL "/zram0", "252:0");

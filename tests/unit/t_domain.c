@@ -203,6 +203,237 @@ TEST(devices)
 	}
 }
 
+/* "TARGET BUS ALIAS KIND SOURCE[+MORE] FORMAT CACHE INDEX" of each, by commas, "-" for what is absent. */
+static const char *shown_disks(const struct domain *d)
+{
+	static char text[4096];
+
+#define OR_DASH(s) (*(s) ? (s) : "-")
+	text[0] = '\0';
+	for (unsigned int i = 0; i < d->n_disks; i++) {
+		const struct domain_disk *k = &d->disks[i];
+
+		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s %s %s %d %s%s%s %s %s %u",
+			       i ? ", " : "", k->target, OR_DASH(k->bus), OR_DASH(k->alias), k->kind,
+			       OR_DASH(k->source), *k->more ? "+" : "", k->more, OR_DASH(k->format), OR_DASH(k->cache),
+			       k->index);
+	}
+	return text;
+}
+
+static bool parse_devices(const char *devices, struct domain *d)
+{
+	static char text[8192];
+
+	(void)snprintf(text, sizeof(text), "<domain><devices>%s</devices></domain>", devices);
+	return parse(text, d) == 0;
+}
+
+TEST(disks)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{ "<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/>"
+		  "<source file='/a b.qcow2' index='4'/><target dev='vda' bus='virtio'/></disk>",
+		  "vda virtio virtio-disk0 1 /a b.qcow2 qcow2 none 4" },
+		{ "<disk type='block' device='lun'><driver cache='default'/><source dev='/dev/sda'/><target dev='vdb' "
+		  "bus='virtio'/></disk>",
+		  "vdb virtio virtio-disk1 2 /dev/sda - - 0" },
+		{ "<disk type='dir'><source dir='/fat'/><target dev='vdb' bus='virtio'/></disk>",
+		  "vdb virtio virtio-disk1 3 /fat - - 0" },
+		{ "<disk type='volume'><source pool='p' volume='v'/><target dev='vdb' bus='virtio'/></disk>",
+		  "vdb virtio virtio-disk1 4 p+v - - 0" },
+		{ "<disk type='volume'><source pool='p'/><target dev='vdb' bus='virtio'/></disk>",
+		  "vdb virtio virtio-disk1 4 p - - 0" },
+		{ "<disk type='network'><driver type='raw'/><source protocol='rbd' name='a/b'><host name='h'/></source>"
+		  "<target dev='vdb' bus='virtio'/></disk>",
+		  "vdb virtio virtio-disk1 5 rbd raw - 0" },
+		{ "<disk type='nvme'><source type='pci' managed='yes' namespace='1'><address domain='0x0000' bus='0x01' "
+		  "slot='0x00' function='0x0'/></source><target dev='vdb' bus='virtio'/></disk>",
+		  "vdb virtio virtio-disk1 6 0000:01:00.0 - - 0" },
+		{ "<disk type='nvme'><source type='pci'/><target dev='vdb' bus='virtio'/></disk>",
+		  "vdb virtio virtio-disk1 0 - - - 0" },
+		{ "<disk type='vhostuser'><source type='unix' path='/s'/><target dev='vdb' bus='virtio'/></disk>",
+		  "vdb virtio virtio-disk1 7 - - - 0" },
+		/* empty drives, and what is not known */
+		{ "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><target dev='sdb' bus='sata'/><readonly/>"
+		  "<address type='drive' controller='0' bus='0' target='0' unit='1'/></disk>",
+		  "sdb sata sata0-0-1 0 - raw - 0" },
+		{ "<disk type='file'><source startupPolicy='optional'/><target dev='sdb' bus='usb'/></disk>",
+		  "sdb usb usb-disk1 0 - - - 0" },
+		{ "<disk type='file'><source file=''/><target dev='vda'/></disk>", "vda - - 0 - - - 0" },
+		{ "<disk type='file'><source file='relative'/><target dev='vda'/></disk>", "vda - - 0 relative - - 0" },
+		{ "<disk type='tape'><source file='/a'/><target dev='vda' bus='virtio'/></disk>",
+		  "vda virtio virtio-disk0 0 - - - 0" },
+		{ "<disk type='file'><source file='/a' index='-1'/><target dev='vda' bus='virtio'/></disk>",
+		  "vda virtio virtio-disk0 1 /a - - 0" },
+		{ "<disk type='file'><source file='/a' index='99999999999'/><target dev='vda' bus='virtio'/></disk>",
+		  "vda virtio virtio-disk0 1 /a - - 0" },
+		/* without a name it cannot be meant */
+		{ "<disk type='file'><source file='/a'/></disk>", "" },
+		{ "<disk type='file'><source file='/a'/><target dev='' bus='virtio'/></disk>", "" },
+		{ "<disk type='file'><source file='/a'/><target dev='../../x' bus='virtio'/></disk>",
+		  "../../x virtio - 1 /a - - 0" },
+		{ "<x:disk xmlns:x='urn:x' type='file'><source file='/a'/><target dev='vda'/></x:disk><disk/>", "" },
+	};
+	struct domain d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (!parse_devices(cases[i].text, &d))
+			TAP_FAIL("%s", cases[i].text);
+		else
+			IS_STR(shown_disks(&d), cases[i].want);
+		domain_fini(&d);
+	}
+}
+
+/* What libvirt 9.0 gave these devices in `virsh domxml-to-native qemu-argv`, as it had printed the definition. */
+TEST(disk_aliases)
+{
+#define ON(bus, target, more) "<disk type='file'><target dev='" target "' bus='" bus "'/>" more "</disk>"
+#define DRIVE(c, t, u) "<address type='drive' controller='" c "' bus='0' target='" t "' unit='" u "'/>"
+#define CONTROLLERS                                                                       \
+	"<controller type='sata' index='0' model='virtio-scsi'/>"                         \
+	"<controller type='scsi' index='0' model='lsilogic'/>"                            \
+	"<controller type='scsi' index='1' model='virtio-scsi'><address type='pci'/></controller>" \
+	"<controller type='scsi' index='2' model='lsilogic'/>"
+	static const struct {
+		const char *disk, *alias;
+	} cases[] = {
+		{ ON("virtio", "vda", "<address type='pci' bus='0x08'/>"), "virtio-disk0" },
+		{ ON("virtio", "vdaa", ""), "virtio-disk26" },
+		{ ON("virtio", "sdg", ""), "virtio-disk6" },
+		{ ON("virtio", "vdz", "<alias name='ua-mine'/>"), "ua-mine" },
+		{ ON("sata", "sda", DRIVE("0", "0", "0")), "sata0-0-0" },
+		{ ON("sata", "sdb", DRIVE("0", "0", "1")), "sata0-0-1" },
+		{ ON("fdc", "fda", DRIVE("0", "0", "0")), "fdc0-0-0" },
+		{ ON("scsi", "sdc", DRIVE("0", "0", "2")), "scsi0-0-2" },
+		{ ON("scsi", "sdd", DRIVE("1", "2", "3")), "scsi1-0-2-3" },
+		{ ON("scsi", "sdf", DRIVE("2", "0", "3")), "scsi2-0-3" },
+		{ ON("usb", "sde", "<address type='usb' bus='0' port='1'/>"), "usb-disk4" },
+		/* by the rule; not seen there */
+		{ ON("ide", "hda", "<address type='drive' controller='0' bus='1' unit='0'/>"), "ide0-1-0" },
+		{ ON("ide", "hda", "<address type='drive'/>"), "ide0-0-0" },
+		{ ON("virtio", "xvdzz", ""), "virtio-disk701" },
+		{ ON("virtio", "vdb", "<alias name='virtio-disk7'/>"), "virtio-disk7" }, /* it runs */
+		/* not known */
+		{ ON("scsi", "sdd", DRIVE("3", "2", "3")), "" },
+		{ ON("scsi", "sdd", ""), "" },
+		{ ON("ide", "hda", ""), "" },
+		{ ON("sata", "sda", DRIVE("0", "0", "x")), "" },
+		{ ON("sata", "sda", DRIVE("-1", "0", "0")), "" },
+		{ ON("sata", "sda", DRIVE("99999999999", "0", "0")), "" },
+		{ ON("virtio", "vda1", ""), "" },
+		{ ON("virtio", "vd", ""), "" },
+		{ ON("virtio", "vdA", ""), "" },
+		{ ON("virtio", "nvme0", ""), "" },
+		{ ON("virtio", "vdzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", ""), "" },
+		{ "<disk type='file'><target dev='vda'/></disk>", "" },
+	};
+	struct domain d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char devices[2048];
+
+		(void)snprintf(devices, sizeof(devices), "%s" CONTROLLERS, cases[i].disk);
+		if (!parse_devices(devices, &d) || d.n_disks != 1)
+			TAP_FAIL("%s", cases[i].disk);
+		else
+			IS_STR(d.disks[0].alias, cases[i].alias);
+		domain_fini(&d);
+	}
+}
+
+TEST(what_the_owner_says_of_disks)
+{
+	static const struct {
+		const char *text;
+		unsigned int has;
+	} cases[] = {
+		{ "", 0 },
+		{ "<driver name='qemu' type='raw' queues='4' iothread='1'/>", 0 },
+		{ "<driver cache='none'/>", DISK_HAS_CACHE },
+		{ "<driver cache='default' io='' discard='default' detect_zeroes='default'/>", 0 },
+		{ "<driver io='native'/>", DISK_HAS_IO },
+		{ "<driver discard='ignore'/>", DISK_HAS_DISCARD },
+		{ "<driver detect_zeroes='off'/>", DISK_HAS_ZEROES },
+		{ "<driver type='qcow2'><metadata_cache><max_size unit='bytes'>1</max_size></metadata_cache></driver>",
+		  DISK_HAS_METADATA },
+		{ "<iotune/>", 0 },
+		{ "<iotune><total_bytes_sec>5</total_bytes_sec></iotune>", DISK_HAS_READ_BPS | DISK_HAS_WRITE_BPS },
+		{ "<iotune><read_bytes_sec>5</read_bytes_sec></iotune>", DISK_HAS_READ_BPS },
+		{ "<iotune><write_bytes_sec>5</write_bytes_sec></iotune>", DISK_HAS_WRITE_BPS },
+		{ "<iotune><total_iops_sec>5</total_iops_sec></iotune>", DISK_HAS_READ_IOPS | DISK_HAS_WRITE_IOPS },
+		{ "<iotune><read_iops_sec> 5 </read_iops_sec><write_iops_sec>6</write_iops_sec></iotune>",
+		  DISK_HAS_READ_IOPS | DISK_HAS_WRITE_IOPS },
+		{ "<iotune><total_bytes_sec>0</total_bytes_sec><read_iops_sec>-1</read_iops_sec><write_iops_sec>"
+		  "99999999999999999999999</write_iops_sec><read_bytes_sec>x</read_bytes_sec><write_bytes_sec/></iotune>",
+		  0 },
+		{ "<readonly/><shareable/>", DISK_IS_READ_ONLY | DISK_IS_SHARED },
+	};
+	struct domain d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char devices[1024];
+
+		(void)snprintf(devices, sizeof(devices),
+			       "<disk type='file' device='%s'><source file='/a'/><target dev='vda' bus='virtio'/>%s</disk>",
+			       i % 2 ? "lun" : "floppy", cases[i].text);
+		if (!parse_devices(devices, &d) || d.n_disks != 1)
+			TAP_FAIL("%s", cases[i].text);
+		else
+			IS_INT(d.disks[0].has, cases[i].has | (i % 2 ? DISK_IS_LUN : DISK_IS_REMOVABLE));
+		domain_fini(&d);
+	}
+}
+
+TEST(blkiotune)
+{
+	static const char text[] = "<domain><blkiotune><weight> 500 </weight>"
+				   "<device><path>/dev/sda</path><weight>200</weight></device>"
+				   "<device><path>/dev/sdb</path><read_bytes_sec>5</read_bytes_sec>"
+				   "<write_iops_sec>5</write_iops_sec></device>"
+				   "<device><path>/dev/sdc</path></device>"
+				   "<device><path>/dev/sdd</path><weight>0</weight></device>"
+				   "<device><path>relative</path><weight>200</weight></device>"
+				   "<device><path/><weight>200</weight></device><device><weight>200</weight></device>"
+				   "</blkiotune></domain>";
+	struct domain d;
+
+	IS_INT(parse(text, &d), 0);
+	IS_INT(d.has, DOMAIN_HAS_BLKIO_WEIGHT);
+	IS_INT(d.n_blkio, 2);
+	IS_STR(d.blkio[0].path, "/dev/sda");
+	IS_INT(d.blkio[0].has, DISK_HAS_WEIGHT);
+	IS_STR(d.blkio[1].path, "/dev/sdb");
+	IS_INT(d.blkio[1].has, DISK_HAS_READ_BPS | DISK_HAS_WRITE_IOPS);
+	domain_fini(&d);
+	IS_INT(parse("<domain><blkiotune><weight>0</weight></blkiotune></domain>", &d), 0);
+	IS_INT(d.has, 0);
+	domain_fini(&d);
+}
+
+TEST(very_many_disks)
+{
+	struct sbuf b = { 0 };
+	struct domain d;
+
+	sbuf_add(&b, "<domain><blkiotune>");
+	for (unsigned int i = 0; i < 2000; i++)
+		sbuf_addf(&b, "<device><path>/dev/x%u</path><weight>5</weight></device>", i);
+	sbuf_add(&b, "</blkiotune><devices>");
+	for (unsigned int i = 0; i < 2000; i++)
+		sbuf_addf(&b, "<disk type='file'><source file='/%u'/><target dev='v%u'/></disk>", i, i);
+	sbuf_add(&b, "</devices></domain>");
+	IS_INT(parse(b.s, &d), 0);
+	IS_INT(d.n_disks, DOMAIN_DISKS_MAX);
+	IS_INT(d.n_blkio, DOMAIN_DISKS_MAX);
+	IS_STR(d.disks[DOMAIN_DISKS_MAX - 1].source, "/255");
+	domain_fini(&d);
+	sbuf_fini(&b);
+}
+
 TEST(memory_units)
 {
 	static const struct {

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Each disk's images are walked down (blockdev_walk.h); leaves are devices, by the same index. The images of a qcow2
+ * chain are read only as far as their format is known without looking: the definition says qcow2, and each header names
+ * qcow2 for the next. Any other format ends the chain with that image, whose devices count.
+ */
+#include "blockdev.h"
+
+#include "blockdev_priv.h"
+#include "knob.h"
+#include "num.h"
+
+_Static_assert(BLOCKDEV_MAX == WALK_LEAVES, "a device per leaf");
+_Static_assert(sizeof(((struct blockdev *)0)->name) == WALK_NAME, "names of leaves");
+_Static_assert(sizeof(((struct blockdev_disk *)0)->why) == WALK_WHY, "reasons");
+_Static_assert(sizeof(((struct blockdev_disk *)0)->chain_why) == WALK_WHY, "reasons");
+_Static_assert(sizeof(((struct blockdev_disk *)0)->fs) == sizeof(((struct walk_found *)0)->fs), "file systems");
+
+/* --- devices */
+
+/* "none [mq-deadline] kyber": the one in brackets is in force; a device that queues nothing says "none". */
+static void take_schedulers(struct blockdev *b, char *text)
+{
+	char *word;
+	size_t len = 0;
+
+	while ((word = strsep(&text, " "))) {
+		size_t n = strlen(word);
+		bool active = n > 2 && word[0] == '[' && word[n - 1] == ']';
+
+		if (active) {
+			word[n - 1] = '\0';
+			word++;
+			n -= 2;
+		}
+		if (!n || n >= sizeof(b->scheduler) || len + n + 2 > sizeof(b->schedulers))
+			continue;
+		len += (size_t)snprintf(b->schedulers + len, sizeof(b->schedulers) - len, "%s%s", len ? " " : "", word);
+		if (active)
+			memcpy(b->scheduler, word, n + 1);
+	}
+	if (streq(b->schedulers, "none"))
+		memcpy(b->scheduler, "none", sizeof("none"));
+}
+
+static bool is_virtio_name(const char *name)
+{
+	return str_starts(name, "vd") && name[2] >= 'a' && name[2] <= 'z'; /* drivers/block/virtio_blk.c */
+}
+
+static void fill_device(const struct hostfs *fs, const struct walk *w, const struct walk_leaf *l, struct blockdev *b)
+{
+	char text[512];
+	uint64_t rotational;
+
+	memcpy(b->name, l->name, sizeof(b->name));
+	if (!l->is_path) {
+		b->major = w->nodes[l->node].major;
+		b->minor = w->nodes[l->node].minor;
+	}
+	b->is_nvme = str_starts(l->name, "nvme");
+	b->is_virtio = is_virtio_name(l->name);
+	if (hostfs_read_u64(fs, &rotational, "sys/block/%s/queue/rotational", l->name) == 0)
+		b->rotational = rotational != 0;
+	if (hostfs_read(fs, text, sizeof(text), "sys/block/%s/queue/scheduler", l->name) > 0)
+		take_schedulers(b, text);
+}
+
+/* cgroup-v2.rst, io.cost.qos: "8:16 enable=1 ctrl=auto ..."; only in the root of the version 2 tree. */
+static bool io_cost_is_on(char *text, unsigned int major, unsigned int minor)
+{
+	char key[32], *line;
+
+	(void)snprintf(key, sizeof(key), "%u:%u", major, minor); /* fits */
+	while ((line = strsep(&text, "\n"))) {
+		char *word = strsep(&line, " ");
+
+		if (!streq(word, key))
+			continue;
+		while ((word = strsep(&line, " ")))
+			if (streq(word, "enable=1"))
+				return true;
+	}
+	return false;
+}
+
+static bool io_cost_enabled(const struct hostfs *fs, unsigned int major, unsigned int minor)
+{
+	static const char *const roots[] = {"sys/fs/cgroup", "sys/fs/cgroup/unified"};
+	_cleanup_free_ char *text = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(roots) && !text; i++)
+		if (hostfs_read_all(fs, 64u << 10, &text, NULL, "%s/io.cost.qos", roots[i]) < 0)
+			text = NULL;
+	return text && io_cost_is_on(text, major, minor);
+}
+
+static bool weight_acts(const struct hostfs *fs, const struct blockdev *b)
+{
+	if (streq(b->scheduler, "bfq") || streq(b->scheduler, "cfq"))
+		return true;
+	return (b->major || b->minor) && io_cost_enabled(fs, b->major, b->minor);
+}
+
+static void fill_devices(const struct hostfs *fs, const struct walk *w, struct blockdev_facts *f)
+{
+	f->n_devices = w->n_leaves;
+	for (unsigned int i = 0; i < w->n_leaves; i++) {
+		fill_device(fs, w, &w->leaves[i], &f->devices[i]);
+		f->cgroup_weight_acts[i] = weight_acts(fs, &f->devices[i]);
+	}
+}
+
+/* --- images */
+
+struct image {
+	struct walk *w;
+	struct blockdev_disk *k;
+	uint64_t leaves;   /* of the chain so far */
+	unsigned int mode; /* of its last file */
+};
+
+/* All its data goes through one device: that; else through that on which it lies. */
+static void find_limit(const struct walk *w, const struct walk_found *found, struct blockdev_disk *k)
+{
+	int node = -1;
+
+	for (unsigned int i = 0; i < w->n_leaves; i++) {
+		if (!(found->leaves & UINT64_C(1) << i))
+			continue;
+		if (node >= 0 && node != w->leaves[i].node) {
+			node = found->node >= 0 ? w->nodes[found->node].whole : -1;
+			break;
+		}
+		node = w->leaves[i].node;
+	}
+	if (node < 0)
+		return;
+	memcpy(k->limit, w->nodes[node].name, sizeof(k->limit));
+	k->limit_major = w->nodes[node].major;
+	k->limit_minor = w->nodes[node].minor;
+}
+
+static void active_image(struct image *m, const char *path)
+{
+	struct blockdev_disk *k = m->k;
+	struct walk_found found;
+
+	walk_path(m->w, path, &found);
+	m->mode = found.mode;
+	m->leaves |= found.leaves;
+	memcpy(k->fs, found.fs, sizeof(k->fs));
+	if (!found.leaves)
+		memcpy(k->why, found.why, sizeof(k->why));
+	if (strlen(path) < sizeof(k->path))
+		memcpy(k->path, path, strlen(path) + 1);
+	find_limit(m->w, &found, k);
+}
+
+/* A further file of the chain, whose name stands in the header of the image at `base`. False: it is no file. */
+static bool further_file(struct image *m, const char *base, const char *name, char path[WALK_PATH])
+{
+	char shown[KNOB_SHOW_SIZE], why[WALK_WHY];
+	struct walk_found found;
+
+	if (qcow2_resolve(base, name, path, why) < 0) {
+		(void)snprintf(m->k->chain_why, sizeof(m->k->chain_why), "%s: %.60s", knob_show(name, shown), why);
+		return false;
+	}
+	walk_path(m->w, path, &found);
+	m->mode = found.mode;
+	m->leaves |= found.leaves;
+	return true;
+}
+
+static void count_qcow2(struct blockdev_disk *k, const struct qcow2 *q)
+{
+	if (k->n_qcow2++ == 0) {
+		k->size = q->size;
+		k->cluster = q->cluster;
+	}
+	k->chain_bytes += q->l2_bytes; /* 16 of less than 2^60 */
+}
+
+struct links {
+	unsigned int n;
+	dev_t dev[BLOCKDEV_CHAIN];
+	ino_t ino[BLOCKDEV_CHAIN];
+};
+
+/* One more qcow2 image of the chain. -errno, with the reason. */
+static int link_image(struct image *m, struct links *l, const char *path, struct qcow2 *q, char why[WALK_WHY])
+{
+	int r = qcow2_read(m->w->fs, path, m->mode, l->n == 0, q, why);
+
+	if (r < 0)
+		return r;
+	for (unsigned int i = 0; i < l->n; i++)
+		if (l->dev[i] == q->dev && l->ino[i] == q->ino) {
+			(void)snprintf(why, WALK_WHY, "it is its own backing file");
+			return -ELOOP;
+		}
+	if (l->n == BLOCKDEV_CHAIN) {
+		(void)snprintf(why, WALK_WHY, "there are more than %u images before it", BLOCKDEV_CHAIN);
+		return -E2BIG;
+	}
+	l->dev[l->n] = q->dev;
+	l->ino[l->n++] = q->ino;
+	count_qcow2(m->k, q);
+	return 0;
+}
+
+/* The images of a chain that begins with a qcow2 one at `path`. */
+static void chain(struct image *m, const char *path)
+{
+	char paths[2][WALK_PATH], data[WALK_PATH], shown[KNOB_SHOW_SIZE], why[WALK_WHY];
+	struct links l = {0};
+	struct qcow2 q;
+
+	while (link_image(m, &l, path, &q, why) == 0) {
+		char *next = paths[l.n % 2];
+
+		if (*q.data_file && !further_file(m, path, q.data_file, data))
+			return;
+		if (!*q.backing || !further_file(m, path, q.backing, next) || !streq(q.format, "qcow2"))
+			return;
+		path = next;
+	}
+	(void)snprintf(m->k->chain_why, sizeof(m->k->chain_why), "%s: %.60s", knob_show(path, shown), why);
+}
+
+static void take_leaves(const struct image *m)
+{
+	for (unsigned int i = 0; i < WALK_LEAVES; i++)
+		if (m->leaves & UINT64_C(1) << i)
+			m->k->devices[m->k->n++] = i;
+}
+
+static void image(struct walk *w, const struct domain_disk *d, const char *path, struct blockdev_disk *k)
+{
+	struct image m = {.w = w, .k = k};
+
+	active_image(&m, path);
+	if (streq(d->format, "qcow2") && d->kind != DOMAIN_DISK_DIR)
+		chain(&m, path);
+	take_leaves(&m);
+}
+
+static void volume(struct walk *w, const struct domain_disk *d, struct blockdev_disk *k)
+{
+	char path[WALK_PATH];
+
+	if (walk_volume(w->fs, d->source, d->more, path, k->why) == 0) {
+		k->why[0] = '\0';
+		image(w, d, path, k);
+	}
+}
+
+static void one_disk(struct walk *w, const struct domain_disk *d, struct blockdev_disk *k)
+{
+	static const char *const whys[] = {
+		[DOMAIN_DISK_NONE] = "it has no image",
+		[DOMAIN_DISK_NETWORK] = "not applicable: a network disk",
+		[DOMAIN_DISK_NVME] = "not applicable: QEMU's own driver has the NVMe controller",
+		[DOMAIN_DISK_VHOSTUSER] = "not applicable: another process does its I/O (vhost-user)",
+	};
+	char shown[KNOB_SHOW_SIZE];
+
+	switch (d->kind) {
+	case DOMAIN_DISK_FILE:
+	case DOMAIN_DISK_BLOCK:
+	case DOMAIN_DISK_DIR:
+		image(w, d, d->source, k);
+		break;
+	case DOMAIN_DISK_VOLUME:
+		volume(w, d, k);
+		break;
+	case DOMAIN_DISK_NONE:
+	case DOMAIN_DISK_NETWORK:
+	case DOMAIN_DISK_NVME:
+	case DOMAIN_DISK_VHOSTUSER:
+		(void)snprintf(k->why, sizeof(k->why), *d->source ? "%s (%s)" : "%s", whys[d->kind],
+			       knob_show(d->source, shown));
+		break;
+	}
+}
+
+/* --- all */
+
+/* After the disks: devices that no disk lies on are no devices of the domain. */
+static void owners_devices(struct walk *w, const struct domain *d, struct blockdev_facts *f)
+{
+	for (unsigned int i = 0; i < d->n_blkio; i++) {
+		struct walk_found found;
+
+		walk_path(w, d->blkio[i].path, &found);
+		if (found.is_block && found.node >= 0)
+			memcpy(f->blkio[i], w->nodes[w->nodes[found.node].whole].name, sizeof(f->blkio[i]));
+	}
+}
+
+int blockdev_find(const struct hostfs *fs, const struct domain *d, struct blockdev_facts *ret)
+{
+	_cleanup_(cleanup_walk) struct walk *w = walk_new(fs, WALK_TO_QUEUES);
+
+	memset(ret, 0, sizeof(*ret));
+	ret->disks = calloc(d->n_disks ? d->n_disks : 1, sizeof(*ret->disks));
+	ret->blkio = calloc(d->n_blkio ? d->n_blkio : 1, sizeof(*ret->blkio));
+	if (!w || !ret->disks || !ret->blkio) {
+		blockdev_fini(ret);
+		return -ENOMEM;
+	}
+	ret->n_disks = d->n_disks;
+	ret->n_blkio = d->n_blkio;
+	for (unsigned int i = 0; i < d->n_disks; i++)
+		one_disk(w, &d->disks[i], &ret->disks[i]);
+	fill_devices(fs, w, ret);
+	ret->cut = w->cut;
+	owners_devices(w, d, ret);
+	return 0;
+}
+
+void blockdev_fini(struct blockdev_facts *f)
+{
+	free(f->disks);
+	free(f->blkio);
+	memset(f, 0, sizeof(*f));
+}
