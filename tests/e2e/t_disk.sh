@@ -21,8 +21,8 @@ node() { virsh -q dumpxml "$1" | python3 -c '
 import sys, xml.etree.ElementTree as tree
 for disk in tree.parse(sys.stdin).iter("disk"):
     if disk.find("target").get("dev") == sys.argv[1]: print(disk.find("source").get("index"))' "$2"; }
-tuned() { # tuned INDEX [FORMAT]: lines of nodes() of a disk with all of the above
-	printf '%s\n' "libvirt-$1-format ${2:-qcow2} $direct 0 unmap" "libvirt-$1-storage file $direct 0 off"
+tuned() { # tuned INDEX: lines of nodes() of a qcow2 disk with all of the above
+	printf '%s\n' "libvirt-$1-format qcow2 $direct 0 unmap" "libvirt-$1-storage file $direct 0 off"
 }
 rings() { # does the process have a ring beyond those of its event loops? compared with a guest that has aio=threads
 	ls -l "/proc/$(pid_of "$1")/fd" | grep -c 'io_uring'
@@ -91,12 +91,11 @@ virsh -q destroy dis1
 undefine dis1
 
 # --- a disk that is unplugged, another in its place ------------------------------------------------------------------------
-define dis2 tune="$tune" devices="<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='$images/dis2-b.img'/>
+define dis2 tune="$tune" devices="<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='$images/dis2-b.img'/>
 	<target dev='vdb' bus='virtio'/></disk>"
-truncate -s 1M "$images/dis2-b.img"
+make_disk "$images/dis2-b.img"
 ok 'two disks: start' start dis2
-is 'two disks: both' "$(nodes dis2)" "$(tuned 1 raw; tuned 2)"
-like 'two disks: a raw image has no L2 tables' "$(domtune plan dis2; domtune status dis2)" 'not qcow2 but raw'
+is 'two disks: both' "$(nodes dis2)" "$(tuned 1; tuned 2)"
 wait_for is_up dis2
 # The payload does not answer PCI hot-unplug, so the guest is asked, and libvirt may say that nothing happens.
 virsh -q detach-disk dis2 vdb --live >/dev/null 2>&1
@@ -157,6 +156,30 @@ virsh -q destroy dis4
 undefine dis4
 rm -f "$images"/dis4-*
 umount "$odd" && rmdir "$odd"
+
+# --- every bus, and an image whose L2 tables QEMU would not keep by itself ----------------------------------------------------
+disk() { # disk FILE FORMAT TARGET BUS [ALIAS]
+	echo "<disk type='file' device='disk'><driver name='qemu' type='$2'/><source file='$1'/><target dev='$3' bus='$4'/>${5:+<alias name='$5'/>}</disk>"
+}
+for name in sata own; do truncate -s 1M "$images/dis7-$name.raw"; done
+qemu-img create -q -f qcow2 "$images/dis7-large.img" 512G
+chmod 0666 "$images"/dis7-*
+define dis7 iothreads=1 devices="<controller type='scsi' index='0' model='virtio-scsi'/>
+	$(disk "$images/dis7-large.img" qcow2 sda scsi)$(disk "$images/dis7-sata.raw" raw sdb sata)$(disk "$images/dis7-own.raw" raw vdb virtio ua-own)
+	<disk type='file' device='cdrom'><target dev='sdd' bus='sata'/><readonly/></disk>" \
+	tune="<tune profile='balanced'><disk cache='none' metadata-cache='auto'/></tune>"
+ok 'buses: starts' start dis7
+is 'buses: all nodes bypass the page cache' "$(nodes dis7 | cut -d' ' -f3 | sort -u)" $direct # raw ones: one or two each
+like 'large image: covered' "$(word dis7 "libvirt-$(node dis7 sda)-format")" '"l2-cache-size":67108864'
+out=$(domtune status dis7)
+like 'large image: why' "$out" 'covers the L2 tables of 512 GiB, 64 MiB in 1 image'
+like 'small image: left' "$out" 'the 32 MiB that QEMU uses by itself cover its image'
+like 'raw image: none' "$out" 'its image is not qcow2 but raw'
+like 'CD: by name' "$out" 'disk\[sdd\].cache.* an empty drive'
+[ $direct = 0 ] || ok 'buses: verify agrees' domtune verify dis7
+virsh -q destroy dis7
+undefine dis7
+rm -f "$images"/dis7-*
 
 # --- bad input -------------------------------------------------------------------------------------------------------------
 define dis5 tune="<tune profile='balanced'><disk target='../../x' io='auto'/><disk target='vda' cache='writethrough' io='native'/></tune>"
