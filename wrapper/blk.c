@@ -159,24 +159,41 @@ static int set_zeroes(struct blk *b)
 	return 0;
 }
 
-static int try_linked(const struct blk *b, const char *library, struct err *e)
+static bool is_linked(const struct blk *b, const char *library, struct blk_once *o, struct err *e)
 {
-	return b->emulator ? b->t->linked(b->fs, b->emulator, library, e)
-			   : err_set(e, ENOENT, "the emulator is not known");
+	if (!o->done)
+		o->r = b->emulator ? b->t->linked(b->fs, b->emulator, library, &o->e)
+				   : err_set(&o->e, ENOENT, "the emulator is not known");
+	o->done = true;
+	if (o->r < 0)
+		*e = o->e;
+	return o->r == 0;
+}
+
+static bool has_ring(struct blk *b, bool own_workers, struct err *e)
+{
+	struct blk_once *o = &b->ring[own_workers];
+
+	if (!o->done)
+		o->r = b->t->io_uring(own_workers, &o->e);
+	o->done = true;
+	if (o->r < 0)
+		*e = o->e;
+	return o->r == 0;
 }
 
 /* Whether this can be had. `gentle`: only if it does no harm elsewhere (auto). */
-static bool can_io(const struct blk *b, const char *how, bool gentle, struct err *e)
+static bool can_io(struct blk *b, const char *how, bool gentle, struct err *e)
 {
 	if (streq(how, "io_uring"))
-		return try_linked(b, IO_URING_LIBRARY, e) == 0 && b->t->io_uring(gentle, e) == 0;
+		return is_linked(b, IO_URING_LIBRARY, &b->liburing, e) && has_ring(b, gentle, e);
 	if (streq(how, "threads"))
 		return true;
 	if (!is_direct(b)) {
 		(void)err_set(e, EINVAL, "native needs the host's page cache bypassed"); /* the text is the answer */
 		return false;
 	}
-	return try_linked(b, NATIVE_LIBRARY, e) == 0;
+	return is_linked(b, NATIVE_LIBRARY, &b->libaio, e);
 }
 
 /* What `auto` comes to. Why not better is kept. */

@@ -44,19 +44,20 @@ static int add_node(struct blk *b, const struct argv_option *o)
 int blk_read_nodes(struct blk *b)
 {
 	struct argv_option o;
-	unsigned int n = 0;
+	size_t most = (size_t)b->edit->n / 2 + 1; /* each is two words */
 	int pos = 1, r = 0;
 
-	while (argv_next(b->edit->n, b->edit->v, &pos, &o) > 0)
-		n += streq(o.name, "blockdev");
-	b->nodes = calloc(n + 1, sizeof(*b->nodes));
+	b->nodes = calloc(most, sizeof(*b->nodes));
+	b->devices = calloc(most, sizeof(*b->devices));
 	b->parts = calloc(BLK_DISK_NODES_MAX, sizeof(*b->parts));
-	if (!b->nodes || !b->parts)
+	if (!b->nodes || !b->devices || !b->parts)
 		return -ENOMEM;
-	pos = 1;
-	while (r == 0 && argv_next(b->edit->n, b->edit->v, &pos, &o) > 0)
+	while (r == 0 && argv_next(b->edit->n, b->edit->v, &pos, &o) > 0) {
 		if (streq(o.name, "blockdev"))
 			r = add_node(b, &o);
+		else if (streq(o.name, "device"))
+			b->devices[b->n_devices++] = o.at;
+	}
 	return r;
 }
 
@@ -65,6 +66,7 @@ void blk_fini(struct blk *b)
 	for (unsigned int i = 0; i < b->n_nodes; i++)
 		obj_fini(&b->nodes[i].o);
 	free(b->nodes);
+	free(b->devices);
 	free(b->parts);
 }
 
@@ -83,15 +85,15 @@ PRINTF(2, 3) static void not_understood(struct blk *b, const char *fmt, ...)
 /* The device with the disk's alias. -ENOENT: there is not exactly one. */
 static int find_device(const struct blk *b, struct obj *ret)
 {
-	struct argv_option o;
-	int pos = 1, found = 0, r;
+	int found = 0, r;
 
-	while (argv_next(b->edit->n, b->edit->v, &pos, &o) > 0) {
+	for (unsigned int i = 0; i < b->n_devices; i++) {
+		const char *text = b->edit->v[b->devices[i]];
 		_cleanup_obj_ struct obj device = {0};
 
-		if (!streq(o.name, "device") || !strstr(o.value, b->want->alias))
+		if (!strstr(text, b->want->alias))
 			continue;
-		r = obj_parse(o.value, NODE_TYPE, &device);
+		r = obj_parse(text, NODE_TYPE, &device);
 		if (r == -ENOMEM)
 			return r;
 		if (r < 0 || !streq(text_or_empty(&device, "id"), b->want->alias))

@@ -25,6 +25,13 @@ struct blk_part {
 	bool active; /* of the image that the guest writes to, not of one behind it */
 };
 
+/* What a tryout that is the same for all disks has answered. */
+struct blk_once {
+	bool done;
+	int r;
+	struct err e;
+};
+
 struct blk {
 	const struct hostfs *fs;
 	const struct tryout *t;
@@ -32,7 +39,9 @@ struct blk {
 	struct kept *kept;
 	struct argv_edit *edit;
 	struct blk_node *nodes;
-	unsigned int n_nodes;
+	int *devices; /* indices of values of -device */
+	unsigned int n_nodes, n_devices;
+	struct blk_once ring[2], liburing, libaio; /* ring: without and with workers of its own */
 	/* Of the disk in question: */
 	const struct wplan_disk *want;
 	struct blk_part *parts;
@@ -41,7 +50,7 @@ struct blk {
 	bool own_write_cache; /* the device says something else than on */
 };
 
-/* blk_find.c: all -blockdev. 0 or -ENOMEM. */
+/* blk_find.c: all -blockdev, and where -device are. 0 or -ENOMEM. */
 int blk_read_nodes(struct blk *b);
 /* The parts of b->want; 0 with b->why filled if they are not all understood; -ENOMEM. */
 int blk_find_disk(struct blk *b);
