@@ -100,6 +100,7 @@ enum domain_disk_explicit {
 	DISK_IS_SHARED = 1 << 11,   /* <shareable/> */
 	DISK_IS_REMOVABLE = 1 << 12, /* cdrom, floppy */
 	DISK_IS_LUN = 1 << 13,
+	DISK_DISCARDS = 1 << 14,     /* <driver discard='unmap'>, beside DISK_HAS_DISCARD */
 };
 
 struct domain_disk {

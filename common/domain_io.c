@@ -93,6 +93,8 @@ static void disk_driver(struct domain_disk *k, const xmlNode *driver)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if (is_set(driver, rows[i].attribute))
 			k->has |= rows[i].has;
+	if (domain_attr_is(driver, "discard", "unmap"))
+		k->has |= DISK_DISCARDS;
 	if (xml_child(driver, NULL, "metadata_cache"))
 		k->has |= DISK_HAS_METADATA;
 }

@@ -14,6 +14,7 @@
 
 #include "apply.h"
 #include "ioprio.h"
+#include "exec_disk.h"
 #include "num.h"
 #include "qemuram.h"
 
@@ -387,6 +388,11 @@ static void answer_ioprio(const struct exec_look *q, const struct setting *s, st
 	a->ok = streq(a->effective, s->value);
 }
 
+static void answer_disk(const struct exec_look *q, const struct setting *s, struct exec_result *a)
+{
+	exec_disk_answer(&q->ram.argv, plan_find_disk(q->plan, s->target), s, a);
+}
+
 static const struct {
 	const char *knob;
 	void (*answer)(const struct exec_look *q, const struct setting *s, struct exec_result *a);
@@ -394,6 +400,8 @@ static const struct {
 	{"memory.pages", answer_pages}, {"memory.placement", answer_placement}, {"memory.prealloc", answer_prealloc},
 	{"memory.lock", answer_lock},   {"memory.merge", answer_merge},         {"cpu.emulator", answer_affinity},
 	{"io.priority", answer_ioprio},
+	{"disk.io", answer_disk},       {"disk.cache", answer_disk},            {"disk.discard", answer_disk},
+	{"disk.detect-zeroes", answer_disk}, {"disk.metadata-cache", answer_disk},
 };
 
 static void copy_printable(char *buf, size_t size, const char *text, size_t n)
@@ -444,14 +452,39 @@ static const struct {
 	{"memory.nodes", "memory.placement"},
 };
 
-static void explain(const struct exec_look *q, const struct setting *s, struct exec_result *a)
+/* The wrapper's reason for one setting: of a disk "disk.io vda", or "disk vda" for all of them. */
+static bool setting_reason(const struct exec_look *q, const struct setting *s, char *buf, size_t size)
 {
-	const char *list = kept_list(q), *knob = s->knob, *text;
+	const char *list = kept_list(q), *knob = s->knob;
+	char name[128];
 
 	for (size_t i = 0; i < ARRAY_SIZE(told_together); i++)
 		if (streq(told_together[i].knob, knob))
 			knob = told_together[i].told_as;
-	if (kept_reason(list, knob, a->why, sizeof(a->why)) || a->why[0] ||
+	if (!str_starts(knob, "disk."))
+		return kept_reason(list, knob, buf, size);
+	(void)snprintf(name, sizeof(name), "%s %s", knob, s->target); /* cut matches nothing */
+	if (kept_reason(list, name, buf, size))
+		return true;
+	(void)snprintf(name, sizeof(name), "disk %s", s->target); /* likewise */
+	return kept_reason(list, name, buf, size);
+}
+
+/* Where less will do (auto), what it is and why: "threads (io_uring: Operation not permitted, ...)". */
+static void say_fallback(const struct exec_look *q, const struct setting *s, struct exec_result *a)
+{
+	size_t len = strlen(a->effective);
+	char why[sizeof(a->why)];
+
+	if (streq(s->knob, "disk.io") && streq(s->value, "auto") && setting_reason(q, s, why, sizeof(why)))
+		(void)snprintf(a->effective + len, sizeof(a->effective) - len, " (%s)", why); /* cut is fine */
+}
+
+static void explain(const struct exec_look *q, const struct setting *s, struct exec_result *a)
+{
+	const char *list = kept_list(q), *text;
+
+	if (setting_reason(q, s, a->why, sizeof(a->why)) || a->why[0] ||
 	    kept_reason(list, "wrapper", a->why, sizeof(a->why)))
 		return;
 	if (list)
@@ -492,10 +525,17 @@ void exec_answer(const struct exec_look *q, const struct setting *s, struct exec
 			answers[i].answer(q, s, ret);
 			break;
 		}
-	if (!ret->ok)
+	if (!ret->ok) {
 		explain(q, s, ret);
-	else
-		ret->why[0] = '\0';
+		return;
+	}
+	ret->why[0] = '\0';
+	say_fallback(q, s, ret);
+}
+
+unsigned int exec_disk_node(const struct exec_look *q, const char *target)
+{
+	return exec_disk_index(&q->ram.argv, plan_find_disk(q->plan, target));
 }
 
 void exec_look_free(struct exec_look *q)

@@ -20,4 +20,6 @@ struct exec_look;
 int exec_look(const struct hostfs *fs, const struct plan *plan, int pid, bool thorough, struct exec_look **ret);
 /* One setting of the exec stage. */
 void exec_answer(const struct exec_look *q, const struct setting *s, struct exec_result *ret);
+/* N of "libvirt-N-format", the block node that this disk was started on; 0: not known. */
+unsigned int exec_disk_node(const struct exec_look *q, const char *target);
 void exec_look_free(struct exec_look *q); /* NULL is fine */

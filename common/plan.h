@@ -43,6 +43,13 @@ struct plan_device {
 	bool bfq; /* the scheduler that will be in force there: it has weights of its own kind */
 };
 
+/* A disk that has settings of the exec stage: how the command line names it. */
+struct plan_disk {
+	char *target; /* "vda" */
+	char *alias;  /* of its -device */
+	char *path;   /* of its active image, as libvirt hands it to QEMU; "" not known */
+};
+
 /* What the wrapper needs to know of the emulator, from definition and libvirt's capability cache. */
 struct plan_wrapper {
 	bool present;          /* the domain's <emulator> is our wrapper */
@@ -92,6 +99,7 @@ struct plan {
 	struct plan_device *block; size_t n_block;
 	struct plan_uplink *uplinks; unsigned int n_uplinks;
 	struct plan_link *links; unsigned int n_links;
+	struct plan_disk *disks; size_t n_disks;
 	struct msgs warnings;
 };
 
@@ -142,6 +150,10 @@ int plan_add_skipped(struct plan *p, const char *knob, const char *target, const
 /* One that is there already stays as it is. 0 or -ENOMEM. */
 int plan_add_block(struct plan *p, const char *name, unsigned int major, unsigned int minor, bool bfq);
 const struct plan_device *plan_find_block(const struct plan *p, const char *name); /* NULL: none */
+
+int plan_add_disk(struct plan *p, const char *target, const char *alias, const char *path);
+/* NULL: it has no settings of the exec stage. */
+const struct plan_disk *plan_find_disk(const struct plan *p, const char *target);
 
 /* As records (undo.h) and back. plan_take_record returns 1 if the record was one of a plan's, else 0, -ENOMEM. */
 void plan_put_records(const struct plan *p, struct sbuf *b);

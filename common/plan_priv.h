@@ -34,6 +34,11 @@ const struct setting *plan_carried(const struct maker *m, enum knob_id id);
 
 /* Settings of interfaces: classes, steering, rings of uplinks. */
 void plan_net(struct maker *m);
+/* plan_target.c: the value of an attribute for one disk or interface by this name. NULL: nobody asks for it. */
+const struct value *plan_target_value(const struct intent *in, enum knob_id id, const char *name);
+
+/* plan_node.c: what the wrapper does to the block nodes of disks. */
+void plan_nodes(struct maker *m);
 
 /* plan_ask.c */
 void plan_ask(struct maker *m);

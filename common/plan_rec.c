@@ -17,6 +17,7 @@
  *   uplink    name, ifindex, bit/s, of them for the rest
  *   link      MAC, uplink, way, class, rate, ceil, burst, priority, mark, mask, limit
  *   set       knob, target, stage, value, current, source, why, floater or ""
+ *   disk      target, alias, path               of those with settings of the exec stage
  *   skip      knob, target, why
  *   block     name, major, minor, bfq?                      a device that settings of the started stage are about
  *   warn      text
@@ -61,6 +62,13 @@ static void skipped_fini(struct skipped *s)
 	free(s->why);
 }
 
+static void disk_fini(struct plan_disk *k)
+{
+	free(k->target);
+	free(k->alias);
+	free(k->path);
+}
+
 void plan_fini(struct plan *p)
 {
 	for (size_t i = 0; i < p->n_settings; i++)
@@ -74,6 +82,9 @@ void plan_fini(struct plan *p)
 	free(p->block);
 	free(p->uplinks);
 	free(p->links);
+	for (size_t i = 0; i < p->n_disks; i++)
+		disk_fini(&p->disks[i]);
+	free(p->disks);
 	free(p->name);
 	free(p->profile);
 	free(p->refused);
@@ -215,6 +226,32 @@ struct plan_uplink *plan_add_uplink(struct plan *p, const char *name, unsigned i
 	*u = (struct plan_uplink){ .ifindex = ifindex };
 	(void)snprintf(u->name, sizeof(u->name), "%s", name); /* a device's name */
 	return u;
+}
+
+int plan_add_disk(struct plan *p, const char *target, const char *alias, const char *path)
+{
+	struct plan_disk *grown = reallocarray(p->disks, p->n_disks + 1, sizeof(*grown));
+	struct plan_disk *k;
+
+	if (!grown)
+		return -ENOMEM;
+	p->disks = grown;
+	k = &grown[p->n_disks];
+	*k = (struct plan_disk){.target = strdup(target), .alias = strdup(alias), .path = strdup(path)};
+	if (!k->target || !k->alias || !k->path) {
+		disk_fini(k);
+		return -ENOMEM;
+	}
+	p->n_disks++;
+	return 0;
+}
+
+const struct plan_disk *plan_find_disk(const struct plan *p, const char *target)
+{
+	for (size_t i = 0; i < p->n_disks; i++)
+		if (streq(p->disks[i].target, target))
+			return &p->disks[i];
+	return NULL;
 }
 
 /* writing */
@@ -359,6 +396,8 @@ void plan_put_records(const struct plan *p, struct sbuf *b)
 		record_add(b, "set", s->knob, s->target, stage_name(s->stage), s->value, s->current, s->source, s->why,
 			   s->floater < 0 ? "" : number(id, (uint64_t)s->floater), NULL);
 	}
+	for (size_t i = 0; i < p->n_disks; i++)
+		record_add(b, "disk", p->disks[i].target, p->disks[i].alias, p->disks[i].path, NULL);
 	for (size_t i = 0; i < p->n_skipped; i++)
 		record_add(b, "skip", p->skipped[i].knob, p->skipped[i].target, p->skipped[i].why, NULL);
 	for (size_t i = 0; i < p->n_block; i++)
@@ -655,6 +694,13 @@ static int take_block(struct plan *p, const struct record *r)
 	return plan_add_block(p, record_str(r, 1), (unsigned int)major, (unsigned int)minor, is_set(r, 4));
 }
 
+static int take_disk(struct plan *p, const struct record *r)
+{
+	return p->n_disks < DOMAIN_DISKS_MAX
+		       ? plan_add_disk(p, record_str(r, 1), record_str(r, 2), record_str(r, 3))
+		       : 0;
+}
+
 static int take_warning(struct plan *p, const struct record *r)
 {
 	msgs_warn(&p->warnings, "%s", record_str(r, 1));
@@ -673,6 +719,7 @@ int plan_take_record(struct plan *p, const struct record *r)
 		{ "warn", take_warning }, { "float", take_floater }, { "cell", take_cell },
 		{ "block", take_block },
 		{ "uplink", take_uplink }, { "link", take_link },
+		{ "disk", take_disk },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)

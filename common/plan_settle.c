@@ -567,6 +567,8 @@ static void settle_as_it_was(struct maker *m)
 			m->failed |= plan_add_setting(m->p, s->knob, s->target, s->stage, s->value, s->source,
 						      s->why) < 0;
 	}
+	for (size_t i = 0; i < was->n_disks; i++)
+		m->failed |= plan_add_disk(m->p, was->disks[i].target, was->disks[i].alias, was->disks[i].path) < 0;
 }
 
 static void settle_memory(struct maker *m)
@@ -608,5 +610,6 @@ void plan_settle(struct maker *m)
 	settle_memory(m);
 	plan_disks(m);
 	plan_net(m);
+	plan_nodes(m);
 	settle_sysctls(m);
 }

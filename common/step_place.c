@@ -391,7 +391,7 @@ int step_at_threads(struct expansion *x)
 
 		(void)snprintf(object, sizeof(object), "%d:%" PRIu64 "/%d:%" PRIu64 "/%s", x->run->pid, x->run->start,
 			       t->tid, t->start, x->row->name); /* four numbers and a short name fit */
-		r = add_step(x, "thread", object, x->value, &s);
+		r = step_add(x, "thread", object, x->value, &s);
 		if (r == 0)
 			s->before = before;
 	}
@@ -443,14 +443,14 @@ int step_at_scheduler(struct expansion *x)
 
 	if (!queue_file(x, x->row->name, object, sizeof(object)))
 		return 0;
-	r = add_step(x, "file", object, x->value, NULL);
+	r = step_add(x, "file", object, x->value, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(resets) && r == 0; i++) {
 		const struct setting *wish = find_setting(x, resets[i].knob);
 		const struct row *row = step_find_row(resets[i].knob);
 		struct step *s;
 
 		(void)queue_file(x, row->name, object, sizeof(object)); /* as above */
-		r = add_step(x, "file", object, wish ? wish->value : "", &s);
+		r = step_add(x, "file", object, wish ? wish->value : "", &s);
 		if (r < 0)
 			break;
 		s->group = --x->last_group;
@@ -473,7 +473,7 @@ int step_at_queue(struct expansion *x)
 		x->elsewhere = streq(resets[i].knob, x->setting->knob) && find_setting(x, "disk.scheduler");
 	if (x->elsewhere || !queue_file(x, x->row->name, object, sizeof(object)))
 		return 0;
-	return add_step(x, "file", object, x->value, NULL);
+	return step_add(x, "file", object, x->value, NULL);
 }
 
 static const struct plan_device *find_device(struct expansion *x)
@@ -501,7 +501,7 @@ int step_at_group_device(struct expansion *x)
 	}
 	(void)snprintf(object, sizeof(object), "%s/%.*s %u:%u%s", path, (int)n, x->row->name, d->major, d->minor,
 		       x->row->name + n); /* path has 1023 at most */
-	return add_step(x, "cgkey", object, x->value, NULL);
+	return step_add(x, "cgkey", object, x->value, NULL);
 }
 
 int step_at_scope_device(struct expansion *x)
@@ -513,5 +513,5 @@ int step_at_scope_device(struct expansion *x)
 		return 0;
 	(void)snprintf(object, sizeof(object), "%s/%s %u:%u", x->run->scope, x->row->name, d->major,
 		       d->minor); /* scope has 1023 at most */
-	return add_step(x, "unit", object, x->value, NULL);
+	return step_add(x, "unit", object, x->value, NULL);
 }

@@ -11,7 +11,9 @@
 #include "wplan.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 
+#include "blockdev.h"
 #include "num.h"
 #include "paths.h"
 
@@ -21,7 +23,7 @@
  * and clearing pages is bound by a node's memory by then.
  */
 #define PREALLOC_THREADS_MAX 16
-#define WPLAN_MAX            (1u << 20) /* a list of CPUs for each of 64 cells */
+#define WPLAN_MAX            (4u << 20) /* a list of CPUs for each of 64 cells, a path for each of 256 disks */
 #define NUMBER_MAX           24
 
 /*
@@ -42,8 +44,18 @@ struct draft {
 	bool pages;  /* memory.pages asks for huge ones */
 };
 
+static void disk_fini(struct wplan_disk *k)
+{
+	free(k->target);
+	free(k->alias);
+	free(k->path);
+}
+
 void wplan_fini(struct wplan *w)
 {
+	for (unsigned int i = 0; i < w->n_disks; i++)
+		disk_fini(&w->disks[i]);
+	free(w->disks);
 	for (unsigned int i = 0; i < w->n_attrs; i++) {
 		free(w->attrs[i].name);
 		free(w->attrs[i].value);
@@ -148,6 +160,81 @@ static int rule_merge(const struct plan *p, const struct setting *s, struct draf
 	return 0;
 }
 
+static int add_disk(struct wplan *w, const char *target, const char *alias, const char *path, struct wplan_disk **ret)
+{
+	struct wplan_disk *grown = reallocarray(w->disks, w->n_disks + 1, sizeof(*grown)), *k;
+
+	if (!grown)
+		return -ENOMEM;
+	w->disks = grown;
+	k = &grown[w->n_disks];
+	*k = (struct wplan_disk){.target = strdup(target), .alias = strdup(alias), .path = strdup(path)};
+	if (!k->target || !k->alias || !k->path) {
+		disk_fini(k);
+		return -ENOMEM;
+	}
+	w->n_disks++;
+	*ret = k;
+	return 0;
+}
+
+/* The words of a disk's record, in its order. */
+static const struct disk_word {
+	const char *knob;
+	size_t at; /* in struct wplan_disk */
+	const char *words[5];
+} disk_words[] = {
+	{"disk.io", offsetof(struct wplan_disk, io), {"auto", "threads", "native", "io_uring"}},
+	{"disk.cache", offsetof(struct wplan_disk, cache), {"none", "writeback", "unsafe"}},
+	{"disk.discard", offsetof(struct wplan_disk, discard), {"unmap", "ignore"}},
+	{"disk.detect-zeroes", offsetof(struct wplan_disk, zeroes), {"off", "on", "unmap"}},
+};
+
+#define DISK_WORD_SIZE sizeof(((struct wplan_disk *)NULL)->io)
+
+/* False: not one of its words. */
+static bool set_disk_word(struct wplan_disk *k, const struct disk_word *d, const char *value)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(d->words) && d->words[i]; i++)
+		if (streq(value, d->words[i])) {
+			(void)snprintf((char *)k + d->at, DISK_WORD_SIZE, "%s", value); /* fits */
+			return true;
+		}
+	return false;
+}
+
+static int get_disk(const struct plan *p, const char *target, struct wplan *w, struct wplan_disk **ret)
+{
+	const struct plan_disk *disk = plan_find_disk(p, target);
+
+	*ret = NULL;
+	for (unsigned int i = 0; i < w->n_disks; i++)
+		if (streq(w->disks[i].target, target))
+			*ret = &w->disks[i];
+	return *ret || !disk ? 0 : add_disk(w, target, disk->alias, disk->path, ret);
+}
+
+static int rule_disk_word(const struct plan *p, const struct setting *s, struct draft *d)
+{
+	struct wplan_disk *k;
+	int r = get_disk(p, s->target, d->w, &k);
+
+	for (size_t i = 0; i < ARRAY_SIZE(disk_words) && k; i++)
+		if (streq(s->knob, disk_words[i].knob))
+			(void)set_disk_word(k, &disk_words[i], s->value); /* the plan knows no others */
+	return r;
+}
+
+static int rule_metadata(const struct plan *p, const struct setting *s, struct draft *d)
+{
+	struct wplan_disk *k;
+	int r = get_disk(p, s->target, d->w, &k);
+
+	if (k)
+		k->metadata = num_parse_range(s->value, 0, INT64_MAX, &k->metadata_bytes) == 0;
+	return r;
+}
+
 /* In this order: the pages' policy is the placement's where there is one. */
 static const struct {
 	const char *knob;
@@ -156,6 +243,8 @@ static const struct {
 	{"cpu.emulator", rule_affinity},    {"memory.placement", rule_placement}, {"memory.pages", rule_pages},
 	{"memory.prealloc", rule_prealloc}, {"memory.lock", rule_lock},           {"memory.merge", rule_merge},
 	{"io.priority", rule_ioprio},
+	{"disk.io", rule_disk_word},        {"disk.cache", rule_disk_word},       {"disk.discard", rule_disk_word},
+	{"disk.detect-zeroes", rule_disk_word}, {"disk.metadata-cache", rule_metadata},
 };
 
 /*
@@ -229,6 +318,17 @@ static void make_records(const struct plan *p, const struct host *h, const struc
 		w->n_memory = 0;
 }
 
+/* Caches of L2 tables are locked, too: at most so much for each image of a chain. */
+static void lock_caches(struct wplan *w)
+{
+	uint64_t bytes;
+
+	for (unsigned int i = 0; i < w->n_disks && w->lock; i++)
+		if (__builtin_mul_overflow(w->disks[i].metadata_bytes, BLOCKDEV_CHAIN, &bytes) ||
+		    __builtin_add_overflow(w->lock, bytes, &w->lock))
+			w->lock = UINT64_MAX;
+}
+
 int wplan_from_plan(const struct plan *p, const struct host *h, const char *boot_id, struct wplan *ret)
 {
 	struct wplan w = {.merge = -1, .id = p->id, .qemu = p->wrapper.qemu};
@@ -250,6 +350,7 @@ int wplan_from_plan(const struct plan *p, const struct host *h, const char *boot
 		return r;
 	}
 	make_records(p, h, &d);
+	lock_caches(&w);
 	*ret = w;
 	return 0;
 }
@@ -277,6 +378,14 @@ static void put_memory(struct sbuf *b, const struct wplan_memory *m)
 		   NULL);
 }
 
+static void put_disk(struct sbuf *b, const struct wplan_disk *k)
+{
+	char bytes[NUMBER_MAX];
+
+	record_add(b, "disk", k->target, k->alias, k->path, k->io, k->cache, k->discard, k->zeroes,
+		   k->metadata ? number(bytes, k->metadata_bytes) : "", NULL);
+}
+
 int wplan_save(const struct hostfs *fs, const struct wplan *w, struct err *e)
 {
 	_cleanup_sbuf_ struct sbuf b = {0};
@@ -295,6 +404,8 @@ int wplan_save(const struct hostfs *fs, const struct wplan *w, struct err *e)
 		record_add(&b, "lock", number(id, w->lock), NULL);
 	if (w->merge >= 0)
 		record_add(&b, "merge", w->merge ? "yes" : "no", NULL);
+	for (unsigned int i = 0; i < w->n_disks; i++)
+		put_disk(&b, &w->disks[i]);
 	record_add(&b, "end", NULL);
 	if (b.failed)
 		return err_set(e, ENOMEM, "wrapper's plan: %s", err_name(ENOMEM));
@@ -381,13 +492,35 @@ static int take_attr(struct wplan *w, const struct record *r)
 	return add_attr(w, record_str(r, 1), record_str(r, 2));
 }
 
+static int take_disk(struct wplan *w, const struct record *r)
+{
+	const char *bytes = record_str(r, 8);
+	struct wplan_disk *k;
+	int e;
+
+	if (w->n_disks >= DOMAIN_DISKS_MAX || !*record_str(r, 1) || !*record_str(r, 2))
+		return -EBADMSG;
+	for (unsigned int i = 0; i < w->n_disks; i++)
+		if (streq(w->disks[i].target, record_str(r, 1)) || streq(w->disks[i].alias, record_str(r, 2)))
+			return -EBADMSG;
+	e = add_disk(w, record_str(r, 1), record_str(r, 2), record_str(r, 3), &k);
+	if (e < 0)
+		return e;
+	for (unsigned int i = 0; i < ARRAY_SIZE(disk_words); i++)
+		if (*record_str(r, 4 + i) && !set_disk_word(k, &disk_words[i], record_str(r, 4 + i)))
+			return -EBADMSG;
+	k->metadata = *bytes != '\0';
+	return k->metadata && num_parse_range(bytes, 0, INT64_MAX, &k->metadata_bytes) < 0 ? -EBADMSG : 0;
+}
+
 /* 1 at the end record, 0 go on. A type that a later version added is none of this one's business. */
 static int take_record(struct wplan *w, const struct record *r)
 {
 	static const struct {
 		const char *type;
 		int (*take)(struct wplan *w, const struct record *r);
-	} types[] = {{"attr", take_attr}, {"memory", take_memory}, {"lock", take_lock}, {"merge", take_merge}};
+	} types[] = {{"attr", take_attr}, {"memory", take_memory}, {"lock", take_lock}, {"merge", take_merge},
+		     {"disk", take_disk}};
 	const char *type = record_str(r, 0);
 
 	if (streq(type, "head"))

@@ -9,6 +9,10 @@
  *             ("": the whole guest)
  *   lock      bytes of address space that a QEMU of which all is locked may come to
  *   merge     "yes" or "no"
+ *   disk      target, alias of its -device, path of its active image ("": not known), then what its block nodes are
+ *             to have: aio ("auto", "threads", "native", "io_uring"), cache ("none", "writeback", "unsafe"), discard
+ *             ("unmap", "ignore"), detect-zeroes ("off", "on", "unmap"), most bytes of cached L2 tables for each
+ *             qcow2 image; "" in place of what stays
  *   end
  *
  * There is one memory record for the whole guest, or one for each guest cell that has memory. Without a valid end
@@ -38,6 +42,14 @@ struct wplan_memory {
 	struct idset prealloc_cpus;    /* for a thread-context's cpu-affinity; empty: none */
 };
 
+/* What the block nodes of one disk are to have; "" and no metadata: what stays as it is. */
+struct wplan_disk {
+	char *target, *alias, *path;
+	char io[16], cache[16], discard[16], zeroes[16];
+	bool metadata;       /* the next is a limit */
+	uint64_t metadata_bytes; /* at most INT64_MAX: QEMU takes no more */
+};
+
 struct wplan {
 	char boot_id[BOOT_ID_SIZE];
 	char uuid[37];
@@ -48,12 +60,18 @@ struct wplan {
 	struct wplan_memory *memory; unsigned int n_memory; /* 0: back ends of guest RAM stay as they are */
 	uint64_t lock; /* RLIMIT_MEMLOCK has to be so much for QEMU to lock itself; 0: it is not to */
 	int merge;     /* guest RAM may be merged with equal pages (KSM): 1 yes, 0 no, -1 as it is */
+	struct wplan_disk *disks; unsigned int n_disks;
 };
 
-/* Whether anything on the command line is to change. */
-static inline bool wplan_edits(const struct wplan *w)
+/* Whether anything on the command line is to change: of guest RAM, of all. */
+static inline bool wplan_edits_memory(const struct wplan *w)
 {
 	return w->n_memory > 0 || w->lock > 0 || w->merge >= 0;
+}
+
+static inline bool wplan_edits(const struct wplan *w)
+{
+	return wplan_edits_memory(w) || w->n_disks > 0;
 }
 
 /* Made from the plan's exec-stage settings. No exec-stage settings: ret->n_attrs 0, wplan_edits() false. */

@@ -148,6 +148,7 @@ static void json_domain(struct json *j, const struct view *v)
 		json_str(j, "written", s->written);
 		json_str(j, "effective", s->effective);
 		json_bool(j, "ok", s->ok);
+		json_str(j, "why", s->note);
 		json_close(j);
 	}
 	json_close(j);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "common/domain.h"
 #include "common/exec_result.h"
+#include "common/paths.h"
 #include "tool/view.h"
 
 static int take_answer(struct view_setting *v, const struct exec_result *a)
@@ -19,11 +21,56 @@ static int take_answer(struct view_setting *v, const struct exec_result *a)
 	return 0;
 }
 
+/* The running domain as libvirt keeps it for itself. False: it cannot be read, or is of another process. */
+static bool read_live(const struct hostfs *fs, const struct view *v, struct domain *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	struct err e = ERR_INIT;
+	size_t len;
+	int pid;
+
+	if (!hostfs_is_name(v->claim->name) ||
+	    hostfs_read_all(fs, DOMAIN_XML_MAX, &text, &len, PATH_LIBVIRT_RUN "/%s.xml", v->claim->name) < 0 ||
+	    domain_parse_status(text, len, ret, &pid, &e) < 0)
+		return false;
+	if (pid == v->undo.pid && streq(ret->uuid, v->claim->uuid))
+		return true;
+	domain_fini(ret);
+	return false;
+}
+
+/*
+ * Nodes that libvirt makes while the guest runs have what libvirt gives them, nothing of ours. Which node is the active
+ * one it says by a number: the one it had on the command line comes back when a snapshot is committed into it.
+ */
+static void find_new_node(const struct exec_look *q, const struct domain *live, const char *target,
+			  struct exec_result *a)
+{
+	const struct domain_disk *k = NULL;
+	unsigned int node = exec_disk_node(q, target);
+
+	for (unsigned int i = 0; i < live->n_disks; i++)
+		if (streq(live->disks[i].target, target))
+			k = &live->disks[i];
+	if (k && (k->index == node || !k->index || !node))
+		return;
+	*a = (struct exec_result){.ok = false};
+	if (k)
+		(void)snprintf(a->why, sizeof(a->why),
+			       "its image is new since the start (snapshot, copy, another disk): libvirt-%u, not "
+			       "libvirt-%u; tuned again at the next start",
+			       k->index, node); /* fits */
+	else
+		(void)snprintf(a->why, sizeof(a->why), "the disk was detached"); /* fits */
+}
+
 int view_look(const struct hostfs *fs, struct view *v)
 {
 	const struct undo *u = &v->undo;
 	struct exec_look *q = NULL;
+	struct domain live = {0};
 	struct exec_result a;
+	bool is_live;
 	int r = 0;
 
 	if (!v->has_record || u->plan.observe || u->phase != CLAIM_STARTED || u->pid == 0 ||
@@ -32,15 +79,21 @@ int view_look(const struct hostfs *fs, struct view *v)
 	/* Gone meanwhile, or not ours to read: what is on record stays. */
 	if (exec_look(fs, &u->plan, u->pid, true, &q) < 0)
 		return 0;
+	is_live = u->plan.n_disks > 0 && read_live(fs, v, &live);
 	for (size_t i = 0; i < v->n_settings && r == 0; i++) {
 		const struct setting *s = v->settings[i].setting;
+		bool of_disk = str_starts(s->knob, "disk.");
 
 		/* QEMU's CPUs follow the shared pool from then on: another setting's business. */
-		if (s->stage != STAGE_EXEC || !str_starts(s->knob, "memory."))
+		if (s->stage != STAGE_EXEC || !(of_disk || str_starts(s->knob, "memory.")))
 			continue;
 		exec_answer(q, s, &a);
+		if (is_live && of_disk)
+			find_new_node(q, &live, s->target, &a);
 		r = take_answer(&v->settings[i], &a);
 	}
+	if (is_live)
+		domain_fini(&live);
 	exec_look_free(q);
 	return r;
 }

@@ -19,6 +19,7 @@
 #include "common/wplan.h"
 #include "wrapper/argv.h"
 #include "wrapper/attr.h"
+#include "wrapper/blk.h"
 #include "wrapper/guard.h"
 #include "wrapper/mem.h"
 
@@ -172,11 +173,12 @@ static char *const *follow_plan(struct wrapper *w, const struct wplan *plan, str
 	w->kept = kept;
 	if (wplan_edits(plan)) {
 		if (argv_edit_init(edit, w->argc, w->to.argv) == 0 &&
-		    mem_rewrite(&w->fs, plan, qemu, &tryout_kernel, edit, &kept) == 0) {
+		    mem_rewrite(&w->fs, plan, qemu, &tryout_kernel, edit, &kept) == 0 &&
+		    blk_rewrite(&w->fs, plan, w->to.emulator, &tryout_kernel, edit, &kept) == 0) {
 			w->kept = kept;
 			argv = edit->v;
 		} else {
-			kept_add(&w->kept, "memory.pages", "the wrapper is out of memory");
+			kept_add(&w->kept, "wrapper", "out of memory");
 		}
 	}
 	attr_apply(plan->attrs, plan->n_attrs, &w->kept);

@@ -8,7 +8,7 @@
 #include "common/util.h"
 
 #define KEPT_NAME "DOMTUNE_KEPT"
-#define KEPT_MAX 512 /* bytes of the value */
+#define KEPT_MAX 4096 /* bytes of the value: one long reason for each of some twenty disks */
 
 struct kept {
 	char text[sizeof(KEPT_NAME "=") + KEPT_MAX]; /* "DOMTUNE_KEPT=..." */

@@ -330,7 +330,7 @@ int mem_rewrite(const struct hostfs *fs, const struct wplan *w, unsigned int qem
 	_cleanup_(contexts_fini) struct contexts c = {0};
 	int r;
 
-	if (!wplan_edits(w))
+	if (!wplan_edits_memory(w))
 		return 0;
 	r = mem_find(edit, &j);
 	if (r == 0) {

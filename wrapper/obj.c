@@ -351,3 +351,33 @@ int obj_set_ids(struct obj *o, const char *key, const struct idset *ids)
 	}
 	return set_member(o, key, list);
 }
+
+int obj_bool_in(const struct obj *o, const char *group, const char *key)
+{
+	struct json_object *g = member(o, group), *v;
+
+	if (!o->json)
+		return -EBADMSG;
+	if (!obj_has(o, group))
+		return -ENOENT;
+	if (!json_object_is_type(g, json_type_object))
+		return -EBADMSG;
+	if (!json_object_object_get_ex(g, key, &v))
+		return -ENOENT;
+	return json_object_is_type(v, json_type_boolean) ? json_object_get_boolean(v) : -EBADMSG;
+}
+
+int obj_set_bool_in(struct obj *o, const char *group, const char *key, bool value)
+{
+	struct json_object *g = member(o, group), *v;
+
+	if (!o->json || (obj_has(o, group) && !json_object_is_type(g, json_type_object)))
+		return -EBADMSG;
+	if (!g) {
+		g = json_object_new_object();
+		if (!g || add_member(o->o, group, g) < 0)
+			return -ENOMEM;
+	}
+	v = json_object_new_boolean(value);
+	return v ? add_member(g, key, v) : -ENOMEM;
+}

@@ -44,6 +44,10 @@ int obj_bool(const struct obj *o, const char *key);                       /* 1, 
 int obj_u64(const struct obj *o, const char *key, uint64_t *ret);         /* 0, -ENOENT, -EBADMSG; plain decimal */
 int obj_ids(const struct obj *o, const char *key, struct idset *ret);     /* 0, -ENOENT, -EBADMSG */
 
+/* A member of a member, "cache":{"direct":true}. JSON only: -EBADMSG in key=value form. */
+int obj_bool_in(const struct obj *o, const char *group, const char *key); /* 1, 0, -ENOENT, -EBADMSG */
+int obj_set_bool_in(struct obj *o, const char *group, const char *key, bool value); /* 0, -EBADMSG, -ENOMEM */
+
 /* Set or replace (in its place) a member. 0 or -ENOMEM. */
 int obj_set_str(struct obj *o, const char *key, const char *value);
 int obj_set_bool(struct obj *o, const char *key, bool value);

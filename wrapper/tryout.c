@@ -13,15 +13,25 @@
  */
 #include "wrapper/tryout.h"
 
+#include <fcntl.h>
+#include <linux/io_uring.h>
 #include <linux/magic.h>
 #include <linux/memfd.h>
 #include <numaif.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 
 #include "common/num.h"
+#include "wrapper/linked.h"
+
+#define IO_URING_ENTRIES 128
+#ifndef IORING_FEAT_NATIVE_WORKERS
+#define IORING_FEAT_NATIVE_WORKERS (1u << 9) /* Linux 5.12 */
+#endif
 
 #define NODE "sys/devices/system/node"
 
@@ -433,6 +443,38 @@ static bool is_hugetlbfs(const char *path)
 	return statfs(path, &st) == 0 && st.f_type == HUGETLBFS_MAGIC;
 }
 
+/*
+ * Linux may refuse it by the sysctl kernel.io_uring_disabled, a seccomp filter, the security module, or, before 5.12,
+ * by RLIMIT_MEMLOCK. QEMU asks for 128 entries (block/io_uring.c, MAX_ENTRIES). Before 5.12 requests that would wait go
+ * to kernel threads outside the guest's control groups and CPUs (IORING_FEAT_NATIVE_WORKERS says of a kernel that it is
+ * not so).
+ */
+static int try_io_uring(bool own_workers, struct err *e)
+{
+	struct io_uring_params params = {0};
+	_cleanup_close_ int fd = (int)syscall(SYS_io_uring_setup, IO_URING_ENTRIES, &params);
+
+	if (fd < 0)
+		return err_set(e, errno, "io_uring: %s", err_name(errno));
+	if (own_workers && !(params.features & IORING_FEAT_NATIVE_WORKERS))
+		return err_set(e, EOPNOTSUPP, "io_uring of this kernel works outside the guest's control groups");
+	return 0;
+}
+
+/* Reading rights suffice to learn whether the file system has it. No lock is taken, so none is lost by the close. */
+static int try_direct(const struct hostfs *fs, const char *path, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	int r = path[0] == '/' ? hostfs_stat(fs, &st, "%s", path + 1) : -EINVAL;
+
+	if (r == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		r = -EINVAL; /* opening a pipe, say, would be heard at its other end */
+	if (r == 0)
+		fd = r = hostfs_open(fs, O_RDONLY | O_DIRECT | O_NONBLOCK, "%s", path + 1);
+	return r < 0 ? err_set(e, -r, "O_DIRECT, %s: %s", path, err_name(-r)) : 0;
+}
+
 const struct tryout tryout_kernel = {
 	.pages = try_pages,
 	.placement = try_placement,
@@ -440,5 +482,8 @@ const struct tryout tryout_kernel = {
 	.cpus = try_cpus,
 	.lock = try_lock,
 	.merge = try_merge,
+	.io_uring = try_io_uring,
+	.direct = try_direct,
+	.linked = linked_with,
 	.is_hugetlbfs = is_hugetlbfs,
 };

@@ -29,6 +29,12 @@ struct tryout {
 	int (*lock)(uint64_t bytes, struct err *e);
 	/* Memory that may be merged with equal pages. */
 	int (*merge)(struct err *e);
+	/* A ring for as many requests as QEMU's. own_workers: the kernel's helpers are threads of the process. */
+	int (*io_uring)(bool own_workers, struct err *e);
+	/* The image, open for reading with O_DIRECT, and closed again. */
+	int (*direct)(const struct hostfs *fs, const char *path, struct err *e);
+	/* A program (absolute path) linked with this library ("liburing.so"). */
+	int (*linked)(const struct hostfs *fs, const char *program, const char *library, struct err *e);
 	/* Whether a file there would be on huge pages. */
 	bool (*is_hugetlbfs)(const char *path);
 };

@@ -389,6 +389,84 @@ def check_lock_and_merge(w):
     tap.ok(status == 0 and good, "merge yes", err, report)
 
 
+def check_disks(w):
+    """A recorded command line with many disks, of which the images of one are there."""
+    argv = words("json-disks")
+    chain = ["/srv/images/" + name for name in ("chain.qcow2", "middle.qcow2", "base.raw")]
+
+    def nodes(report):
+        found = [json.loads(word) for word in report["argv"] if '"node-name":' in word]
+        return {o["node-name"]: o for o in found}
+
+    def run(*fields):
+        w.put_plan(number=25, more=[["disk", "vda", "virtio-disk0", chain[0], *fields]])
+        return w.run(argv)
+    others = [x for x in argv[1:] if not re.search(r"libvirt-(8|9|10)-", x) or x.startswith('{"driver":"virtio')]
+
+    def rest(report):
+        return [x for x in report["argv"] if not re.search(r"libvirt-(8|9|10)-", x) or x.startswith('{"driver":"virtio')]
+    for name in chain:
+        w.remove(name)
+    status, report, err = run("", "none", "unmap", "unmap", "4194304")
+    tap.ok(status == 0 and kept(report) == "disk.cache vda: O_DIRECT, /srv/images/chain.qcow2: No such file or directory",
+           "disks: an image that is not there keeps its cache mode", err, report)
+    have = nodes(report) if report else {}
+    tap.ok(have and have["libvirt-8-format"]["discard"] == have["libvirt-8-format"]["detect-zeroes"] == "unmap" and
+           all(have["libvirt-%d-format" % i]["l2-cache-size"] == 4194304 for i in (8, 9)) and
+           not any("cache" in have["libvirt-%d-%s" % (i, kind)] for i in (8, 9, 10) for kind in ("format", "storage")),
+           "disks: the rest of it is changed", have)
+    tap.ok(have and rest(report) == others, "disks: nothing of other disks is", report)
+    for name in chain:
+        w.put(name, "x" * 4096, 0o600)
+
+    def as_nobody():
+        os.setgroups([])
+        os.setgid(64055)
+        os.setuid(64055)
+    w.put_plan(number=25, more=[["disk", "vda", "virtio-disk0", chain[0], "", "none", "", "", ""]])
+    status, report, err = w.run(argv, prepare=as_nobody)
+    tap.ok(status == 0 and report["argv"] == argv[1:] and
+           kept(report) == "disk.cache vda: O_DIRECT, /srv/images/chain.qcow2: Permission denied",
+           "disks: tried with QEMU's own rights", err, report)
+    try:
+        os.close(os.open(w.path(chain[0]), os.O_RDONLY | os.O_DIRECT))
+        direct = True
+    except OSError:
+        direct = False  # tmpfs before Linux 6.6
+    status, report, err = run("", "none", "", "", "")
+    have = nodes(report) if report else {}
+    good = report and all(have["libvirt-%d-%s" % (i, kind)]["cache"] == {"direct": True, "no-flush": False}
+                          for i in (8, 9, 10) for kind in ("format", "storage")) if direct else \
+        report["argv"] == argv[1:] and kept(report).endswith("chain.qcow2: Invalid argument")
+    tap.ok(status == 0 and good, "disks: cache none, all nodes or none", err, report)
+    w.remove(chain[0])
+    os.mkfifo(w.path(chain[0]))
+    status, report, err = run("", "none", "", "", "")
+    tap.ok(status == 0 and kept(report) == "disk.cache vda: O_DIRECT, /srv/images/chain.qcow2: Invalid argument",
+           "disks: a pipe is not opened", err, report)
+    # The emulator is a script here, of which nobody can tell what it was built with.
+    status, report, err = run("auto", "", "", "", "")
+    want = "disk.io vda: %s: cannot be seen whether it has liburing.so, native needs the host's page cache bypassed"
+    tap.ok(status == 0 and kept(report) == want % EMULATOR and
+           [nodes(report)["libvirt-%d-storage" % i]["aio"] for i in (8, 9, 10)] == ["threads"] * 3,
+           "disks: io auto comes to threads where nothing is known", err, report)
+    for fields, why in (("io_uring", "", "", "", ""), want.partition(", native")[0] % EMULATOR), \
+                       (("native", "", "", "", ""), "disk.io vda: native needs the host's page cache bypassed"):
+        status, report, err = run(*fields)
+        tap.ok(status == 0 and report["argv"] == argv[1:] and kept(report) == why, "disks: io " + fields[0], err, report)
+    w.put_plan(number=25, more=[["disk", "vda", "virtio-disk0", "/srv/images/other", "threads", "", "unmap", "", ""]])
+    status, report, err = w.run(argv)
+    tap.ok(status == 0 and report["argv"] == argv[1:] and kept(report) ==
+           "disk vda: the plan has another image than QEMU, /srv/images/chain.qcow2", "disks: another image", report)
+    # Beside memory: both are edits of one command line.
+    w.put_plan(number=25, memory=BIND, more=[["disk", "sda", "scsi0-0-0-0", "/srv/images/device", "", "", "unmap", "", ""]])
+    status, report, err = w.run(argv)
+    tap.ok(status == 0 and kept(report) is None and nodes(report)["libvirt-4-format"]["discard"] == "unmap" and
+           backends(report)["pc.ram"]["policy"] == "bind", "disks: beside memory", err, report)
+    for name in chain:
+        w.remove(name)
+
+
 def check_refused_plans(w):
     plan = "run/domtune/plan/" + UUID
     good = {"memory": BIND, "attrs": [("mempolicy", "interleave:0")]}
@@ -622,7 +700,7 @@ def main():
     assert stat.S_ISDIR(os.stat(os.environ["DOMTUNE_T_WRAPPER"]).st_mode)
     world = World(os.environ["DOMTUNE_T_WRAPPER"])
     for check in (check_passes_through, check_follows, check_tryouts, check_huge_pages, check_cells,
-                  check_cells_share_a_pool, check_lock_and_merge, check_refused_plans,
+                  check_cells_share_a_pool, check_lock_and_merge, check_disks, check_refused_plans,
                   check_real_emulator, check_descriptors, check_signals, check_crashes):
         check(world)
     tap.end()

@@ -322,6 +322,69 @@ def check_streams(work):
         migrate(work, machine + ": from rewritten to plain cells", machine, two, None, 2)
 
 
+def node_args(images, aio_file):
+    """As libvirt writes a chain (the last image has none behind it), and a raw image without a format node."""
+    args = ["-object", '{"qom-type":"iothread","id":"iothread1"}']
+    for number, (path, driver) in reversed(list(enumerate(images, 1))):
+        behind = "" if driver == "raw" else ',"backing":%s' % (
+            '"libvirt-%d-format"' % (number + 1) if number < len(images) else "null")
+        args += ["-blockdev", '{"driver":"file","filename":"%s","node-name":"libvirt-%d-storage","auto-read-only":true,'
+                 '"discard":"unmap"}' % (path, number),
+                 "-blockdev", '{"node-name":"libvirt-%d-format","read-only":%s,"driver":"%s","file":"libvirt-%d-storage"%s}'
+                 % (number, "false" if number == 1 else "true", driver, number, behind)]
+    return args + ["-device", '{"driver":"virtio-blk-pci","iothread":"iothread1","drive":"libvirt-1-format",'
+                   '"id":"virtio-disk0"}',
+                   "-blockdev", '{"driver":"file","filename":"%s","node-name":"libvirt-9-storage","read-only":false}' % aio_file,
+                   "-device", '{"driver":"virtio-blk-pci","drive":"libvirt-9-storage","id":"virtio-disk1"}']
+
+
+def check_disks(work):
+    """What the wrapper makes of block nodes is taken by QEMU, and QEMU says that it has them so."""
+    if not shutil.which("qemu-img"):
+        tap.skip("disks", "missing: qemu-img")
+        return
+    images = [(os.path.join(work, name), driver) for name, driver in
+              (("top.qcow2", "qcow2"), ("middle.qcow2", "qcow2"), ("base.raw", "raw"))]
+    alone = os.path.join(work, "alone.raw")
+    for path in images[2][0], alone:
+        with open(path, "wb") as file:
+            file.truncate(1 << 20)
+    for n in 1, 0:
+        subprocess.check_call(["qemu-img", "create", "-q", "-f", "qcow2", "-F", images[n + 1][1], "-b", images[n + 1][0],
+                               images[n][0]])
+    try:
+        os.close(os.open(alone, os.O_RDONLY | os.O_DIRECT))
+        direct = True
+    except OSError:
+        direct = False
+    named = [["disk", "vda", "virtio-disk0", images[0][0]], ["disk", "vdb", "virtio-disk1", alone]]
+    for fields in (["auto", "none", "unmap", "unmap", "1048576"], ["native", "none", "", "", ""],
+                   ["io_uring", "", "unmap", "on", ""], ["threads", "unsafe", "ignore", "off", "0"],
+                   ["auto", "writeback", "", "", "9223372036854775807"]):
+        name = "disks, " + " ".join(fields)
+        guest = Guest(work, more=[named[0] + fields, named[1] + fields[:4] + [""]], extra=node_args(images, alone))
+        good = guest.channel is not None
+        tap.ok(good, name + ": QEMU takes it", guest.said())
+        if good:
+            argv = guest.proc("cmdline").split("\0")
+            asked = {o["node-name"]: o for o in (json.loads(word) for word in argv if '"node-name":' in word)}
+            have = {n["node-name"]: n for n in guest.ask("query-named-block-nodes") if n["node-name"].startswith("libvirt-")}
+            mode = fields[1] == "none" and direct, fields[1] == "unsafe"
+            tap.ok(len(have) == 7 and all((n["cache"]["direct"], n["cache"]["no-flush"]) == mode for n in have.values()),
+                   name + ": cache of all seven nodes", have)
+            tap.ok(have["libvirt-1-format"]["detect_zeroes"] == have["libvirt-9-storage"]["detect_zeroes"] ==
+                   (fields[3] or "off"), name + ": zeroes", have)
+            how = {asked["libvirt-%d-storage" % n].get("aio", "threads") for n in (1, 2, 3, 9)}
+            reasons = "".join(guest.kept())
+            tap.ok(len(how) == 1 and (how == {fields[0]} or fields[0] == "auto" or "disk.io vda: " in reasons),
+                   name + ": one kind of I/O, or a reason", how, reasons)
+            tap.ok(all(("l2-cache-size" in asked["libvirt-%d-format" % n]) == bool(fields[4]) for n in (1, 2)),
+                   name + ": limit of both qcow2 images", asked)
+            tap.ok(guest.ask("human-monitor-command", **{"command-line": 'qemu-io virtio-disk0 "write -P 7 0 64k"'}) is not None
+                   and "error" not in guest.ask("query-block"), name + ": and writes", guest.said())
+        guest.end()
+
+
 def inside(work):
     subprocess.check_call(["mount", "-t", "tmpfs", "tmpfs", "/run"])
     os.makedirs(os.path.join(work, "domain-3-t"))
@@ -330,6 +393,7 @@ def inside(work):
     check_accepted(work)
     check_cells(work)
     check_lock_and_merge(work)
+    check_disks(work)
     check_short_pool(work)
     check_streams(work)
     tap.end()

@@ -126,6 +126,21 @@ sends_to() { # sends_to BRIDGE BYTE: the <interface> of a guest with payload `se
 }
 arrives() { ip netns exec far python3 "${BASH_SOURCE[0]%/*}/far-end" "$@"; } # arrives SECONDS BYTE...: bit/s of each
 
+# restart_libvirtd [COMMAND]: COMMAND runs while there is none.
+restart_libvirtd() {
+	if [ "${DOMTUNE_HOST:-}" = private ]; then
+		kill "$(cat /run/libvirtd.pid)"
+		wait_for test ! -e /run/libvirtd.pid
+		[ -z "${1:-}" ] || "$1"
+		/usr/sbin/libvirtd -d -p /run/libvirtd.pid </dev/null
+	else
+		systemctl stop libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd.service 2>/dev/null
+		[ -z "${1:-}" ] || "$1"
+		systemctl start libvirtd.service
+	fi
+	wait_for virsh -q list
+}
+
 # --- guests ------------------------------------------------------------------------------------------------------
 wrapper=/usr/libexec/domtune/qemu-system-x86_64
 uuid_of() { echo -n "$1" | md5sum | sed -E 's/^(.{8})(.{4})(.{4})(.{4})(.{12}).*/\1-\2-\3-\4-\5/'; }

@@ -3,19 +3,6 @@
 # libvirtd restarts under running guests: reconnect.
 
 before=$(host_state)
-restart_libvirtd() {
-	if [ "${DOMTUNE_HOST:-}" = private ]; then
-		kill "$(cat /run/libvirtd.pid)"
-		wait_for test ! -e /run/libvirtd.pid
-		[ -z "${1:-}" ] || "$1"
-		/usr/sbin/libvirtd -d -p /run/libvirtd.pid </dev/null
-	else
-		systemctl stop libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd.service 2>/dev/null
-		[ -z "${1:-}" ] || "$1"
-		systemctl start libvirtd.service
-	fi
-	wait_for virsh -q list
-}
 
 define rec1 tune="<tune profile='latency'/>"
 start rec1

@@ -424,6 +424,7 @@ TEST(what_the_owner_says_of_disks)
 		{ "<driver cache='default' io='' discard='default' detect_zeroes='default'/>", 0 },
 		{ "<driver io='native'/>", DISK_HAS_IO },
 		{ "<driver discard='ignore'/>", DISK_HAS_DISCARD },
+		{ "<driver discard='unmap'/>", DISK_HAS_DISCARD | DISK_DISCARDS },
 		{ "<driver detect_zeroes='off'/>", DISK_HAS_ZEROES },
 		{ "<driver type='qcow2'><metadata_cache><max_size unit='bytes'>1</max_size></metadata_cache></driver>",
 		  DISK_HAS_METADATA },

@@ -277,6 +277,74 @@ TEST(guest_cells)
 	root_fini(&t);
 }
 
+#define DISK_DEVICE "-device|{\"driver\":\"virtio-blk-pci\",\"drive\":\"libvirt-1-format\",\"id\":\"virtio-disk0\"}"
+#define DISK_NODES(format, file)                                                                                       \
+	"|-blockdev|{\"node-name\":\"libvirt-1-format\",\"driver\":\"raw\",\"file\":\"libvirt-1-storage\"" format "}"           \
+	"|-blockdev|{\"driver\":\"file\",\"filename\":\"/i\",\"node-name\":\"libvirt-1-storage\"" file "}"
+
+/* Reasons of disks: of one property, of the whole disk, of all; and what `auto` stepped down to. */
+TEST(disks)
+{
+	static const struct {
+		const char *knob, *value, *argv, *env;
+		bool ok;
+		const char *effective, *why;
+	} cases[] = {
+		{"disk.io", "io_uring", DISK_DEVICE DISK_NODES("", ",\"aio\":\"io_uring\""), "LC_ALL=C", true, "io_uring", ""},
+		{"disk.io", "io_uring", DISK_DEVICE DISK_NODES("", ""), "LC_ALL=C", false, "threads", NOT_RUN},
+		{"disk.io", "auto", DISK_DEVICE DISK_NODES("", ""), "LC_ALL=C", false, "threads", NOT_RUN},
+		{"disk.io", "auto", DISK_DEVICE DISK_NODES("", ",\"aio\":\"threads\""),
+		 "DOMTUNE_KEPT=disk.io vdaa: no; disk.io vda: io_uring: Operation not permitted, native needs more; x: y", true,
+		 "threads (io_uring: Operation not permitted, native needs more)", ""},
+		{"disk.io", "native", DISK_DEVICE DISK_NODES("", ""), "DOMTUNE_KEPT=disk.io vda: no libaio; disk vda: x", false,
+		 "threads", "no libaio"},
+		{"disk.cache", "none", DISK_DEVICE DISK_NODES("", ""), "DOMTUNE_KEPT=disk vda: a -drive; disk.io vdb: y", false,
+		 "writeback", "a -drive"},
+		{"disk.cache", "none", DISK_DEVICE DISK_NODES("", ",\"cache\":{\"direct\":true,\"no-flush\":false}"),
+		 "DOMTUNE_KEPT=wrapper: switched off", false, "writeback, none", "switched off"},
+		{"disk.cache", "none",
+		 DISK_DEVICE DISK_NODES(",\"cache\":{\"direct\":true}", ",\"cache\":{\"direct\":true,\"no-flush\":false}"),
+		 "LC_ALL=C", true, "none", ""},
+		{"disk.cache", "unsafe",
+		 DISK_DEVICE DISK_NODES(",\"cache\":{\"no-flush\":true}", ",\"cache\":{\"direct\":false,\"no-flush\":true}"),
+		 "LC_ALL=C", true, "unsafe", ""},
+		{"disk.discard", "unmap", DISK_DEVICE DISK_NODES("", ",\"discard\":\"unmap\""), "LC_ALL=C", false, "ignore",
+		 NOT_RUN},
+		{"disk.io", "auto", "-device|{\"drive\":\"x\",\"id\":\"virtio-disk00\"}", "LC_ALL=C", false, "",
+		 "its block nodes are not on QEMU's command line"},
+		{"disk.io", "auto", DISK_DEVICE, "DOMTUNE_KEPT=disk vda: why", false, "", "why"},
+	};
+	char target[] = "vda", alias[] = "virtio-disk0", path[] = "/i";
+	struct plan_disk disk = {target, alias, path};
+	const struct plan p = {.disks = &disk, .n_disks = 1};
+	struct root t;
+
+	root_init(&t);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct setting s = {.knob = (char *)(uintptr_t)cases[i].knob,
+					  .target = (char *)(uintptr_t)"vda",
+					  .value = (char *)(uintptr_t)cases[i].value};
+		struct exec_look *q = NULL;
+		struct exec_result a;
+		char text[2000];
+
+		(void)snprintf(text, sizeof(text), "qemu|-name|guest=web1|%s", cases[i].argv);
+		put_strings(&t, "proc/4711/cmdline", text);
+		put_strings(&t, "proc/4711/environ", cases[i].env);
+		IS_INT(exec_look(&t.fs, &p, PID, false, &q), 0);
+		exec_answer(q, &s, &a);
+		if (a.ok != cases[i].ok || !streq(a.effective, cases[i].effective) || !streq(a.why, cases[i].why))
+			printf("# case %zu\n", i);
+		IS_STR(a.effective, cases[i].effective);
+		IS_STR(a.why, cases[i].why);
+		IS_INT(a.ok, cases[i].ok);
+		IS_INT(exec_disk_node(q, "vda"), strstr(cases[i].argv, "-blockdev") ? 1 : 0);
+		IS_INT(exec_disk_node(q, "vdb"), 0);
+		exec_look_free(q);
+	}
+	root_fini(&t);
+}
+
 #define SMAPS(start, end, rights, huge, flags)                                                                         \
 	start "-" end " " rights                                                                                       \
 	      " 00000000 00:00 0 \nSize: 1 kB\nKernelPageSize: 4 kB\nRss: 900 kB\nAnonHugePages: " huge                \

@@ -31,6 +31,13 @@ static char *wplan_text(const struct wplan *w)
 		sbuf_addf(&b, "lock=%" PRIu64 "M ", w->lock / MIB);
 	if (w->merge >= 0)
 		sbuf_addf(&b, "merge=%d", w->merge);
+	for (unsigned int i = 0; i < w->n_disks; i++) {
+		const struct wplan_disk *k = &w->disks[i];
+
+		sbuf_addf(&b, "%s %s %s [%s %s %s %s] ", k->target, k->alias, k->path, k->io, k->cache, k->discard, k->zeroes);
+		if (k->metadata)
+			sbuf_addf(&b, "%" PRIu64 " ", k->metadata_bytes);
+	}
 	return sbuf_steal(&b);
 }
 
@@ -43,6 +50,8 @@ struct wcase {
 	unsigned int vcpus; const char *vcpu_cpus;
 	struct { const char *nodes; uint64_t page_size; } cells[4]; /* ids 0, 1, ... */
 	const char *lock, *merge, *priority;
+	const char *lock, *merge;
+	struct { const char *knob, *target, *value; } disks[8]; /* settings; vda and sdb are known */
 	const char *want;
 };
 
@@ -112,6 +121,17 @@ static const struct wcase cases[] = {
 	{ .lock = "yes", .vcpus = 4, .want = "lock=11112M " },
 	{ .lock = "no", .merge = "no", .want = "merge=0" },
 	{ .merge = "yes", .want = "merge=1" },
+	/* Disks in the order of the rules; of one that the plan does not know, and of another stage, nothing. */
+	{ .disks = { { "disk.cache", "sdb", "unsafe" }, { "disk.io", "vda", "auto" }, { "disk.metadata-cache", "vda", "0" },
+		     { "disk.detect-zeroes", "vda", "unmap" }, { "disk.discard", "vda", "unmap" },
+		     { "disk.io", "vdz", "auto" }, { "disk.cache", "vda", "nonsense" } },
+	  .want = "vda virtio-disk0 /i/a\tb [auto  unmap unmap] 0 sdb ua-2  [ unsafe  ] " },
+	/* Sixteen caches of 64 MiB may be locked beside the rest. */
+	{ .lock = "yes", .disks = { { "disk.metadata-cache", "vda", "67108864" } },
+	  .want = "lock=11848M vda virtio-disk0 /i/a\tb [   ] 67108864 " },
+	{ .lock = "yes", .disks = { { "disk.metadata-cache", "vda", "9223372036854775807" } },
+	  .want = "lock=17592186044415M vda virtio-disk0 /i/a\tb [   ] 9223372036854775807 " },
+	{ .disks = { { "disk.metadata-cache", "vda", "9223372036854775808" } }, .want = "vda virtio-disk0 /i/a\tb [   ] " },
 };
 /* clang-format on */
 
@@ -161,6 +181,11 @@ static void make_plan(struct plan *p, const struct wcase *t)
 	if (t->emulator)
 		IS_INT(plan_add_setting(p, "cpu.emulator", "", STAGE_EXEC, t->emulator, "x", "x"), 0);
 	IS_INT(plan_add_setting(p, "cpu.emulator", "", STAGE_STARTED, "0", "x", "x"), 0);
+	IS_INT(plan_add_disk(p, "vda", "virtio-disk0", "/i/a\tb"), 0);
+	IS_INT(plan_add_disk(p, "sdb", "ua-2", ""), 0);
+	IS_INT(plan_add_setting(p, "disk.io", "vda", STAGE_STARTED, "threads", "x", "x"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(t->disks) && t->disks[i].knob; i++)
+		IS_INT(plan_add_setting(p, t->disks[i].knob, t->disks[i].target, STAGE_EXEC, t->disks[i].value, "x", "x"), 0);
 }
 
 TEST(from_plan_and_back)
@@ -240,6 +265,16 @@ static const struct damage damages[] = {
 	{ "a large number of a cell", { HEAD, { MEMORY, "", "0", "", "2147483648" }, { "end" } }, -EBADMSG },
 	{ "lock and merge", { HEAD, { "lock", "1" }, { "merge", "no" }, { "end" } }, 0 },
 	{ "lock without a size", { HEAD, { "lock", "yes" }, { "end" } }, -EBADMSG },
+	{ "disks", { HEAD, { "disk", "vda", "d0", "", "auto", "none", "unmap", "on", "7" }, { "disk", "vdb", "d1" },
+	  { "end" } }, 0 },
+	{ "a disk twice", { HEAD, { "disk", "vda", "d0", "" }, { "disk", "vda", "d1", "" }, { "end" } }, -EBADMSG },
+	{ "an alias twice", { HEAD, { "disk", "vda", "d0", "" }, { "disk", "vdb", "d0", "" }, { "end" } }, -EBADMSG },
+	{ "a disk without alias", { HEAD, { "disk", "vda", "", "/i" }, { "end" } }, -EBADMSG },
+	{ "a cache mode nobody knows", { HEAD, { "disk", "vda", "d0", "", "", "directsync" }, { "end" } }, -EBADMSG },
+	{ "a discard nobody knows", { HEAD, { "disk", "vda", "d0", "", "", "", "on" }, { "end" } }, -EBADMSG },
+	{ "more bytes than QEMU takes", { HEAD, { "disk", "vda", "d0", "", "", "", "", "", "9223372036854775808" },
+	  { "end" } }, -EBADMSG },
+	{ "no number of bytes", { HEAD, { "disk", "vda", "d0", "", "", "", "", "", "1M" }, { "end" } }, -EBADMSG },
 	{ "merge perhaps", { HEAD, { "merge", "maybe" }, { "end" } }, -EBADMSG },
 };
 
