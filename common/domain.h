@@ -100,6 +100,7 @@ enum domain_disk_explicit {
 	DISK_IS_SHARED = 1 << 11,   /* <shareable/> */
 	DISK_IS_REMOVABLE = 1 << 12, /* cdrom, floppy */
 	DISK_IS_LUN = 1 << 13,
+	DISK_HAS_QUEUES = 1 << 14,
 	DISK_DISCARDS = 1 << 14,     /* <driver discard='unmap'>, beside DISK_HAS_DISCARD */
 };
 
@@ -135,6 +136,7 @@ enum domain_interface_explicit {
 	INTERFACE_HAS_INBOUND = 1 << 0,  /* <bandwidth><inbound>: towards the guest */
 	INTERFACE_HAS_OUTBOUND = 1 << 1,
 	INTERFACE_IS_OVS = 1 << 2,       /* <virtualport type='openvswitch'> */
+	INTERFACE_HAS_QUEUES = 1 << 3,
 };
 
 struct domain_interface {
@@ -142,6 +144,7 @@ struct domain_interface {
 	char *alias;  /* as for disks */
 	char *target; /* host device: the owner's name for it, in a running domain libvirt's; "" not known yet */
 	char *type;   /* <interface type=>, for messages */
+	char *model;  /* <model type=>, "" absent */
 	enum domain_interface_kind kind;
 	char *source, *more;
 	unsigned int has; /* enum domain_interface_explicit */

@@ -88,6 +88,7 @@ static void disk_driver(struct domain_disk *k, const xmlNode *driver)
 		{"io", DISK_HAS_IO},
 		{"discard", DISK_HAS_DISCARD},
 		{"detect_zeroes", DISK_HAS_ZEROES},
+		{"queues", DISK_HAS_QUEUES},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -288,6 +289,7 @@ static void free_interface(struct domain_interface *i)
 	free(i->alias);
 	free(i->target);
 	free(i->type);
+	free(i->model);
 	free(i->source);
 	free(i->more);
 }
@@ -353,9 +355,10 @@ static int fill_interface(struct domain *d, struct domain_interface *i, const xm
 
 	i->mac = text_of(xml_child(n, NULL, "mac"), "address");
 	i->target = text_of(xml_child(n, NULL, "target"), "dev");
+	i->model = text_of(xml_child(n, NULL, "model"), "type");
 	if (r == 0)
 		r = interface_alias(i, n, next_net(d));
-	if (r < 0 || !i->mac || !i->target)
+	if (r < 0 || !i->mac || !i->target || !i->model)
 		return -ENOMEM;
 	for (char *c = i->mac; *c; c++)
 		if (*c >= 'A' && *c <= 'F')
@@ -364,6 +367,8 @@ static int fill_interface(struct domain *d, struct domain_interface *i, const xm
 		i->has |= INTERFACE_HAS_INBOUND;
 	if (xml_child(bandwidth, NULL, "outbound"))
 		i->has |= INTERFACE_HAS_OUTBOUND;
+	if (is_set(xml_child(n, NULL, "driver"), "queues"))
+		i->has |= INTERFACE_HAS_QUEUES;
 	if (domain_attr_is(xml_child(n, NULL, "virtualport"), "type", "openvswitch"))
 		i->has |= INTERFACE_IS_OVS;
 	return 0;

@@ -18,7 +18,8 @@ enum knob_form {
 	KNOB_FORM_NAME,           /* [A-Za-z0-9_-]+, at most 63 */
 };
 
-enum knob_since { KNOB_SINCE_NOW, KNOB_SINCE_LATER, KNOB_SINCE_DEFINITION };
+/* PLANNED: seen by the guest, so `plan` says what it would be, and nothing brings it into force. */
+enum knob_since { KNOB_SINCE_NOW, KNOB_SINCE_LATER, KNOB_SINCE_PLANNED, KNOB_SINCE_DEFINITION };
 
 enum knob_id {
 #define KNOB(id, element, attribute, words, form, min, max, since, doc) KNOB_##id,

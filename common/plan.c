@@ -82,41 +82,25 @@ static void skip_explicit(struct maker *m)
 	}
 }
 
-static const char *not_yet(enum knob_id id)
+const char *plan_not_yet(enum knob_id id)
 {
-	return knob_table[id].since == KNOB_SINCE_DEFINITION
-		       ? "not in this version, and later by `rewrite` and `apply` only"
-		       : "not in this version";
+	static const char *const why[] = {
+		[KNOB_SINCE_NOW] = NULL,
+		[KNOB_SINCE_LATER] = "not in this version",
+		[KNOB_SINCE_PLANNED] = NULL,
+		[KNOB_SINCE_DEFINITION] = "not in this version, and later by `rewrite` and `apply` only",
+	};
+
+	return why[knob_table[id].since];
 }
 
 static void skip_later(struct maker *m)
 {
 	for (unsigned int id = 0; id < KNOB_ID_MAX; id++)
-		if (knob_table[id].since != KNOB_SINCE_NOW && plan_wanted(m, id)) {
-			plan_skip(m, id, "", not_yet(id));
+		if (plan_not_yet(id) && plan_wanted(m, id)) {
+			plan_skip(m, id, "", plan_not_yet(id));
 			m->suppressed[id] = true;
 		}
-}
-
-/* An attribute that an earlier entry of the same target has said already: the annotation's come first. */
-static bool said_before(const struct intent *in, size_t n, enum knob_id id)
-{
-	for (size_t i = 0; i < n; i++)
-		if (in->targets[i].element == in->targets[n].element && in->targets[i].v[id].text &&
-		    streq(in->targets[i].target, in->targets[n].target))
-			return true;
-	return false;
-}
-
-static void skip_targets(struct maker *m)
-{
-	const struct intent *in = m->in->intent;
-
-	for (size_t i = 0; i < in->n_targets; i++)
-		for (unsigned int id = 0; id < KNOB_ID_MAX; id++)
-			if (knob_table[id].since != KNOB_SINCE_NOW && in->targets[i].v[id].text &&
-			    !said_before(in, i, id))
-				plan_skip(m, id, in->targets[i].target, not_yet(id));
 }
 
 /* What in the definition has chosen the memory's back end, which then stays as it is. NULL: nothing. */
@@ -340,7 +324,7 @@ static int make(struct maker *m)
 		return -ENOMEM;
 	skip_explicit(m);
 	skip_later(m);
-	skip_targets(m);
+	plan_skip_targets(m);
 	skip_memory(m);
 	plan_ask(m);
 	if (place(m->in->host, &m->q, m->in->ledger, p->uuid, &p->placement) || plan_carry(m))

@@ -139,6 +139,8 @@ void plan_fini(struct plan *p);
 
 /* Whether anything would be done or held for this domain at all. */
 bool plan_is_empty(const struct plan *p);
+/* Settings that a start brings into force: all but those that are only planned for the definition. */
+size_t plan_n_acting(const struct plan *p);
 
 int plan_add_setting(struct plan *p, const char *knob, const char *target, enum stage stage, const char *value,
 		     const char *source, const char *why);

@@ -2,7 +2,7 @@
 /*
  * From what is wanted of the domain's disks to settings of the devices behind them, and the I/O priority.
  *
- *  1. For each disk, which value of each attribute is in force (wish_of()): annotation before profile, and there a
+ *  1. For each disk, which value of each attribute is in force (plan_target.c): annotation before profile, and there a
  * named target before `*`; without what the definition says itself of that disk or device.
  *  2. For each physical device, what the disks on it make together: scheduler, queue, weight. Limits are set where they
  *     count once: on the device that the active image's data goes through (blockdev_disk.limit), as a sum.
@@ -71,66 +71,11 @@ struct disks {
 
 /* --- 1. what is in force for each disk -------------------------------------------------------------------------- */
 
-static const struct value *said_of(const struct intent *in, const char *target, enum knob_id id, bool by_annotation)
-{
-	for (size_t i = 0; i < in->n_targets; i++) {
-		const struct value *v = &in->targets[i].v[id];
-
-		if (in->targets[i].element == KNOB_ELEMENT_DISK && streq(in->targets[i].target, target) && v->text &&
-		    (v->source && streq(v->source, "annotation")) == by_annotation)
-			return v;
-	}
-	return NULL;
-}
-
-static const struct value *wish_of(const struct intent *in, const struct domain_disk *disk, enum knob_id id)
-{
-	const char *const targets[] = {disk->target, disk->has & DISK_IS_REMOVABLE ? NULL : "*"};
-
-	for (int annotation = 1; annotation >= 0; annotation--)
-		for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
-			const struct value *v = targets[i] ? said_of(in, targets[i], id, annotation) : NULL;
-
-			if (v)
-				return v;
-		}
-	return NULL;
-}
-
-static bool has_disk(const struct domain *d, const char *target)
-{
-	for (unsigned int i = 0; i < d->n_disks; i++)
-		if (streq(d->disks[i].target, target))
-			return true;
-	return false;
-}
-
 static void skip_disk(struct maker *m, const char *target, const char *why)
 {
 	char shown[KNOB_SHOW_SIZE];
 
 	m->failed |= plan_add_skipped(m->p, "disk", knob_show(target, shown), why) < 0;
-}
-
-/* Targets that are none of the domain's disks, each once. */
-static void skip_unknown(struct maker *m)
-{
-	const struct intent *in = m->in->intent;
-	char shown[KNOB_SHOW_SIZE], why[KNOB_SHOW_SIZE + 32];
-
-	for (size_t i = 0; i < in->n_targets; i++) {
-		const char *target = in->targets[i].target;
-		bool seen = false;
-
-		if (in->targets[i].element != KNOB_ELEMENT_DISK || streq(target, "*") ||
-		    has_disk(m->in->domain, target))
-			continue;
-		for (size_t j = 0; j < i && !seen; j++)
-			seen = in->targets[j].element == KNOB_ELEMENT_DISK && streq(in->targets[j].target, target);
-		(void)snprintf(why, sizeof(why), "the domain has no disk '%s'", knob_show(target, shown)); /* fits */
-		if (!seen)
-			skip_disk(m, target, why);
-	}
 }
 
 /* The same thing said twice is said once. */
@@ -179,7 +124,7 @@ static void collect(struct disks *x, unsigned int i)
 	struct wishes *w = &x->w[i];
 
 	for (size_t k = 0; k < ARRAY_SIZE(attributes); k++) {
-		w->v[k] = wish_of(x->m->in->intent, disk, attributes[k].id);
+		w->v[k] = plan_disk_value(x->m->in->intent, attributes[k].id, disk);
 		w->any |= w->v[k] != NULL;
 	}
 	if (!has_devices(x, i)) {
@@ -637,7 +582,6 @@ void plan_disks(struct maker *m)
 		m->failed = true;
 		return;
 	}
-	skip_unknown(m);
 	for (unsigned int i = 0; i < x.d->n_disks; i++)
 		collect(&x, i);
 	for (unsigned int i = 0; x.f && i < x.f->n_devices; i++)

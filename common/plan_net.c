@@ -80,81 +80,6 @@ static const char *rate_text(uint64_t rate, char buf[RATE_SIZE])
 
 /* ---- what is asked ---- */
 
-static bool is_annotated(const struct value *v)
-{
-	return v->source && streq(v->source, "annotation");
-}
-
-/* Alias, host device or MAC; the owner may have written the MAC in capitals. */
-static bool is_meant(const struct domain_interface *itf, const char *target)
-{
-	return *target &&
-	       (streq(target, itf->alias) || streq(target, itf->target) || strcasecmp(target, itf->mac) == 0);
-}
-
-/* The annotation's word before the profile's, and of one of them the interface's own before that for all. */
-static const struct value *wish(const struct maker *m, const struct domain_interface *itf, enum knob_id id)
-{
-	const struct intent *in = m->in->intent;
-	const struct value *best = NULL;
-	unsigned int best_rank = UINT32_MAX;
-
-	for (size_t i = 0; i < in->n_targets; i++) {
-		const struct tune_target *t = &in->targets[i];
-		bool all = streq(t->target, "*");
-		unsigned int rank = (is_annotated(&t->v[id]) ? 0 : 2) + (all ? 1 : 0);
-
-		if (t->element != KNOB_ELEMENT_INTERFACE || !t->v[id].text || rank >= best_rank ||
-		    (!all && !is_meant(itf, t->target)))
-			continue;
-		best = &t->v[id];
-		best_rank = rank;
-	}
-	return best;
-}
-
-static bool has_interface(const struct maker *m, const char *target)
-{
-	const struct domain *d = m->in->domain;
-
-	for (unsigned int i = 0; i < d->n_interfaces; i++)
-		if (streq(target, "*") || is_meant(&d->interfaces[i], target))
-			return true;
-	return false;
-}
-
-static bool said_before(const struct intent *in, size_t n, enum knob_id id)
-{
-	for (size_t i = 0; i < n; i++)
-		if (in->targets[i].element == KNOB_ELEMENT_INTERFACE && in->targets[i].v[id].text &&
-		    streq(in->targets[i].target, in->targets[n].target))
-			return true;
-	return false;
-}
-
-/* Targets that the domain does not have. */
-static void skip_strangers(struct maker *m)
-{
-	const struct intent *in = m->in->intent;
-
-	for (size_t i = 0; i < in->n_targets; i++) {
-		const char *target = in->targets[i].target;
-		char shown[KNOB_SHOW_SIZE], why[KNOB_SHOW_SIZE + 48];
-
-		if (in->targets[i].element != KNOB_ELEMENT_INTERFACE || has_interface(m, target))
-			continue;
-		knob_show(target, shown);
-		if (streq(target, "*"))
-			(void)snprintf(why, sizeof(why), "the domain has no interface"); /* fits */
-		else
-			(void)snprintf(why, sizeof(why), "the domain has no interface '%s'", shown); /* fits */
-		for (unsigned int id = 0; id < KNOB_ID_MAX; id++)
-			if (in->targets[i].v[id].text && knob_table[id].since == KNOB_SINCE_NOW &&
-			    !said_before(in, i, id))
-				plan_skip(m, id, shown, why);
-	}
-}
-
 /* "52:54:00:12:34:56": it becomes part of objects. */
 static bool is_mac(const char *text)
 {
@@ -658,7 +583,7 @@ static void skip_class(struct classing *c, const char *target, const char *why)
 static void take_wishes(struct classing *c, const char *target)
 {
 	for (unsigned int k = 0; k < ARRAY_SIZE(class_knobs); k++) {
-		c->v[k] = wish(c->m, c->itf, class_knobs[k]);
+		c->v[k] = plan_interface_value(c->m->in->intent, class_knobs[k], c->itf);
 		if (!c->v[k] || k == PRIORITY || !(c->itf->has & INTERFACE_HAS_OUTBOUND))
 			continue;
 		plan_skip(c->m, class_knobs[k], target, "the definition has <bandwidth><outbound>");
@@ -756,7 +681,7 @@ static const char *why_no_steering(const struct maker *m, const struct domain_in
 static void settle_steering(struct maker *m, const struct domain_interface *itf, const struct netdev_interface *where,
 			    const char *target)
 {
-	const struct value *v = wish(m, itf, KNOB_NET_STEERING);
+	const struct value *v = plan_interface_value(m->in->intent, KNOB_NET_STEERING, itf);
 	_cleanup_free_ char *list = NULL;
 	struct idset cpus;
 	const char *why;
@@ -856,7 +781,7 @@ static void settle_rings(struct maker *m, enum knob_id id)
 	char buf[160], shown[KNOB_SHOW_SIZE];
 
 	for (unsigned int i = 0; i < d->n_interfaces; i++) {
-		const struct value *v = wish(m, &d->interfaces[i], id);
+		const struct value *v = plan_interface_value(m->in->intent, id, &d->interfaces[i]);
 		const char *why = v ? why_no_rings(m, i, buf, sizeof(buf)) : NULL;
 
 		if (why)
@@ -876,7 +801,6 @@ void plan_net(struct maker *m)
 	const struct netdev_facts *nets = m->in->nets;
 	char shown[KNOB_SHOW_SIZE];
 
-	skip_strangers(m);
 	for (unsigned int i = 0; i < d->n_interfaces; i++) {
 		struct classing c = {
 			.m = m,

@@ -58,7 +58,7 @@ static const struct cache_mode *find_mode(const char *name)
 
 static const struct value *wanted(const struct node *n, enum knob_id id, unsigned int own)
 {
-	return n->disk->has & own ? NULL : plan_target_value(n->m->in->intent, id, n->disk->target);
+	return n->disk->has & own ? NULL : plan_disk_value(n->m->in->intent, id, n->disk);
 }
 
 static bool is_wanted(const struct node *n, enum knob_id id, unsigned int own, const char *word)
@@ -286,7 +286,7 @@ static void add_disk(struct node *n)
 
 static void settle_row(struct node *n, const struct row *row)
 {
-	const struct value *v = plan_target_value(n->m->in->intent, row->id, n->disk->target);
+	const struct value *v = plan_disk_value(n->m->in->intent, row->id, n->disk);
 	struct answer a = {0};
 
 	if (!v || is_carried(n, row, v))
@@ -308,37 +308,6 @@ static void settle_row(struct node *n, const struct row *row)
 	}
 }
 
-static bool has_disk(const struct domain *d, const char *target)
-{
-	for (unsigned int i = 0; i < d->n_disks; i++)
-		if (streq(d->disks[i].target, target))
-			return true;
-	return false;
-}
-
-/* What is asked for disks that are not there. */
-static void skip_missing(struct maker *m)
-{
-	const struct intent *in = m->in->intent;
-	const struct domain *d = m->in->domain;
-	char shown[KNOB_SHOW_SIZE], why[KNOB_SHOW_SIZE + 64];
-
-	for (size_t i = 0; i < in->n_targets; i++) {
-		const char *target = in->targets[i].target;
-		bool all = streq(target, "*");
-
-		if (all ? d->n_disks > 0 : has_disk(d, target))
-			continue;
-		knob_show(target, shown);
-		(void)snprintf(why, sizeof(why), all ? "the domain has no disks" : "the domain has no disk '%s'",
-			       shown); /* fits */
-		for (size_t k = 0; k < ARRAY_SIZE(rows); k++)
-			if (in->targets[i].v[rows[k].id].text &&
-			    plan_target_value(in, rows[k].id, target) == &in->targets[i].v[rows[k].id])
-				plan_skip(m, rows[k].id, shown, why);
-	}
-}
-
 void plan_nodes(struct maker *m)
 {
 	const struct domain *d = m->in->domain;
@@ -354,5 +323,4 @@ void plan_nodes(struct maker *m)
 		for (size_t k = 0; k < ARRAY_SIZE(rows); k++)
 			settle_row(&n, &rows[k]);
 	}
-	skip_missing(m);
 }

@@ -25,6 +25,8 @@ struct maker {
 const struct value *plan_wanted(const struct maker *m, enum knob_id id);
 const char *plan_word(const struct maker *m, enum knob_id id);
 void plan_skip(struct maker *m, enum knob_id id, const char *target, const char *why);
+/* Why this version does nothing about an attribute; NULL: it does. */
+const char *plan_not_yet(enum knob_id id);
 /* A demand (not a wish: auto and preferred are content with less) that cannot be met. */
 bool plan_is_demand(enum knob_id id, const char *value);
 /* The setting of the exec stage that a running domain's process was started with; NULL: none. */
@@ -34,8 +36,16 @@ const struct setting *plan_carried(const struct maker *m, enum knob_id id);
 
 /* Settings of interfaces: classes, steering, rings of uplinks. */
 void plan_net(struct maker *m);
-/* plan_target.c: the value of an attribute for one disk or interface by this name. NULL: nobody asks for it. */
-const struct value *plan_target_value(const struct intent *in, enum knob_id id, const char *name);
+
+/* plan_target.c: the value of an attribute for one disk or interface. NULL: nobody asks for it. */
+const struct value *plan_disk_value(const struct intent *in, enum knob_id id, const struct domain_disk *disk);
+const struct value *plan_interface_value(const struct intent *in, enum knob_id id,
+					 const struct domain_interface *interface);
+/* What is asked for targets that the domain does not have, and what nothing of this version does. */
+void plan_skip_targets(struct maker *m);
+
+/* plan_queues.c: what the guest sees of them, for the definition. */
+void plan_queues(struct maker *m);
 
 /* plan_node.c: what the wrapper does to the block nodes of disks. */
 void plan_nodes(struct maker *m);

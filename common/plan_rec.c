@@ -94,9 +94,18 @@ void plan_fini(struct plan *p)
 	memset(p, 0, sizeof(*p));
 }
 
+size_t plan_n_acting(const struct plan *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_settings; i++)
+		n += p->settings[i].stage != STAGE_DEFINITION;
+	return n;
+}
+
 bool plan_is_empty(const struct plan *p)
 {
-	return p->n_settings == 0 && p->placement.n_pages == 0 && idset_is_empty(&p->placement.claimed);
+	return plan_n_acting(p) == 0 && p->placement.n_pages == 0 && idset_is_empty(&p->placement.claimed);
 }
 
 static int add_setting(struct plan *p, const struct setting *from)

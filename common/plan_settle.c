@@ -593,7 +593,7 @@ static void settle_sysctls(struct maker *m)
 	const struct policy *policy = m->in->policy;
 	char value[24];
 
-	if (m->p->n_settings == 0)
+	if (plan_n_acting(m->p) == 0)
 		return;
 	for (size_t i = 0; i < policy->n_sysctls; i++) {
 		(void)snprintf(value, sizeof(value), "%" PRIu64, policy->sysctls[i].at_least); /* 20 digits fit */
@@ -611,5 +611,6 @@ void plan_settle(struct maker *m)
 	plan_disks(m);
 	plan_net(m);
 	plan_nodes(m);
+	plan_queues(m);
 	settle_sysctls(m);
 }

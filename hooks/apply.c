@@ -352,7 +352,7 @@ static int do_started(struct call *c)
 	end_running(c, &r);
 	count_prepared(&r.undo, &count);
 	count_execs(&r.undo, &count);
-	if (r.undo.plan.n_settings) /* else it occupies what its own definition says, no more */
+	if (plan_n_acting(&r.undo.plan)) /* else it occupies what its own definition says, no more */
 		log_running(&r.undo, "started", &count);
 	return rc < 0 ? FAILED : DONE;
 }
@@ -424,7 +424,7 @@ static int do_retune(struct call *c)
 	end_running(c, &r);
 	move_guests(c, c->uuid); /* also those that could not be moved before */
 	count_execs(&r.undo, &count);
-	if (rc == 0 && r.undo.plan.n_settings) {
+	if (rc == 0 && plan_n_acting(&r.undo.plan) > 0) {
 		log_running(&r.undo, "retuned", &count);
 		return DONE;
 	}

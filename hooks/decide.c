@@ -66,6 +66,7 @@ static void log_decision(const struct decision *d)
 {
 	const struct plan *p = &d->plan;
 	bool placed = p->placement.policy != PLACE_NONE;
+	size_t n = plan_n_acting(p);
 	char cpus[256] = "", nodes[64] = "", skipped[32] = "";
 
 	if (!idset_is_empty(&d->cpus) && idset_format(&d->cpus, cpus, sizeof(cpus)) < 0)
@@ -81,7 +82,7 @@ static void log_decision(const struct decision *d)
 	log_notice("%s %s: profile %s%s%s%s%s%s%s, %zu setting%s %s%s", p->name, decide_is_running(d) ? "adopted" : "prepared",
 		   p->profile[0] ? p->profile : "none", placed ? ", " : "",
 		   placed ? place_policy_name(p->placement.policy) : "", *cpus ? ", CPUs " : "", cpus,
-		   *nodes ? ", node " : "", nodes, p->n_settings, p->n_settings == 1 ? "" : "s",
+		   *nodes ? ", node " : "", nodes, n, n == 1 ? "" : "s",
 		   p->observe ? "would be made (observe)" : "planned", skipped);
 }
 

@@ -127,7 +127,7 @@ int decide_make_plan(struct decision *d, const struct ledger *l, const struct pl
  */
 bool decide_claim_kind(const struct plan *p, const struct idset *pins, enum claim_kind *ret)
 {
-	bool acts = p->n_settings > 0 && !p->observe;
+	bool acts = plan_n_acting(p) > 0 && !p->observe;
 
 	if (!acts && !idset_is_empty(pins))
 		*ret = CLAIM_FOREIGN;

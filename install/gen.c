@@ -252,6 +252,8 @@ static void put_knob_entry(enum knob_id id)
 	static const char *const notes[] = {
 		[KNOB_SINCE_NOW] = NULL,
 		[KNOB_SINCE_LATER] = "Checked, but not in force in this version.",
+		[KNOB_SINCE_PLANNED] = "Seen by the guest: for the definition only.\n"
+				       "Planned, but not in force in this version.",
 		[KNOB_SINCE_DEFINITION] = "Seen by the guest: for the definition only.\n"
 					    "Checked, but not in force in this version.",
 	};

@@ -64,6 +64,7 @@ static void add_value(struct out_table *table, enum knob_id id, const char *targ
 	static const char *const since[] = {
 		[KNOB_SINCE_NOW] = "now",
 		[KNOB_SINCE_LATER] = "later",
+		[KNOB_SINCE_PLANNED] = "later",
 		[KNOB_SINCE_DEFINITION] = "later",
 	};
 	_cleanup_free_ char *knob = site_knob_text(knob_table[id].name, target);

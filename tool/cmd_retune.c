@@ -221,7 +221,7 @@ static int report_settings(const struct retune *r, const struct view *v)
 			 : cpus				? cpus
 							: "?",
 			 place_node_word(&p->placement.nodes), nodes ? nodes : "?",
-			 p->observe ? (unsigned int)p->n_settings : good, good == 1 ? "" : "s",
+			 p->observe ? (unsigned int)plan_n_acting(p) : good, good == 1 ? "" : "s",
 			 p->observe ? "would be made (observe)" : "in force", p->n_skipped);
 	return bad ? TOOL_NO : TOOL_OK;
 }
