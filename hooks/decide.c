@@ -198,10 +198,8 @@ static int learn(struct decision *d, struct err *e)
 	if (d->strict)
 		decide_report("strict", "");
 	device_nodes_find(&d->fs, &d->domain, &d->devices);
-	r = learn_blocks(d, e);
-	if (r < 0)
-		return r;
-	return host_read(&d->fs, &d->host, e);
+	r = host_read(&d->fs, &d->host, e);
+	return r < 0 ? r : learn_blocks(d, e);
 }
 
 /* ---- deciding ---- */
@@ -364,9 +362,9 @@ static void decision_fini(struct decision *d)
 	plan_fini(&d->plan);
 	ledger_fini(&d->found);
 	host_fini(&d->host);
-	blockdev_fini(&d->blocks);
 	intent_fini(&d->intent);
 	policy_fini(&d->policy);
+	blockdev_fini(&d->blocks);
 	domain_fini(&d->domain);
 	hostfs_fini(&d->fs);
 }

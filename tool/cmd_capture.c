@@ -73,13 +73,13 @@ static const char *const patterns[] = {
 	"sys/bus/pci/devices/*/numa_node", /* where passed-through functions and NICs are (device.c) */
 	"sys/class/net/*/device/numa_node",
 	"sys/class/net/*/lower_*/ifindex",
-	"etc/libvirt/storage/*.xml", /* volumes of disks */
-	"run/libvirt/storage/*.xml",
 	"etc/domtune/policy.xml",
 	"etc/domtune/disabled",
 	"etc/domtune/profiles/*.xml",
 	"usr/share/domtune/profiles/*.xml",
 	PATH_LEDGER,
+	"etc/libvirt/storage/*.xml", /* volumes of disks */
+	"run/libvirt/storage/*.xml",
 	"var/cache/libvirt/qemu/capabilities/*.xml", /* which QEMU is behind which path */
 };
 
