@@ -175,13 +175,16 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	in.n_devices = devices.n;
 	if (intent_asks_disks(&p.intent)) {
 		r = blockdev_find(&t->fs, &p.domain, &blocks);
+		if (r < 0) {
+			planned_fini(&p);
+			return tool_fail_err(label, r, NULL);
+		}
 		in.blocks = &blocks;
 	}
 	/* What it was started with, as `retune` sees it; others than root see its CPUs only. */
 	if (o->running && uuid_is_valid(p.domain.uuid) && undo_open(&t->fs, p.domain.uuid, false, &was, NULL) == 0)
 		in.was = &was.plan;
-	if (r == 0)
-		r = plan_make(&in, &p.plan);
+	r = plan_make(&in, &p.plan);
 	if (in.was)
 		undo_fini(&was);
 	blockdev_fini(&blocks);
