@@ -301,11 +301,6 @@ void intent_fini(struct intent *i)
 	memset(i, 0, sizeof(*i));
 }
 
-const char *intent_word(const struct intent *i, enum knob_id id, const char *fallback)
-{
-	return i->v[id].text ? i->v[id].text : fallback;
-}
-
 bool intent_asks_disks(const struct intent *i)
 {
 	return i->v[KNOB_IO_PRIORITY].text || intent_names(i, KNOB_ELEMENT_DISK);
@@ -317,4 +312,9 @@ bool intent_names(const struct intent *i, enum knob_element element)
 		if (i->targets[k].element == element)
 			return true;
 	return false;
+}
+
+const char *intent_word(const struct intent *i, enum knob_id id, const char *fallback)
+{
+	return i->v[id].text ? i->v[id].text : fallback;
 }
