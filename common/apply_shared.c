@@ -158,7 +158,10 @@ static struct work *add_work(struct batch *b, struct shared *s, const struct bac
 	return w;
 }
 
-/* A write that was recorded ahead by somebody who was killed then, and that no claim of ours is about: it is made now. */
+/*
+ * A write that was recorded ahead by somebody who was killed then, and that no claim of ours is about: it is made now. The
+ * claims are as they were then, so `written` is what they make together.
+ */
 static void add_unsettled(struct batch *b)
 {
 	for (unsigned int i = 0; i < b->l->n_shared; i++) {
@@ -169,13 +172,13 @@ static void add_unsettled(struct batch *b)
 		if (s->readback || !s->n_claims)
 			continue;
 		w = add_work(b, s, apply_backend(b->a, s->backend, s->object, &rc), NULL);
-		if (w->target || !w->is_ours)
+		if (w->target || !w->is_ours || w->be->same(s->object, w->now, s->written))
 			continue;
-		w->rc = fold_claims(w, &w->target);
-		if (w->target && w->be->same(s->object, w->now, w->target)) {
-			free(w->target);
-			w->target = NULL;
-		}
+		/* Recorded because its cause was to reset it, see write_ahead(): whatever came of that is right. */
+		if (only_followers(s) && w->be->same(s->object, s->written, s->before))
+			continue;
+		w->target = strdup(s->written);
+		w->rc = w->target ? 0 : -ENOMEM;
 	}
 }
 
