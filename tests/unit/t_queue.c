@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Queues of a real block device, a loop device of our own: what the kernel resets when its scheduler is switched, and
- * that it is as before when the last of two domains has ended. Our state is on a /run of a mount namespace of this test.
+ * that it is as before when the last of two domains has ended. Our state is on a /run of a mount namespace of this
+ * test.
  */
 #include "tap.h"
 

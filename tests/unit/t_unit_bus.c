@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The real side of back end "unit": calls over a real message bus of our own, to a manager of our own that has one scope
- * and treats its lists as systemd does (src/core/dbus-cgroup.c): an assignment adds or replaces, an empty one empties.
+ * The real side of back end "unit": calls over a real message bus of our own, to a manager of our own that has one
+ * scope and treats its lists as systemd does (src/core/dbus-cgroup.c): an assignment adds or replaces, an empty one
+ * empties.
  */
 #include "tap.h"
 
