@@ -71,6 +71,8 @@ static void mark_broken(struct apply_run *a, const char *name)
 {
 	const struct backend *be = backend_find(name);
 
+	if (be && be->is_each_its_own)
+		return;
 	for (size_t i = 0; be && i < ARRAY_SIZE(a->broken); i++)
 		if (!a->broken[i] || streq(a->broken[i], be->name)) {
 			a->broken[i] = be->name;

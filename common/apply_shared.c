@@ -158,6 +158,30 @@ static struct work *add_work(struct batch *b, struct shared *s, const struct bac
 	return w;
 }
 
+/*
+ * A write that was recorded ahead by somebody who was killed then, and that no claim of ours is about: it is made now. The
+ * claims are as they were then, so `written` is what they make together.
+ */
+static void add_unsettled(struct batch *b)
+{
+	for (unsigned int i = 0; i < b->l->n_shared; i++) {
+		struct shared *s = &b->l->shared[i];
+		struct work *w;
+		int rc = 0;
+
+		if (s->readback || !s->n_claims)
+			continue;
+		w = add_work(b, s, apply_backend(b->a, s->backend, s->object, &rc), NULL);
+		if (w->target || !w->is_ours || w->be->same(s->object, w->now, s->written))
+			continue;
+		/* Recorded because its cause was to reset it, see write_ahead(): whatever came of that is right. */
+		if (only_followers(s) && w->be->same(s->object, s->written, s->before))
+			continue;
+		w->target = strdup(s->written);
+		w->rc = w->target ? 0 : -ENOMEM;
+	}
+}
+
 /* What a cause that is going to be written may reset, whoever claims it, is written again after it. */
 static void add_dependants(struct batch *b)
 {
@@ -437,6 +461,7 @@ static int apply_locked(struct apply_run *a, struct ledger *l, const struct step
 	for (unsigned int i = 0; i < n; i++)
 		if (of_step[i])
 			decide(&b, of_step[i], &outcome[i]);
+	add_unsettled(&b);
 	add_dependants(&b);
 	rc = b.n ? record_intents(&b, numbers) : 0;
 	if (rc == 0 && b.n && !undo_still_current(a->undo))
@@ -562,6 +587,7 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
 		if (n_keep) /* else the whole record goes */
 			forget_records(a->undo, s->backend, s->object, "unclaimed");
 	}
+	add_unsettled(&b);
 	add_dependants(&b);
 	for (unsigned int i = 0; i < b.n; i++)
 		any |= b.w[i].target != NULL;

@@ -31,6 +31,8 @@ struct backend {
 	bool (*same)(const char *object, const char *a, const char *b);
 	/* The object ends with the QEMU process or its cgroup: undo at release may find it gone, which is success. */
 	bool ends_with_domain;
+	/* Objects are devices' and the like: what one answers (EIO) says nothing of the others. Else it is not asked on. */
+	bool is_each_its_own;
 };
 
 /* By name; NULL if this program has none of that name. The table is in backend.c. */

@@ -256,5 +256,6 @@ const struct backend be_cgkey = {
 	.read = cgkey_read,
 	.write = cgkey_write,
 	.same = cgkey_same,
+	.is_each_its_own = true,
 	.ends_with_domain = true,
 };

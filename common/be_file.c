@@ -123,4 +123,5 @@ const struct backend be_file = {
 	.read = file_read,
 	.write = file_write,
 	.same = file_same,
+	.is_each_its_own = true,
 };

@@ -366,14 +366,17 @@ static const char *scheduler_in_force(const struct maker *m, const struct blockd
 	return s && s->original ? s->original : b->scheduler;
 }
 
-/* "; bfq is in force as long as another domain wants it" */
-static void say_stronger(const struct maker *m, const struct blockdev *b, const char *ours, char *buf, size_t size)
+/* "; bfq is in force as long as another domain wants it", and what does not come back with the scheduler that goes: its
+ * iosched/. */
+static void say_switch(const struct maker *m, const struct blockdev *b, const char *ours, char *buf, size_t size)
 {
 	const char *word = scheduler_in_force(m, b, ours);
 
 	buf[0] = '\0';
 	if (!streq(word, ours))
 		(void)snprintf(buf, size, "; %.40s is in force as long as another domain wants it", word); /* fits */
+	else if (*b->scheduler && !streq(b->scheduler, "none") && !streq(b->scheduler, ours))
+		(void)snprintf(buf, size, "; %.40s's own tunables do not come back", b->scheduler); /* fits */
 }
 
 /* --- 3. settings ------------------------------------------------------------------------------------------------ */
@@ -420,7 +423,7 @@ static void settle_device(struct disks *x, unsigned int device)
 {
 	const struct blockdev *b = &x->f->devices[device];
 	_cleanup_free_ struct together *t = calloc(1, sizeof(*t));
-	char ours[32] = "", stronger[128];
+	char ours[32] = "", more[128];
 
 	if (!t) {
 		x->m->failed = true;
@@ -437,12 +440,14 @@ static void settle_device(struct disks *x, unsigned int device)
 			continue;
 		if (a->id == KNOB_DISK_SCHEDULER) {
 			(void)snprintf(ours, sizeof(ours), "%s", t->value); /* fits: a word of the vocabulary */
-			say_stronger(x->m, b, ours, stronger, sizeof(stronger));
-			settle(x->m, a, b->name, t, stronger);
+			say_switch(x->m, b, ours, more, sizeof(more));
+			settle(x->m, a, b->name, t, more);
 		} else if (a->id == KNOB_DISK_WEIGHT) {
 			settle_weight(x, device, a, t, scheduler_in_force(x->m, b, *ours ? ours : NULL));
 		} else {
-			settle(x->m, a, b->name, t, "");
+			settle(x->m, a, b->name, t,
+			       a->id == KNOB_DISK_LATENCY ? "; set by hand from then on, also when it is put back"
+							  : "");
 		}
 		free(t->value);
 	}

@@ -486,4 +486,26 @@ TEST(a_dependant_that_was_not_reached)
 	is_disk(&r);
 }
 
+/* What the process was started with by us is undone to what it would have had without us. */
+TEST(started_with_the_value)
+{
+	ROOT(r);
+	struct step s = make_step(&one, "file", "sys/x", "be:1");
+	struct step other = make_step(&two, "file", "sys/y", "be:1");
+	struct apply_count c;
+
+	root_put(&r, "sys/x", "be:1\n");
+	root_put(&r, "sys/y", "idle\n"); /* somebody's own choice: that is what it was */
+	begin(&r, UUID_A, false);
+	s.before = other.before = "none";
+	c = APPLY(&r, UUID_A, s, other);
+	IS_INT(c.in_force, 2);
+	IS_FILE(&r, "sys/x", "be:1");
+	IS_FILE(&r, "sys/y", "be:1");
+	c = release(&r, UUID_A, 1);
+	IS_INT(c.in_force, 2);
+	IS_FILE(&r, "sys/x", "none");
+	IS_FILE(&r, "sys/y", "idle");
+}
+
 TAP_MAIN

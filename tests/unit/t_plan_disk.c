@@ -217,17 +217,17 @@ static const struct dcase cases[] = {
 	{ .name = "nothing there", .intent = "*.scheduler=auto *.weight=5 *.read-bps=5", .want = "" },
 	{ .name = "all of a queue", .disks = { { "vda", "1", 1 } },
 	  .intent = "vda.scheduler=kyber vda.requests=64 vda.read-ahead=512 vda.affinity=2 vda.latency=2000 vda.merges=1",
-	  .want = "disk.scheduler sdb prepare kyber (profile p: behind vda)\n"
+	  .want = "disk.scheduler sdb prepare kyber (profile p: behind vda; mq-deadline's own tunables do not come back)\n"
 		  "disk.requests sdb prepare 64 (profile p: behind vda)\n"
 		  "disk.read-ahead sdb prepare 512 (profile p: behind vda)\n"
 		  "disk.affinity sdb prepare 2 (profile p: behind vda)\n"
-		  "disk.latency sdb prepare 2000 (profile p: behind vda)\n"
+		  "disk.latency sdb prepare 2000 (profile p: behind vda; set by hand from then on, also when it is put back)\n"
 		  "disk.merges sdb prepare 1 (profile p: behind vda)\n" },
 	{ .name = "auto", .disks = { { "vda", "01234", -1 } }, .intent = "*.scheduler=auto",
-	  .want = "disk.scheduler sda prepare bfq (profile p: behind vda; auto: rotational)\n"
+	  .want = "disk.scheduler sda prepare bfq (profile p: behind vda; auto: rotational; mq-deadline's own tunables do not come back)\n"
 		  "disk.scheduler sdb prepare mq-deadline (profile p: behind vda; auto: an SSD)\n"
 		  "disk.scheduler nvme0n1 prepare none (profile p: behind vda; auto: NVMe)\n"
-		  "disk.scheduler vda prepare none (profile p: behind vda; auto: virtio, the host behind it schedules)\n"
+		  "disk.scheduler vda prepare none (profile p: behind vda; auto: virtio, the host behind it schedules; mq-deadline's own tunables do not come back)\n"
 		  "disk.scheduler sdc prepare mq-deadline (profile p: behind vda; auto: rotational, and there is no bfq)\n" },
 	{ .name = "auto where there is no scheduler", .disks = { { "vda", "56", -1 } }, .intent = "*.scheduler=auto",
 	  .want = "disk.scheduler md0 prepare none (profile p: behind vda; auto: an SSD)\n"
@@ -238,7 +238,7 @@ static const struct dcase cases[] = {
 		  "block nvme0n1 259:0 bfq\n" },
 	{ .name = "auto with a weight of another disk", .disks = { { "vda", "1", 1 }, { "vdb", "12", -1 } },
 	  .intent = "*.scheduler=auto vda.weight=300",
-	  .want = "disk.scheduler sdb prepare bfq (profile p: behind vda, vdb; auto: weights need it)\n"
+	  .want = "disk.scheduler sdb prepare bfq (profile p: behind vda, vdb; auto: weights need it; mq-deadline's own tunables do not come back)\n"
 		  "disk.weight sdb started 300 (profile p: its part of contended I/O, behind vda, by bfq)\n"
 		  "disk.scheduler nvme0n1 prepare none (profile p: behind vdb; auto: NVMe)\n"
 		  "block sdb 8:16 bfq\n" },
@@ -264,7 +264,7 @@ static const struct dcase cases[] = {
 		  "disk.requests sdb prepare 64 (profile p: behind vda, vdb: the largest)\n"
 		  "disk.read-ahead sdb prepare 4 (profile p: behind vda, vdb)\n"
 		  "disk.affinity sdb prepare 2 (profile p: behind vda, vdb: the largest)\n"
-		  "disk.latency sdb prepare 500 (profile p: behind vda, vdb: the smallest)\n"
+		  "disk.latency sdb prepare 500 (profile p: behind vda, vdb: the smallest; set by hand from then on, also when it is put back)\n"
 		  "disk.merges sdb prepare 0 (annotation: behind vda, vdb: the smallest)\n"
 		  "disk.read-bps sdb started 4194304 (profile p: bytes per second, behind vda, vdb: the sum)\n"
 		  "disk.write-iops sdb started 4294967294 (profile p: requests per second, behind vda, vdb: the sum)\n"
@@ -293,7 +293,7 @@ static const struct dcase cases[] = {
 		  "disk.weight sdb started 50 (profile p: its part of contended I/O, behind vda, by bfq)\n"
 		  "block sdb 8:16 bfq\n" },
 	{ .name = "stronger than another domain", .disks = { { "vda", "1", 1 } }, .held = "1=none",
-	  .intent = "*.scheduler=bfq", .want = "disk.scheduler sdb prepare bfq (profile p: behind vda)\n" },
+	  .intent = "*.scheduler=bfq", .want = "disk.scheduler sdb prepare bfq (profile p: behind vda; mq-deadline's own tunables do not come back)\n" },
 	{ .name = "what an earlier plan had made of it goes", .disks = { { "vda", "1", 1 } }, .mine = "1=bfq",
 	  .intent = "*.weight=50",
 	  .want = "skip disk.weight sdb: it would be inert: kyber heeds no weights, and io.cost is not enabled for sdb "
@@ -330,9 +330,9 @@ static const struct dcase cases[] = {
 		  "skip disk.write-iops vda: the definition has <iotune> for it\n" },
 	{ .name = "blkiotune of a device", .disks = { { "vda", "1", 1 }, { "vdb", "0", 0 } }, .blkio = 1 + 1,
 	  .intent = "*.scheduler=bfq *.weight=7 *.read-bps=1 *.write-bps=2",
-	  .want = "disk.scheduler sda prepare bfq (profile p: behind vdb)\n"
+	  .want = "disk.scheduler sda prepare bfq (profile p: behind vdb; mq-deadline's own tunables do not come back)\n"
 		  "disk.weight sda started 7 (profile p: its part of contended I/O, behind vdb, by bfq)\n"
-		  "disk.scheduler sdb prepare bfq (profile p: behind vda)\n"
+		  "disk.scheduler sdb prepare bfq (profile p: behind vda; mq-deadline's own tunables do not come back)\n"
 		  "disk.read-bps sda started 1 (profile p: bytes per second, behind vdb)\n"
 		  "disk.write-bps sdb started 2 (profile p: bytes per second, behind vda)\n"
 		  "disk.write-bps sda started 2 (profile p: bytes per second, behind vdb)\n"
@@ -342,13 +342,13 @@ static const struct dcase cases[] = {
 		  "skip disk.read-bps sdb: the definition has <blkiotune> for it\n" },
 	{ .name = "blkiotune of the domain", .disks = { { "vda", "1", 1 }, { "vdb", "0", 0 } },
 	  .has = DOMAIN_HAS_BLKIO_WEIGHT, .intent = "*.scheduler=auto *.weight=7",
-	  .want = "disk.scheduler sda prepare bfq (profile p: behind vdb; auto: rotational)\n"
+	  .want = "disk.scheduler sda prepare bfq (profile p: behind vdb; auto: rotational; mq-deadline's own tunables do not come back)\n"
 		  "disk.scheduler sdb prepare mq-deadline (profile p: behind vda; auto: an SSD)\n"
 		  "skip disk.weight : the definition has <blkiotune><weight>\n" },
 	{ .name = "no device", .disks = { { "vda", .why = "it is on NFS" }, { "vdb", .why = "network disk (rbd)" },
 					  { "vdc" }, { "vdd", "1", -1, .why = "it is on NFS" } },
 	  .intent = "*.scheduler=auto *.weight=7 !vdb.requests=5 *.read-bps=7",
-	  .want = "disk.scheduler sdb prepare bfq (profile p: behind vdd; auto: weights need it)\n"
+	  .want = "disk.scheduler sdb prepare bfq (profile p: behind vdd; auto: weights need it; mq-deadline's own tunables do not come back)\n"
 		  "disk.weight sdb started 7 (profile p: its part of contended I/O, behind vdd, by bfq)\n"
 		  "block sdb 8:16 bfq\n"
 		  "skip disk vda: it is on NFS\n"
@@ -392,9 +392,9 @@ static const struct dcase cases[] = {
 	  .intent = "io.priority=be:0 !vda.scheduler=kyber",
 	  .want = "disk.scheduler sda prepare kyber (annotation: behind vda; bfq is in force as long as another domain "
 		  "wants it)\n"
-		  "disk.scheduler sdb prepare kyber (annotation: behind vda)\n"
+		  "disk.scheduler sdb prepare kyber (annotation: behind vda; mq-deadline's own tunables do not come back)\n"
 		  "disk.scheduler nvme0n1 prepare kyber (annotation: behind vda)\n"
-		  "disk.scheduler vda prepare kyber (annotation: behind vda)\n"
+		  "disk.scheduler vda prepare kyber (annotation: behind vda; mq-deadline's own tunables do not come back)\n"
 		  "io.priority started be:0 (profile p: all of its threads)\n"
 		  "warn io.priority be:0: ignored by the scheduler of sdb (kyber), nvme0n1 (kyber), vda (kyber), sdc (none), "
 		  "md0 (none), nvme1c0n1 (none)\n" },

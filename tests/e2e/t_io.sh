@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Two guests whose images lie on one file system of one device, a loop device of our own: queue, I/O priority of every
+# thread, weights and limits of their groups as the kernel has them; and the device as it was when the last one has gone.
+
+disk_dir=$images/io
+device=
+[ ! -e /dev/loop-control ] || device=$(loop_disk 64 "$disk_dir")
+queue=/sys/block/$device/queue
+if [ -z "$device" ] || ! grep -q bfq "$queue/scheduler"; then
+	skip 'disks' 'missing: a loop device with bfq'
+	[ -z "$device" ] || umount "$disk_dir"
+	return 0
+fi
+in_force() { sed -E 's/.*\[(.*)\].*/\1/' "$queue/scheduler"; }
+device_state() { grep -H . "$queue"/{scheduler,nr_requests,read_ahead_kb,rq_affinity,nomerges,wbt_lat_usec}; }
+number=$(cat "/sys/block/$device/dev")
+define_on() { define "$1" disk="$disk_dir/$1.img" tune="$2" "${@:3}"; } # define_on NAME TUNE [wrap=no]
+priorities() { # of all threads, each once; ioprio_get(2) by ionice
+	local task
+	for task in /proc/"$(pid_of "$1")"/task/*; do ionice -p "${task##*/}"; done | sort -u
+}
+line_of() { grep "^$number " "$(group_file "$(pid_of "$1")" "$2" "$3" "${4:-}")" 2>/dev/null; }
+limits() { if is_v2; then line_of "$1" io io.max up; else line_of "$1" blkio blkio.throttle.read_bps_device; fi; }
+weights() { # v2: of the scope, which is above libvirt's own group
+	if is_v2; then grep "^$number " "$(dirname "$(dirname "$(group_file "$(pid_of "$1")" io x)")")"/io.bfq.weight; else
+		line_of "$1" blkio blkio.bfq.weight_device
+	fi
+}
+
+echo mq-deadline >"$queue/scheduler"
+echo 100 >"$queue/nr_requests"
+before=$(device_state)
+
+define_on dk_a "<tune profile='off'><disk target='vda' scheduler='bfq' requests='64' weight='300' read-bps='8388608'/><io priority='be:1'/></tune>"
+define_on dk_b "<tune profile='off'><disk target='*' scheduler='none' merges='2'/><disk target='../../x' merges='1'/><io priority='rt:3'/></tune>"
+like 'plan: names the device behind the image' "$(domtune plan dk_a)" "disk.scheduler +${loop##*/} "
+like 'plan: a disk that is none' "$(domtune plan dk_b)" "the domain has no disk '../../x'"
+ok 'the first one starts' start dk_a
+is 'its scheduler' "$(in_force)" bfq
+is 'its requests' "$(cat "$queue/nr_requests")" 64
+is 'I/O priority of all of its threads' "$(priorities dk_a)" 'best-effort: prio 1'
+like 'its limit' "$(limits dk_a)" '8388608'
+like 'its weight' "$(weights dk_a)" " 118\$"
+like 'before exec, by the wrapper' "$(domtune status --json dk_a | json \
+	'[s["effective"] for s in d["domains"][0]["settings"] if s["knob"] == "io.priority"]')" "'be:1', 'be:1'"
+ok 'the second one starts' start dk_b
+is 'the strongest scheduler stays' "$(in_force)" bfq
+is 'merges of the second' "$(cat "$queue/nomerges")" 2
+like 'the realtime class, by the hook' "$(priorities dk_b)" '^realtime: prio 3$'
+like 'status: who loses sees who wins' "$(domtune status dk_b)" 'bfq is in force for dk_a'
+like 'status: who wins sees who loses' "$(domtune status dk_a)" 'dk_b wants none'
+ok 'verify agrees with both' sh -c 'domtune verify dk_a && domtune verify dk_b'
+ok 'I/O priority goes live' domtune retune --off dk_b
+is 'retune --off: no priority' "$(priorities dk_b)" 'none: prio 0'
+is 'retune --off: merges go back' "$(cat "$queue/nomerges")" 0
+ok 'retune' domtune retune dk_b
+is 'retune: merges come again' "$(cat "$queue/nomerges")" 2
+virsh -q destroy dk_a
+wait_for test "$(in_force)" != bfq
+is 'the first one has gone: what the second wants' "$(in_force)" none
+is 'and the requests that were there' "$(cat "$queue/nr_requests")" 100
+virsh -q destroy dk_b
+is 'the device is what it was' "$(device_state)" "$before"
+
+# Removed while a guest runs that has changed it: nothing fails, nothing is left.
+define_on dk_a "<tune profile='off'><disk target='vda' scheduler='colour'/><disk target='vda' requests='60000'/></tune>"
+ok 'a scheduler that there is not, and a number that cannot be: it starts' start dk_a
+is 'nothing was changed' "$(device_state)" "$before"
+for n in dk_a dk_b; do undefine "$n"; done
+echo none >"$queue/scheduler"
+umount "$disk_dir"
+losetup -d "$loop"
