@@ -27,7 +27,10 @@ struct skipped {
 	char *knob, *target, *why;
 };
 
-/* A disk that has settings of the exec stage: how the command line names it. */
+/*
+ * A disk that has settings of the exec stage: how the command line names it. One with the target "*" and nothing else:
+ * some are asked for all disks, those included that are plugged in later.
+ */
 struct plan_disk {
 	char *target; /* "vda" */
 	char *alias;  /* of its -device */

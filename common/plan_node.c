@@ -339,6 +339,18 @@ static void skip_missing(struct maker *m)
 	}
 }
 
+/* That something is asked of whatever disk there will be. Where none is tuned nobody need know. */
+static void add_all(struct maker *m)
+{
+	const struct value *v;
+
+	for (size_t k = 0; k < ARRAY_SIZE(rows) && m->p->n_disks > 0; k++) {
+		v = plan_target_value(m->in->intent, rows[k].id, "*");
+		if (v && !streq(v->text, "default") && !plan_find_disk(m->p, "*"))
+			m->failed |= plan_add_disk(m->p, "*", "", "") < 0;
+	}
+}
+
 void plan_nodes(struct maker *m)
 {
 	const struct domain *d = m->in->domain;
@@ -354,5 +366,6 @@ void plan_nodes(struct maker *m)
 		for (size_t k = 0; k < ARRAY_SIZE(rows); k++)
 			settle_row(&n, &rows[k]);
 	}
+	add_all(m);
 	skip_missing(m);
 }

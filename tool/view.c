@@ -343,7 +343,10 @@ void view_fini(struct view *v)
 		free(v->settings[i].original);
 		free(v->settings[i].note);
 	}
+	for (size_t i = 0; i < v->n_later; i++)
+		free(v->later[i].target);
 	free(v->settings);
+	free(v->later);
 	if (v->has_record)
 		undo_fini(&v->undo);
 	*v = (struct view){ .undo.fd = -1 };
