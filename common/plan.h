@@ -43,7 +43,10 @@ struct plan_device {
 	bool bfq; /* the scheduler that will be in force there: it has weights of its own kind */
 };
 
-/* A disk that has settings of the exec stage: how the command line names it. */
+/*
+ * A disk that has settings of the exec stage: how the command line names it. One with the target "*" and nothing else:
+ * some are asked for all disks, those included that are plugged in later.
+ */
 struct plan_disk {
 	char *target; /* "vda" */
 	char *alias;  /* of its -device */

@@ -308,6 +308,17 @@ static void settle_row(struct node *n, const struct row *row)
 	}
 }
 
+/* That something is asked of whatever disk there will be. Where none is tuned nobody need know. */
+static void add_all(struct maker *m)
+{
+	for (size_t k = 0; k < ARRAY_SIZE(rows) && m->p->n_disks > 0; k++) {
+		const struct value *v = plan_disk_value(m->in->intent, rows[k].id, NULL);
+
+		if (v && !streq(v->text, "default") && !plan_find_disk(m->p, "*"))
+			m->failed |= plan_add_disk(m->p, "*", "", "") < 0;
+	}
+}
+
 void plan_nodes(struct maker *m)
 {
 	const struct domain *d = m->in->domain;
@@ -323,4 +334,5 @@ void plan_nodes(struct maker *m)
 		for (size_t k = 0; k < ARRAY_SIZE(rows); k++)
 			settle_row(&n, &rows[k]);
 	}
+	add_all(m);
 }

@@ -37,7 +37,10 @@ const struct setting *plan_carried(const struct maker *m, enum knob_id id);
 /* Settings of interfaces: classes, steering, rings of uplinks. */
 void plan_net(struct maker *m);
 
-/* plan_target.c: the value of an attribute for one disk or interface. NULL: nobody asks for it. */
+/*
+ * plan_target.c: the value of an attribute for one disk (NULL: for one that is not there yet) or interface. NULL: nobody
+ * asks for it.
+ */
 const struct value *plan_disk_value(const struct intent *in, enum knob_id id, const struct domain_disk *disk);
 const struct value *plan_interface_value(const struct intent *in, enum knob_id id,
 					 const struct domain_interface *interface);

@@ -705,7 +705,7 @@ static int take_block(struct plan *p, const struct record *r)
 
 static int take_disk(struct plan *p, const struct record *r)
 {
-	return p->n_disks < DOMAIN_DISKS_MAX
+	return p->n_disks <= DOMAIN_DISKS_MAX /* and "*" */
 		       ? plan_add_disk(p, record_str(r, 1), record_str(r, 2), record_str(r, 3))
 		       : 0;
 }

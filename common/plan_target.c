@@ -20,7 +20,7 @@ static bool is_disk(const void *object, const char *target)
 {
 	const struct domain_disk *k = object;
 
-	return streq(target, k->target);
+	return k && streq(target, k->target);
 }
 
 /* Alias, host device or MAC; the owner may have written the MAC in capitals. */
@@ -51,7 +51,7 @@ static const struct value *value_of(const struct intent *in, enum knob_id id,
 /* What is said of all disks is not said of removable media, which come and go. */
 const struct value *plan_disk_value(const struct intent *in, enum knob_id id, const struct domain_disk *disk)
 {
-	return value_of(in, id, is_disk, disk, !(disk->has & DISK_IS_REMOVABLE));
+	return value_of(in, id, is_disk, disk, !disk || !(disk->has & DISK_IS_REMOVABLE));
 }
 
 const struct value *plan_interface_value(const struct intent *in, enum knob_id id,

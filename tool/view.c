@@ -443,7 +443,10 @@ void view_fini(struct view *v)
 		free(v->settings[i].note);
 		free(v->settings[i].others);
 	}
+	for (size_t i = 0; i < v->n_later; i++)
+		free(v->later[i].target);
 	free(v->settings);
+	free(v->later);
 	if (v->has_record)
 		undo_fini(&v->undo);
 	*v = (struct view){ .undo.fd = -1 };

@@ -35,6 +35,8 @@ struct view {
 	struct undo undo; /* with has_record */
 	struct view_setting *settings;
 	size_t n_settings;
+	struct setting *later; /* of view_look(): what is asked of disks that came since, by settings that were never made */
+	size_t n_later;
 };
 
 /* -EACCES: only root can read it; -ENOMEM; other errors: e has the object. A damaged record is no error. */

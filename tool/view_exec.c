@@ -64,6 +64,57 @@ static void find_new_node(const struct exec_look *q, const struct domain *live, 
 		(void)snprintf(a->why, sizeof(a->why), "the disk was detached"); /* fits */
 }
 
+/* Whether the plan says anything of this disk: it was there when it was made. */
+static bool is_planned(const struct plan *p, const char *target)
+{
+	for (size_t i = 0; i < p->n_settings; i++)
+		if (str_starts(p->settings[i].knob, "disk.") && streq(p->settings[i].target, target))
+			return true;
+	for (size_t i = 0; i < p->n_skipped; i++)
+		if (str_starts(p->skipped[i].knob, "disk.") && streq(p->skipped[i].target, target))
+			return true;
+	return false;
+}
+
+static int add_later(struct view *v, const struct domain_disk *k)
+{
+	static char knob[] = "disk", all[] = "*"; /* never written to; a setting's texts are not const */
+	struct view_setting *s = &v->settings[v->n_settings];
+	struct setting *setting = &v->later[v->n_later];
+
+	*setting = (struct setting){.knob = knob, .target = strdup(k->target), .stage = STAGE_EXEC, .value = all};
+	if (!setting->target)
+		return -ENOMEM;
+	v->n_later++;
+	*s = (struct view_setting){.setting = setting, .note = strdup("plugged in since the start: tuned at the next")};
+	v->n_settings++;
+	return s->note ? 0 : -ENOMEM;
+}
+
+/* Disks that were plugged in, where the plan is for all there are. */
+static int find_new_disks(struct view *v, const struct domain *live)
+{
+	struct view_setting *grown;
+	int r = 0;
+
+	if (!plan_find_disk(&v->undo.plan, "*") || live->n_disks == 0)
+		return 0;
+	grown = reallocarray(v->settings, v->n_settings + live->n_disks, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	v->settings = grown;
+	v->later = calloc(live->n_disks, sizeof(*v->later));
+	if (!v->later)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < live->n_disks && r == 0; i++) {
+		const struct domain_disk *k = &live->disks[i];
+
+		if (k->index > 0 && !(k->has & DISK_IS_REMOVABLE) && !is_planned(&v->undo.plan, k->target))
+			r = add_later(v, k);
+	}
+	return r;
+}
+
 int view_look(const struct hostfs *fs, struct view *v)
 {
 	const struct undo *u = &v->undo;
@@ -92,6 +143,8 @@ int view_look(const struct hostfs *fs, struct view *v)
 			find_new_node(q, &live, s->target, &a);
 		r = take_answer(&v->settings[i], &a);
 	}
+	if (is_live && r == 0)
+		r = find_new_disks(v, &live);
 	if (is_live)
 		domain_fini(&live);
 	exec_look_free(q);

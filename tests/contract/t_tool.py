@@ -465,7 +465,7 @@ def in_force():
     verify = json.loads(run("verify", "--json", "--root", root).stdout)
     tap.ok(list(verify) == ["version", "domains", "leftovers"] and verify["leftovers"] == [] and
            list(verify["domains"][0]) == ["name", "uuid", "settings"] and
-           list(verify["domains"][0]["settings"][0]) == ["knob", "target", "wanted", "written", "effective", "ok"],
+           list(verify["domains"][0]["settings"][0]) == ["knob", "target", "wanted", "written", "effective", "ok", "why"],
            "verify: keys in the contract's order", keys(verify))
     says("ok +cpu.weight +- +300 +300 +300", "verify", "--root", root, "web1")
     says("started", "verify", "--root", root)

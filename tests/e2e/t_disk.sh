@@ -85,6 +85,7 @@ ok 'copy: the guest runs' is_running dis1
 
 make_disk "$images/dis1-b.img"
 ok 'attach' virsh -q attach-disk dis1 "$images/dis1-b.img" vdb --subdriver qcow2 --live
+like 'attach: verify says that it is not tuned' "$(domtune verify dis1)" 'NO +disk +vdb .*plugged in since the start'
 ok 'detach' virsh -q detach-disk dis1 vdb --live
 wait_for is_up dis1
 virsh -q destroy dis1

@@ -34,7 +34,7 @@ before=$(device_state)
 
 define_on dk_a "<tune profile='off'><disk target='vda' scheduler='bfq' requests='64' weight='300' read-bps='8388608'/><io priority='be:1'/></tune>"
 define_on dk_b "<tune profile='off'><disk target='*' scheduler='none' merges='2'/><disk target='../../x' merges='1'/><io priority='rt:3'/></tune>"
-like 'plan: names the device behind the image' "$(domtune plan dk_a)" "disk.scheduler +${loop##*/} "
+like 'plan: names the device behind the image' "$(domtune plan dk_a)" "disk.scheduler +$device "
 like 'plan: a disk that is none' "$(domtune plan dk_b)" "the domain has no disk '../../x'"
 ok 'the first one starts' start dk_a
 is 'its scheduler' "$(in_force)" bfq
@@ -70,4 +70,3 @@ is 'nothing was changed' "$(device_state)" "$before"
 for n in dk_a dk_b; do undefine "$n"; done
 echo none >"$queue/scheduler"
 umount "$disk_dir"
-losetup -d "$loop"

@@ -157,6 +157,7 @@ static void run_cases(const struct ncase *t, size_t n)
 
 #define SKIPPED(knob, why) "skip disk." knob "[vda]: " why "\n"
 #define DISK               "disk vda virtio-disk0 /i/a\n"
+#define ALL                "disk *  \n"
 
 /* clang-format off */
 TEST(which_value)
@@ -164,12 +165,14 @@ TEST(which_value)
 	static const struct ncase cases[] = {
 		{ "nothing asked", .want = "" },
 		{ "a name before *", .annotation = "*.io=threads vda.io=io_uring",
-		  .want = "disk.io[vda] io_uring annotation\n" DISK },
+		  .want = "disk.io[vda] io_uring annotation\n" DISK ALL },
 		{ "attribute by attribute", .annotation = "*.io=threads *.cache=none vda.io=io_uring",
-		  .want = "disk.io[vda] io_uring annotation\ndisk.cache[vda] none annotation\n" DISK },
+		  .want = "disk.io[vda] io_uring annotation\ndisk.cache[vda] none annotation\n" DISK ALL },
 		{ "annotation before profile", .annotation = "*.io=threads", .profile = "vda.io=io_uring vda.cache=none",
-		  .want = "disk.io[vda] threads annotation\ndisk.cache[vda] none profile p\n" DISK },
+		  .want = "disk.io[vda] threads annotation\ndisk.cache[vda] none profile p\n" DISK ALL },
 		{ "the first of two counts", .annotation = "vda.io=threads vda.io=io_uring",
+		  .want = "disk.io[vda] threads annotation\n" DISK },
+		{ "default says nothing of later ones", .annotation = "*.cache=default vda.io=threads",
 		  .want = "disk.io[vda] threads annotation\n" DISK },
 		{ "no such disk", .annotation = "vdz.io=auto vdz.io=threads ../../x.cache=none", .profile = "vdz.io=auto",
 		  .want = "skip disk.io[vdz]: the domain has no disk 'vdz'\n"
@@ -314,9 +317,9 @@ TEST(left_alone)
 		{ "no wrapper", IO, .no_wrapper = true, .want = SKIPPED("io", "the emulator is not the wrapper: domtune wrap web1") },
 		{ "running", IO, .running = true, .want = SKIPPED("io", "the guest runs already: at its next start") },
 		{ "a volume", IO, .kind = DOMAIN_DISK_VOLUME, .source = "pool", .n_qcow2 = 1,
-		  .want = "disk.io[vda] io_uring annotation\ndisk vda virtio-disk0 /pool/b\n" },
+		  .want = "disk.io[vda] io_uring annotation\ndisk vda virtio-disk0 /pool/b\n" ALL },
 		{ "a volume that nobody found", IO, .kind = DOMAIN_DISK_VOLUME, .source = "pool",
-		  .want = "disk.io[vda] io_uring annotation\ndisk vda virtio-disk0 \n" },
+		  .want = "disk.io[vda] io_uring annotation\ndisk vda virtio-disk0 \n" ALL },
 	};
 
 	run_cases(cases, ARRAY_SIZE(cases));
