@@ -113,9 +113,9 @@ static void each_line(struct search *s, char *text, void (*look)(struct search *
 
 static void search_ipv4(const struct hostfs *fs, struct search *s)
 {
-	char text[IPV4_TEXT];
+	_cleanup_free_ char *text = malloc(IPV4_TEXT); /* not zeroed, which a local array would be at some cost */
 
-	if (read_beginning(fs, "proc/net/route", text, sizeof(text)))
+	if (text && read_beginning(fs, "proc/net/route", text, IPV4_TEXT))
 		each_line(s, text, look_at_ipv4);
 }
 
