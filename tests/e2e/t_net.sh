@@ -41,6 +41,12 @@ if [ ! -x "$netdev" ] || ! command -v ip >/dev/null; then
 	skip 'uplinks and taps' 'no build with the program that shows them, or no ip'
 	return 0
 fi
+# The lab's kernels have bonds, teams and VLANs.
+if [ -x "$DOMTUNE_BUILD/t/t_netdev" ]; then
+	out=$("$DOMTUNE_BUILD/t/t_netdev")
+	is 'stacks of real devices, as far as this kernel has them' "$(grep -E '^not ok|^# ' <<<"$out" | grep -v 'this kernel')" ''
+	like 'stacks of real devices: looked at' "$out" '^ok [0-9]+ - real_devices$'
+fi
 clean
 if ! ip link add dtbr type bridge || ! ip link add dtup0 type veth peer name dtup1 ||
 	! ip link add dtmv0 type veth peer name dtmv1; then
