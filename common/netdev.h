@@ -15,7 +15,8 @@
  * modes balance-tlb and balance-alb the slave may put its own address in place of the guest's.
  *
  * The walk ends at a veth, whose peer may be in another network namespace; a bridge's veth ports count only where no
- * port leads to a physical device. Taps are guests' ports, never uplinks.
+ * port leads to a physical device, and not where the bridge is the host's way to a subnet that it routes for (then they
+ * are containers'). Taps are guests' ports, never uplinks.
  */
 #pragma once
 

@@ -205,13 +205,18 @@ static void put_stacks(struct root *r)
 static void put_networks(struct root *r)
 {
 	put_bridge(r, "virbr0");
+	put_bridge(r, "lxdbr0");
+	put_veth(r, "vethlxd", "2\n");
+	enslave(r, "lxdbr0", "vethlxd");
 	root_put(r, "proc/sys/net/ipv4/conf/virbr0/forwarding", "1\n");
+	root_put(r, "proc/sys/net/ipv4/conf/lxdbr0/forwarding", "1\n");
 	root_put(r, "proc/net/route",
 		 ROUTE_HEAD ROUTE("wg0", "00000000", "0203", "0", "00000000")
 			 ROUTE("eth2", "00000000", "0003", "100", "00000000")
 				 ROUTE("bond0.7", "00000000", "0003", "50", "00000000")
 					 ROUTE("eth1", "00000000", "0002", "1", "00000000")
-						 ROUTE("virbr0", "007AA8C0", "0001", "0", "00FFFFFF"));
+						 ROUTE("virbr0", "007AA8C0", "0001", "0", "00FFFFFF")
+							 ROUTE("lxdbr0", "007BA8C0", "0001", "0", "00FFFFFF"));
 	root_put(r, "proc/net/ipv6_route",
 		 ROUTE6("fd000000000000000000000000000000", "40", "00000100", "00000001", "eth1")
 			 ROUTE6(ZEROS, "00", "00000400", "00000003", "eth2")
@@ -374,6 +379,8 @@ TEST(networks_are_followed)
 		{LIVE("lan", "bridge='br0'"), "bridged br0: eth0 eth1"},
 		/* a libvirt network's bridge, or one of the host's own, without a port that leads out */
 		{BRIDGE("virbr0"), "routed virbr0: eth0 eth1"},
+		/* a bridge that containers share, whose subnet the host routes for */
+		{BRIDGE("lxdbr0"), "routed lxdbr0: eth0 eth1"},
 		/* hostile */
 		{NETWORK("broken"), "none: network 'broken' is not known here"},
 		{NETWORK("other"), "none: network 'other' is not known here"},
@@ -482,6 +489,27 @@ TEST(routes)
 			root_put(&r, "proc/net/ipv6_route", cases[i].ipv6);
 		IS_STR(found_for(&r, NETWORK("n")), cases[i].want);
 	}
+	root_fini(&r);
+}
+
+/* Its own way out, by a veth: the host is in a container. */
+TEST(a_bridge_with_the_default_route)
+{
+	struct root r;
+
+	root_init(&r);
+	put_stacks(&r);
+	root_put(&r, "proc/sys/net/ipv4/conf/br1/forwarding", "1\n");
+	root_put(&r, "proc/net/route",
+		 ROUTE_HEAD ROUTE("br1", "00000000", "0003", "0", "00000000")
+			 ROUTE("br1", "007AA8C0", "0001", "0", "00FFFFFF"));
+	IS_STR(found_for(&r, BRIDGE("br1")), "bridged br1: up1");
+	root_put(&r, "proc/net/route", ROUTE_HEAD ROUTE("br1", "007AA8C0", "0001", "0", "00FFFFFF"));
+	IS_STR(found_for(&r, BRIDGE("br1")), "bridged br1: up1"); /* there is no other */
+	root_put(&r, "proc/net/route",
+		 ROUTE_HEAD ROUTE("eth0", "00000000", "0003", "0", "00000000")
+			 ROUTE("br1", "007AA8C0", "0001", "0", "00FFFFFF"));
+	IS_STR(found_for(&r, BRIDGE("br1")), "routed br1: eth0");
 	root_fini(&r);
 }
 
