@@ -712,13 +712,14 @@ TEST(links_are_read_and_not_followed)
 	_cleanup_closedir_ DIR *dir = NULL, *fds = NULL;
 	char buf[16], number[16];
 	struct hostfs real;
-	struct root r;
+	struct place p;
 	int fd;
 
-	root_init(&r);
-	root_put(&r, "d/file", "x");
-	OK(symlinkat("../../../../etc/passwd", r.fs.fd, "d/out") == 0 && symlinkat("0123456789abcde", r.fs.fd, "d/fits") == 0);
-	dir = hostfs_opendir(&r.fs, "d");
+	place_init(&p);
+	IS_INT(hostfs_mkdir(&p.fs, 0755, "d"), 0);
+	put(&p, "d/file", "x");
+	OK(symlinkat("../../../../etc/passwd", p.fs.fd, "d/out") == 0 && symlinkat("0123456789abcde", p.fs.fd, "d/fits") == 0);
+	dir = hostfs_opendir(&p.fs, "d");
 	OK(dir != NULL);
 	IS_INT(hostfs_readlink_in(dir, "fits", buf, sizeof(buf)), 15);
 	IS_STR(buf, "0123456789abcde");
@@ -727,7 +728,7 @@ TEST(links_are_read_and_not_followed)
 	IS_INT(hostfs_readlink_in(dir, "absent", buf, sizeof(buf)), -ENOENT);
 	IS_INT(hostfs_readlink_in(dir, "../d/fits", buf, sizeof(buf)), -EINVAL);
 	IS_INT(hostfs_readlink_in(dir, "..", buf, sizeof(buf)), -EINVAL);
-	root_fini(&r);
+	place_fini(&p);
 	/* a magic one: its text, whatever is behind it */
 	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	IS_INT(hostfs_init(&real, "/", NULL), 0);

@@ -819,11 +819,10 @@ static int by_tap_name(const void *a, const void *b)
 }
 
 /* "vnet0/INDEX ALIAS MAC," of each, by name. */
-static const char *taps_of(struct root *r)
+static const char *show_taps(struct netdev_tap *taps, int n)
 {
 	static char text[4096];
-	struct netdev_tap *taps = NULL;
-	int n = netdev_taps(&r->fs, 77, &taps), len = 0;
+	int len = 0;
 
 	if (n < 0)
 		return n == -ESRCH ? "(gone)" : "(error)";
@@ -835,6 +834,22 @@ static const char *taps_of(struct root *r)
 				taps[i].alias[0] ? taps[i].alias : "-", taps[i].mac[0] ? taps[i].mac : "-");
 	free(taps);
 	return text;
+}
+
+static const char *taps_of(struct root *r)
+{
+	struct netdev_tap *taps = NULL;
+	int n = netdev_taps(&r->fs, 77, &taps);
+
+	return show_taps(taps, n);
+}
+
+static const char *taps_of_start(struct root *r)
+{
+	struct netdev_tap *taps = NULL;
+	int n = netdev_taps_of_start(&r->fs, 77, &taps);
+
+	return show_taps(taps, n);
 }
 
 /* The devices of a guest: two taps, one of them with two queues, a macvtap, one hot-plugged of each kind. */
@@ -866,6 +881,8 @@ static void put_guest_devices(struct root *r)
 	put_fd(r, 52, "/dev/tap99", "pos:\t0\n"); /* of another network namespace */
 }
 
+#define TAPS_OF_START                                                                                                  \
+	"macvtap0/4 net2 52:54:00:00:00:04,vnet0/1 net0 52:54:00:00:00:01,vnet1/2 ua-lan 52:54:00:00:00:02,"
 #define TAPS_FOUND                                                                                                     \
 	"macvtap0/4 net2 52:54:00:00:00:04,macvtap1/5 - 52:54:00:00:00:05,vnet0/1 net0 52:54:00:00:00:01,"             \
 	"vnet1/2 ua-lan 52:54:00:00:00:02,vnet2/3 - fe:54:00:00:00:03,"
@@ -934,8 +951,10 @@ TEST(taps_on_a_command_line)
 	put_guest_devices(&r);
 	put_cmdline(&r, json);
 	IS_STR(taps_of(&r), TAPS_FOUND);
+	IS_STR(taps_of_start(&r), TAPS_OF_START);
 	put_cmdline(&r, words);
 	IS_STR(taps_of(&r), TAPS_FOUND);
+	IS_STR(taps_of_start(&r), TAPS_OF_START);
 	put_cmdline(&r, by_hand);
 	OK(strstr(taps_of(&r), "vnet0/1 net0 52:54:00:00:00:01,vnet1/2 ua-lan 52:54:00:00:00:02,") != NULL);
 	root_fini(&r);
@@ -971,6 +990,7 @@ TEST(hostile_command_lines)
 
 	root_init(&r);
 	IS_INT(netdev_taps(&r.fs, 77, &taps), -ESRCH);
+	IS_INT(netdev_taps_of_start(&r.fs, 77, &taps), -ESRCH);
 	OK(!taps);
 	root_fini(&r);
 	put_guest_devices(&r);
@@ -978,6 +998,7 @@ TEST(hostile_command_lines)
 	IS_STR(taps_of(&r), "(gone)");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		put_cmdline(&r, cases[i]);
+		IS_STR(taps_of_start(&r), "");
 		IS_STR(taps_of(&r),
 		       "macvtap0/4 - -,macvtap1/5 - 52:54:00:00:00:05,vnet0/1 - fe:54:00:00:00:01,vnet1/2 - -,"
 		       "vnet2/3 - fe:54:00:00:00:03,");
