@@ -201,6 +201,7 @@ struct ingress {
 	const struct net_object *o;
 	bool is_plain;   /* "ingress", and not somebody's clsact */
 	bool has_other;  /* a filter that is not ours */
+	bool is_shared;  /* and one of our preference */
 	uint32_t handle; /* of ours; 0: none */
 };
 
@@ -233,7 +234,7 @@ static void take_ingress_filter(struct nl_msg *msg, struct ingress *in)
 	    take_edit(actions[ACTION_ORDER], &e) && is_ours(&e, in->o))
 		in->handle = tc->tcm_handle;
 	else
-		in->has_other = true;
+		in->has_other = in->is_shared = true;
 }
 
 static void take_ingress(struct nl_msg *msg, unsigned int which, void *arg)
@@ -302,13 +303,15 @@ int net_tap_remove(const struct net_object *o, const struct net_flow *f)
 	if (f->kind == NET_FLOW_MARK)
 		net_fw_delete(&b, o, f->mark);
 	if (in.handle) {
+		/* Without a handle, all of the preference: the kernel keeps an empty u32 where it has another one. */
 		nl_change(&b, RTM_DELTFILTER, 0);
-		net_put_tc(&b, f->tap_ifindex, INGRESS_PARENT, in.handle, net_filter_info(PREFERENCE));
+		net_put_tc(&b, f->tap_ifindex, INGRESS_PARENT, in.is_shared ? in.handle : 0,
+			   net_filter_info(PREFERENCE));
 		nl_put_string(&b, TCA_KIND, "u32");
 		if (in.is_plain && !in.has_other)
 			put_ingress(&b, RTM_DELQDISC, 0, f->tap_ifindex);
 	}
 	r = nl_exchange(&b, NULL, NULL);
-	r = r < 0 ? r : net_first_failure(&b, ENOENT);
+	r = r < 0 ? r : nl_first_failure(&b, ENOENT);
 	return r == -ENODEV ? 0 : r;
 }

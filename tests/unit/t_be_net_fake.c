@@ -139,6 +139,23 @@ static int new_filter(const struct tcmsg *tc, struct nlattr *attrs, int len, int
 	return -ENOMEM;
 }
 
+/* One, or without a handle all of its preference. */
+static int del_filters(const struct tcmsg *tc)
+{
+	int r = -ENOENT;
+
+	for (int i = 0; i < FILTERS; i++) {
+		struct filter *f = &fake.filters[i];
+
+		if (f->attrs && f->tc.tcm_ifindex == tc->tcm_ifindex && f->tc.tcm_info == tc->tcm_info &&
+		    (!tc->tcm_handle || f->tc.tcm_handle == tc->tcm_handle)) {
+			drop(f);
+			r = 0;
+		}
+	}
+	return r;
+}
+
 static int get_filters(const struct tcmsg *tc, int flags, nl_reply *reply, void *arg, unsigned int which)
 {
 	const struct filter *f = find_filter(tc);
@@ -249,7 +266,6 @@ static int serve(struct nlmsghdr *h, bool is_generic, nl_reply *reply, void *arg
 	size_t fixed = h->nlmsg_type == RTM_GETACTION ? NLMSG_ALIGN(sizeof(struct tcamsg)) : sizeof(*tc);
 	struct nlattr *attrs = (struct nlattr *)(void *)((char *)nl.nlmsg_data(h) + fixed);
 	int len = (int)(h->nlmsg_len - NLMSG_HDRLEN - fixed);
-	struct filter *f;
 
 	if (is_generic)
 		return rings(h, reply, arg, which);
@@ -261,11 +277,7 @@ static int serve(struct nlmsghdr *h, bool is_generic, nl_reply *reply, void *arg
 	case RTM_NEWTFILTER:
 		return new_filter(tc, attrs, len, h->nlmsg_flags);
 	case RTM_DELTFILTER:
-		f = find_filter(tc);
-		if (!f)
-			return -ENOENT;
-		drop(f);
-		return 0;
+		return del_filters(tc);
 	case RTM_GETTFILTER:
 		return get_filters(tc, h->nlmsg_flags, reply, arg, which);
 	case RTM_GETACTION:
@@ -458,6 +470,9 @@ TEST(a_routed_flow_is_a_mark_and_its_class)
 	IS_STR(nl_get_string(of_filter(f, TCA_KIND)), "fw");
 	IS_INT(nl_get_u32(nested(of_filter(f, TCA_OPTIONS), TCA_FW_MASK)), 0xff00);
 	IS_INT(nl_get_u32(nested(of_filter(f, TCA_OPTIONS), TCA_FW_CLASSID)), 0xd070d001);
+	fake.changes = 0;
+	IS_INT(put(object("flow/d001"), wanted), 0);
+	IS_INT(fake.changes, 0);
 	/* Another mark, as a policy was changed. */
 	IS_INT(put(object("flow/d001"), value("routed", "vnet0", MAC " mark=0x1300/0xff00")), 0);
 	IS_STR(get(object("flow/d001")), "mark 0x1300/0xff00 via vnet0");
@@ -580,6 +595,17 @@ TEST(the_ingress_of_somebody_stays)
 	IS_STR(get(object("flow/d001")), "");
 	IS_INT(put(object("flow/d001"), ""), 0);
 	OK(fake.has_ingress[tap]);
+	/* Somebody has our preference as well. */
+	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
+	fake.filters[FILTERS - 1] = (struct filter){.tc = police, .attrs = calloc(1, 8), .len = 8};
+	fake.filters[FILTERS - 1].tc.tcm_ifindex = tap;
+	fake.filters[FILTERS - 1].tc.tcm_handle = 0x80000801;
+	fake.filters[FILTERS - 1].tc.tcm_info = 208u << 16 | htons(ETH_P_ALL);
+	IS_STR(get(object("flow/d001")), "priority via vnet0");
+	IS_INT(put(object("flow/d001"), ""), 0);
+	OK(fake.has_ingress[tap]);
+	IS_INT(n_filters(), 1);
+	drop(&fake.filters[FILTERS - 1]);
 	/* A clsact of somebody is not ours to remove, even if nothing of it can be seen. */
 	fake.ingress_kind = "clsact";
 	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
