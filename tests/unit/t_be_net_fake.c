@@ -263,7 +263,8 @@ static int rings(struct nlmsghdr *h, nl_reply *reply, void *arg, unsigned int wh
 static int serve(struct nlmsghdr *h, bool is_generic, nl_reply *reply, void *arg, unsigned int which)
 {
 	const struct tcmsg *tc = nl.nlmsg_data(h);
-	size_t fixed = h->nlmsg_type == RTM_GETACTION ? NLMSG_ALIGN(sizeof(struct tcamsg)) : sizeof(*tc);
+	bool is_action = h->nlmsg_type == RTM_GETACTION || h->nlmsg_type == RTM_NEWACTION;
+	size_t fixed = is_action ? NLMSG_ALIGN(sizeof(struct tcamsg)) : sizeof(*tc);
 	struct nlattr *attrs = (struct nlattr *)(void *)((char *)nl.nlmsg_data(h) + fixed);
 	int len = (int)(h->nlmsg_len - NLMSG_HDRLEN - fixed);
 
@@ -280,6 +281,8 @@ static int serve(struct nlmsghdr *h, bool is_generic, nl_reply *reply, void *arg
 		return del_filters(tc);
 	case RTM_GETTFILTER:
 		return get_filters(tc, h->nlmsg_flags, reply, arg, which);
+	case RTM_NEWACTION:
+		return lacks("skbedit") ? -ENOENT : -EINVAL;
 	case RTM_GETACTION:
 		return get_action(attrs, len, reply, arg, which);
 	}
