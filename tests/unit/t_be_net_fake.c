@@ -27,7 +27,7 @@ static struct {
 		unsigned char *attrs;
 		size_t len;
 	} filters[FILTERS];
-	bool has_ingress[8]; /* by interface */
+	bool has_ingress[8]; /* by the last three bits of the interface */
 	const char *ingress_kind;
 	uint32_t root;
 	struct net_rings rings;
@@ -120,7 +120,7 @@ static int new_filter(const struct tcmsg *tc, struct nlattr *attrs, int len, int
 		return -fake.next_failure;
 	if (lacks(kind) || (action && lacks(nl_get_string(nested(action, TCA_ACT_KIND)))))
 		return -ENOENT;
-	if (tc->tcm_parent == 0xfffffff2 && !fake.has_ingress[tc->tcm_ifindex])
+	if (tc->tcm_parent == 0xfffffff2 && !fake.has_ingress[tc->tcm_ifindex % 8])
 		return -EINVAL;
 	if (f && tc->tcm_handle)
 		return flags & NLM_F_EXCL ? -EEXIST : -EINVAL;
@@ -200,7 +200,7 @@ static int get_action(struct nlattr *attrs, int len, nl_reply *reply, void *arg,
 
 static int qdisc(int type, const struct tcmsg *tc, nl_reply *reply, void *arg, unsigned int which)
 {
-	bool *ingress = &fake.has_ingress[tc->tcm_ifindex];
+	bool *ingress = &fake.has_ingress[tc->tcm_ifindex % 8];
 	struct tcmsg now = *tc;
 	struct {
 		struct nlattr head;
@@ -659,6 +659,23 @@ TEST(a_number_that_is_taken_is_not_used)
 	IS_INT(n_filters(), 1);
 	drop(left);
 	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
+}
+
+/* Two uplinks whose indexes end alike have one number for a MINOR. */
+TEST(the_number_of_another_uplink_is_not_ours)
+{
+	char other[64];
+
+	ENTER(NULL);
+	sh("ip link add name nic2 index %d type veth peer name nic3", uplink + 65536);
+	(void)snprintf(other, sizeof(other), "nic2:%d/flow/d001", uplink + 65536);
+	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
+	IS_STR(get(other), "");
+	IS_INT(put(other, ""), 0);
+	IS_INT(put(other, value("bridged", "vnet1", MAC)), -EBUSY);
+	IS_STR(get(object("flow/d001")), "priority via vnet0");
+	IS_INT(put(object("flow/d001"), ""), 0);
+	IS_INT(n_filters(), 0);
 }
 
 TEST(rings_are_set_when_they_change)
