@@ -5,7 +5,8 @@
  * (htb 1:) first of all, stays.
  *
  * But for "noqueue": libvirt gives that to every tap that it makes (virNetDevSetRootQDisc()), so it is what has to come
- * back. It reads as "noqueue", and is written so.
+ * back. It reads as "noqueue", and is written so; it limits no more than "", which is what libvirt leaves when it
+ * changes a <bandwidth>.
  */
 #include <inttypes.h>
 #include <linux/pkt_sched.h>
@@ -130,10 +131,18 @@ static int limit_write(const struct net_object *o, const char *value)
 	return r;
 }
 
+/* No limit of ours, nor of anybody's. */
+static bool is_none(const char *value)
+{
+	return !*value || streq(value, "noqueue");
+}
+
 static bool limit_same(const char *a, const char *b)
 {
 	uint64_t x[LIMIT_KEYS], y[LIMIT_KEYS];
 
+	if (is_none(a) || is_none(b))
+		return is_none(a) && is_none(b);
 	if (net_parse_numbers(a, keys, LIMIT_KEYS, x) < 0 || net_parse_numbers(b, keys, LIMIT_KEYS, y) < 0)
 		return streq(a, b);
 	return NET_BYTES(x[RATE]) == NET_BYTES(y[RATE]) &&

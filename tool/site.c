@@ -102,8 +102,9 @@ static int add_current_of(const struct hostfs *fs, const struct steps *steps, st
 		char buf[BACKEND_VALUE_MAX];
 		char *copy;
 
-		if (*s->current || step->is_dependant || !be || be->probe(fs, step->object) < 0 ||
-		    be->read(fs, step->object, buf, sizeof(buf)) < 0)
+		/* What others share of it says nothing about its own part. */
+		if (*s->current || step->is_dependant || (step->is_vital && step->fold != FOLD_NONE) || !be ||
+		    be->probe(fs, step->object) < 0 || be->read(fs, step->object, buf, sizeof(buf)) < 0)
 			continue;
 		copy = strdup(buf);
 		if (!copy)

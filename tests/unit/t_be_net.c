@@ -466,6 +466,9 @@ TEST(same_values)
 		{"limit", "rate=8000000000 burst=100000", "rate=8000000000 burst=98000", true}, /* 2 us */
 		{"limit", "rate=8000000000 burst=100000", "rate=8000000000 burst=97000", false},
 		{"limit", "rate=8000 burst=0", "foreign htb 1:", false},
+		{"limit", "", "noqueue", true},
+		{"limit", "rate=8000 burst=0", "noqueue", false},
+		{"limit", "", "foreign htb 1:", false},
 		{"rx-ring", "256", "256", true},
 		{"rx-ring", "256", "0256", true},
 		{"rx-ring", "256", "512", false},
