@@ -109,7 +109,6 @@ static void go_routed(struct finder *f, const char *dev, bool ipv4, bool ipv6, s
 		if (ipv6 || !found[0][0])
 			netdev_default_ipv6(f->fs, found[1]);
 	}
-	f->walk.why[0] = '\0'; /* of a bridge without ports: that is as it should be */
 	for (size_t i = 0; i < ARRAY_SIZE(found); i++)
 		if (found[i][0] && !(i && streq(found[i], found[0])))
 			netdev_walk(&f->walk, found[i]);
@@ -118,19 +117,43 @@ static void go_routed(struct finder *f, const char *dev, bool ipv4, bool ipv6, s
 	(void)take_leaves(f, NETDEV_ROUTED, r);
 }
 
-/* A bridge's ports; a bridge that has none but is the host's way to a subnet is left by the host's routes. */
+static bool has_physical(const struct netdev_walk *w)
+{
+	for (unsigned int i = 0; i < w->n_leaves; i++)
+		if (!w->leaves[i].is_veth && !w->leaves[i].is_tunnelled)
+			return true;
+	return false;
+}
+
+/*
+ * A bridge that is the host's way to a subnet, but not to everywhere, and has no ports or those of containers only:
+ * traffic is routed on.
+ */
+static bool is_gateway(const struct finder *f, const char *bridge)
+{
+	char dev[NETDEV_NAME];
+
+	if (has_physical(&f->walk) || !netdev_is_routed(f->fs, bridge))
+		return false;
+	netdev_default_ipv4(f->fs, dev);
+	return dev[0] ? !streq(dev, bridge) : f->walk.n_leaves == 0;
+}
+
 static void go_bridged(struct finder *f, const char *bridge, struct netdev_interface *r)
 {
 	char shown[KNOB_SHOW_SIZE];
 
 	set_name(r->bridge, bridge);
 	netdev_walk(&f->walk, bridge);
-	if (take_leaves(f, NETDEV_BRIDGED, r))
-		return;
-	if (r->bridge[0] && netdev_is_routed(f->fs, bridge))
+	if (r->bridge[0] && is_gateway(f, bridge)) {
+		netdev_walk_reset(&f->walk);
 		go_routed(f, NULL, true, false, r);
-	else if (r->bridge[0] && !hostfs_exists(f->fs, "sys/class/net/%s/bridge", bridge) &&
-		 hostfs_exists(f->fs, "sys/class/net/%s", bridge) && hostfs_exists(f->fs, "sys/class/net/ovs-system"))
+		return;
+	}
+	if (take_leaves(f, NETDEV_BRIDGED, r) || !r->bridge[0])
+		return;
+	if (!hostfs_exists(f->fs, "sys/class/net/%s/bridge", bridge) &&
+	    hostfs_exists(f->fs, "sys/class/net/%s", bridge) && hostfs_exists(f->fs, "sys/class/net/ovs-system"))
 		(void)snprintf(f->walk.why, sizeof(f->walk.why),
 			       "'%s' is no bridge of the kernel's, Open vSwitch decides", knob_show(bridge, shown));
 }
@@ -238,8 +261,8 @@ static void go_from_tap(struct finder *f, const char *tap, struct netdev_interfa
 	(void)snprintf(dir, sizeof(dir), "sys/class/net/%s/master", tap); /* fits: it is a name */
 	netdev_uevent(f->fs, dir, "INTERFACE", master);
 	if (streq(master, "ovs-system"))
-		netdev_obstacle(&f->walk, "its tap '%s' is a port of Open vSwitch, whose flows decide where traffic goes",
-				tap);
+		netdev_obstacle(&f->walk,
+				"its tap '%s' is a port of Open vSwitch, whose flows decide where traffic goes", tap);
 	else if (master[0])
 		go_bridged(f, master, r);
 	else if (netdev_is_routed(f->fs, tap))

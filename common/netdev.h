@@ -15,7 +15,8 @@
  * modes balance-tlb and balance-alb the slave may put its own address in place of the guest's.
  *
  * The walk ends at a veth, whose peer may be in another network namespace; a bridge's veth ports count only where no
- * port leads to a physical device. Taps are guests' ports, never uplinks.
+ * port leads to a physical device, and not where the bridge is the host's way to a subnet that it routes for (then they
+ * are containers'). Taps are guests' ports, never uplinks.
  */
 #pragma once
 
@@ -75,6 +76,11 @@ struct netdev_tap {
  * (*ret is malloc'ed), or -ESRCH, -ENOMEM. Below another root: what is in files.
  */
 int netdev_taps(const struct hostfs *fs, int pid, struct netdev_tap **ret);
+/*
+ * Those that the command line names only: all of a guest that has just been started. Costs nothing for other
+ * descriptors, where netdev_taps() takes some 10 us for each (measured), which is milliseconds for a large guest.
+ */
+int netdev_taps_of_start(const struct hostfs *fs, int pid, struct netdev_tap **ret);
 
 /*
  * Whether it is the interface with this MAC (lower case). libvirt gives a tap the guest's MAC with fe as the first byte

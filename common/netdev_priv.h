@@ -5,8 +5,8 @@
 #include "netdev.h"
 
 #define NETDEV_WHY 160
-#define NETDEV_WALK_MAX 256    /* devices looked at for one interface */
-#define NETDEV_VISITS_MAX 1024 /* for one domain, some 20 us each (measured) */
+#define NETDEV_STACKED_MAX 256 /* devices without hardware whose directories are listed for one interface: 30 us each */
+#define NETDEV_VISITS_MAX 2048 /* devices looked at for one domain, 10 us each (measured) */
 
 /* A name that a network device can have (net/core/dev.c, dev_valid_name(), as far as paths go). */
 bool netdev_is_name(const char *text);
@@ -27,9 +27,14 @@ struct netdev_leaf {
 
 struct netdev_walk {
 	const struct hostfs *fs;
-	unsigned int total; /* devices that earlier walks for this domain have looked at */
-	char seen[NETDEV_WALK_MAX][NETDEV_NAME]; unsigned int n_seen; /* by this one */
-	struct netdev_leaf leaves[NETDEV_MAX]; unsigned int n_leaves;
+	unsigned int visits; /* of all walks for one domain */
+	struct netdev_leaf known[NETDEV_MAX]; unsigned int n_known; /* ends of all walks */
+	struct {
+		char name[NETDEV_NAME];
+		bool tunnelled;
+	} seen[NETDEV_STACKED_MAX]; unsigned int n_seen; /* stacked devices of this walk */
+	unsigned int tunnels; /* that the walk is in */
+	struct netdev_leaf leaves[NETDEV_MAX]; unsigned int n_leaves;    /* ends of this walk, each once */
 	char why[NETDEV_WHY]; /* what stood in the way first; "" nothing did */
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Default routes, from the tables that /proc/net shows (Documentation/networking/proc_net_tcp.rst has its siblings):
- * `route` is the main table (net/ipv4/fib_trie.c, fib_route_seq_show()), `ipv6_route` all of them
- * (net/ipv6/route.c, ipv6_route_seq_show()). Rules of policy routing and further next hops are not in them.
+ * Default routes, from the tables that /proc/net shows: `route` is the main table (net/ipv4/fib_trie.c,
+ * fib_route_seq_show()), `ipv6_route` all of them (net/ipv6/route.c, ipv6_route_seq_show()). Rules of policy routing and
+ * further next hops are not in them.
  *
  * A router's tables have a million lines. IPv4's come in the order of their prefixes, the default routes first, so that
  * the beginning is enough; IPv6's do not, and a table over the limit is as if there was none.
@@ -113,9 +113,9 @@ static void each_line(struct search *s, char *text, void (*look)(struct search *
 
 static void search_ipv4(const struct hostfs *fs, struct search *s)
 {
-	char text[IPV4_TEXT];
+	_cleanup_free_ char *text = malloc(IPV4_TEXT); /* not zeroed, which a local array would be at some cost */
 
-	if (read_beginning(fs, "proc/net/route", text, sizeof(text)))
+	if (text && read_beginning(fs, "proc/net/route", text, IPV4_TEXT))
 		each_line(s, text, look_at_ipv4);
 }
 

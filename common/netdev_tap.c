@@ -4,7 +4,8 @@
  * 3.18), or /dev/tapN of a macvtap with the interface's number N (drivers/net/macvtap.c). libvirt opens both and hands
  * the descriptors down: at a start on the command line (-netdev fd= or fds=, one per queue), on hot-plug over the
  * monitor. So all of the process's descriptors are looked at, each by one readlink(2), since a guest with many CPUs
- * and queues has a thousand; then the command line says which device is whose.
+ * and queues has a thousand; then the command line says which device is whose. What it names alone needs no list of
+ * them: the kernel makes an inode for each entry of /proc/PID/fd, so that it is the list that costs.
  */
 #include "netdev_priv.h"
 #include "num.h"
@@ -143,17 +144,24 @@ static const char *find_netdev(const struct netdevs *l, const char *id)
 	return NULL;
 }
 
-/* The first queue's descriptor says it, or, in a command line that libvirt has not written, a name. */
-static struct netdev_tap *tap_of_netdev(const struct finder *f, const char *arg)
+/*
+ * The first queue's descriptor says it; in a command line that libvirt has not written a name may, of one that is open.
+ * *ret is NULL if it is no tap.
+ */
+static int tap_of_netdev(struct finder *f, const char *arg, struct netdev_tap **ret)
 {
-	char value[QEMURAM_VALUE], name[NETDEV_NAME];
+	char value[QEMURAM_VALUE], name[NETDEV_NAME] = "";
+	int r = 0;
 
 	if (qemu_value(arg, "fd", value) || qemu_value(arg, "fds", value)) {
 		value[strcspn(value, ":,")] = '\0';
 		read_fd(f, value, name);
-		return find_tap(f, name);
+		r = name[0] ? add_tap(f, name) : 0;
+	} else if (qemu_value(arg, "ifname", value) && netdev_is_name(value)) {
+		memcpy(name, value, strlen(value) + 1);
 	}
-	return qemu_value(arg, "ifname", value) ? find_tap(f, value) : NULL;
+	*ret = find_tap(f, name);
+	return r;
 }
 
 static void set_mac(struct netdev_tap *t, const char *text)
@@ -164,18 +172,20 @@ static void set_mac(struct netdev_tap *t, const char *text)
 			*c = (char)(*c + ('a' - 'A'));
 }
 
-static void take_device(const struct finder *f, const struct netdevs *l, const char *arg)
+static int take_device(struct finder *f, const struct netdevs *l, const char *arg)
 {
 	char value[QEMURAM_VALUE];
 	const char *netdev = qemu_value(arg, "netdev", value) && value[0] ? find_netdev(l, value) : NULL;
-	struct netdev_tap *t = netdev ? tap_of_netdev(f, netdev) : NULL;
+	struct netdev_tap *t = NULL;
+	int r = netdev ? tap_of_netdev(f, netdev, &t) : 0;
 
 	if (!t)
-		return;
+		return r;
 	if (qemu_value(arg, "id", value))
 		(void)snprintf(t->alias, sizeof(t->alias), "%.63s", value); /* one that is cut fits nobody */
 	if (qemu_value(arg, "mac", value))
 		set_mac(t, value);
+	return r;
 }
 
 static int take_command_line(struct finder *f, const struct strings *argv)
@@ -187,7 +197,7 @@ static int take_command_line(struct finder *f, const struct strings *argv)
 		const char *arg = streq(p, "-device") ? strings_next(argv, p) : NULL;
 
 		if (arg)
-			take_device(f, &l, arg);
+			r = take_device(f, &l, arg);
 	}
 	free(l.args);
 	return r;
@@ -205,7 +215,7 @@ static void fill_rest(struct finder *f)
 	}
 }
 
-int netdev_taps(const struct hostfs *fs, int pid, struct netdev_tap **ret)
+static int find_taps(const struct hostfs *fs, int pid, bool all, struct netdev_tap **ret)
 {
 	struct finder f = {.fs = fs, .pid = pid};
 	_cleanup_closedir_ DIR *fds = NULL;
@@ -219,9 +229,9 @@ int netdev_taps(const struct hostfs *fs, int pid, struct netdev_tap **ret)
 		if (!fds)
 			r = errno == ENOENT ? -ESRCH : -errno;
 	}
-	if (r == 0)
+	if (r == 0 && all)
 		r = take_descriptors(&f);
-	if (r == 0 && f.n)
+	if (r == 0 && (f.n || !all))
 		r = take_command_line(&f, &argv);
 	free(argv.text);
 	if (r < 0) {
@@ -231,6 +241,16 @@ int netdev_taps(const struct hostfs *fs, int pid, struct netdev_tap **ret)
 	fill_rest(&f);
 	*ret = f.taps;
 	return (int)f.n;
+}
+
+int netdev_taps(const struct hostfs *fs, int pid, struct netdev_tap **ret)
+{
+	return find_taps(fs, pid, true, ret);
+}
+
+int netdev_taps_of_start(const struct hostfs *fs, int pid, struct netdev_tap **ret)
+{
+	return find_taps(fs, pid, false, ret);
 }
 
 bool netdev_tap_is(const struct netdev_tap *t, const char *mac)

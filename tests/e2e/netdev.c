@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * netdev find ROOT DOMAIN.xml | taps PID: what common/netdev.h says, a line for each interface ("WAY BRIDGE
- * UPLINKS...", or "none BRIDGE WHY"; "-" for what is empty) or tap ("NAME IFINDEX ALIAS MAC").
+ * netdev find ROOT DOMAIN.xml | taps PID | taps-of-start PID: what common/netdev.h says, a line for each interface
+ * ("WAY BRIDGE UPLINKS...", or "none BRIDGE WHY"; "-" for what is empty) or tap ("NAME IFINDEX ALIAS MAC").
  */
 #include "common/netdev.h"
 #include "common/num.h"
@@ -42,7 +42,7 @@ static int find(const struct hostfs *fs, const char *path)
 	return r;
 }
 
-static int taps(const struct hostfs *fs, const char *text)
+static int taps(const struct hostfs *fs, bool all, const char *text)
 {
 	struct netdev_tap *t = NULL;
 	uint64_t pid;
@@ -50,7 +50,7 @@ static int taps(const struct hostfs *fs, const char *text)
 
 	if (num_parse_range(text, 1, INT32_MAX, &pid) < 0)
 		return -EINVAL;
-	n = netdev_taps(fs, (int)pid, &t);
+	n = all ? netdev_taps(fs, (int)pid, &t) : netdev_taps_of_start(fs, (int)pid, &t);
 	for (int i = 0; i < n; i++)
 		printf("%s %u %s %s\n", t[i].name, t[i].ifindex, dash(t[i].alias), dash(t[i].mac));
 	free(t);
@@ -59,17 +59,18 @@ static int taps(const struct hostfs *fs, const char *text)
 
 int main(int argc, char **argv)
 {
-	bool is_find = argc == 4 && streq(argv[1], "find"), is_taps = argc == 3 && streq(argv[1], "taps");
+	bool is_find = argc == 4 && streq(argv[1], "find"), is_all = argc == 3 && streq(argv[1], "taps"),
+	     is_start = argc == 3 && streq(argv[1], "taps-of-start");
 	struct hostfs fs = HOSTFS_INIT;
 	int r;
 
-	if (!is_find && !is_taps) {
-		fprintf(stderr, "usage: netdev find ROOT DOMAIN.xml | taps PID\n");
+	if (!is_find && !is_all && !is_start) {
+		fprintf(stderr, "usage: netdev find ROOT DOMAIN.xml | taps PID | taps-of-start PID\n");
 		return 2;
 	}
 	r = hostfs_init(&fs, is_find ? argv[2] : NULL, NULL);
 	if (r == 0)
-		r = is_find ? find(&fs, argv[3]) : taps(&fs, argv[2]);
+		r = is_find ? find(&fs, argv[3]) : taps(&fs, is_all, argv[2]);
 	hostfs_fini(&fs);
 	if (r < 0)
 		fprintf(stderr, "netdev: %s\n", err_name(-r));

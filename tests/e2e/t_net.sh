@@ -15,7 +15,7 @@ uplink_of() { # uplink_of LINE [ROOT]
 }
 number_of() { cat "/sys/class/net/$1/ifindex"; }
 # Lines "NAME ALIAS MAC", sorted.
-taps() { "$netdev" taps "$(pid_of net1)" | awk '{ print $1, $3, $4 }' | sort; }
+taps() { "$netdev" "${1:-taps}" "$(pid_of net1)" | awk '{ print $1, $3, $4 }' | sort; }
 # The name that libvirt has given to the interface with this MAC, and its alias.
 said() { virsh dumpxml net1 | python3 -c '
 import sys, xml.etree.ElementTree as e
@@ -40,6 +40,12 @@ clean() {
 if [ ! -x "$netdev" ] || ! command -v ip >/dev/null; then
 	skip 'uplinks and taps' 'no build with the program that shows them, or no ip'
 	return 0
+fi
+# The lab's kernels have bonds, teams and VLANs.
+if [ -x "$DOMTUNE_BUILD/t/t_netdev" ]; then
+	out=$("$DOMTUNE_BUILD/t/t_netdev")
+	is 'stacks of real devices, as far as this kernel has them' "$(grep -E '^not ok|^# ' <<<"$out" | grep -v 'this kernel')" ''
+	like 'stacks of real devices: looked at' "$out" '^ok [0-9]+ - real_devices$'
 fi
 clean
 if ! ip link add dtbr type bridge || ! ip link add dtup0 type veth peer name dtup1 ||
@@ -103,6 +109,7 @@ aliases=$("$netdev" find / /tmp/net1.xml | cut -d ' ' -f 1)
 # --- taps -----------------------------------------------------------------------------------------------------------------
 ok 'start' start net1
 is 'taps: as libvirt names them' "$(taps)" "$(said)"
+is 'taps: the command line has them all' "$(taps taps-of-start)" "$(said)"
 like 'taps: an alias of the owner' "$(taps)" '^vnet[0-9]+ ua-net7 52:54:00:d7:00:02$'
 is 'taps: with the numbers that they have' "$(indices_are_right)" ''
 virsh dumpxml net1 >/tmp/net1.xml
@@ -114,6 +121,7 @@ ok 'hot-plug' virsh -q attach-interface net1 bridge dtbr --mac 52:54:00:d7:00:05
 like 'hot-plug: a tap more, without an alias, with the host device'"'"'s MAC' \
 	"$(comm -13 <(echo "$before") <(taps))" '^vnet[0-9]+ - fe:54:00:d7:00:05$'
 is 'hot-plug: of the others nothing is lost' "$(comm -23 <(echo "$before") <(taps))" ''
+is 'hot-plug: not on the command line' "$(taps taps-of-start)" "$before"
 ok 'unplug' virsh -q detach-interface net1 bridge --mac 52:54:00:d7:00:01 --live
 ok 'taps: of a process that is gone there are none' sh -c "! '$netdev' taps 4194304 2>/tmp/net1.err && grep -q 'No such process' /tmp/net1.err"
 virsh -q destroy net1

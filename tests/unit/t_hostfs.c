@@ -707,4 +707,37 @@ TEST(faults)
 }
 #endif
 
+TEST(links_are_read_and_not_followed)
+{
+	_cleanup_closedir_ DIR *dir = NULL, *fds = NULL;
+	char buf[16], number[16];
+	struct hostfs real;
+	struct place p;
+	int fd;
+
+	place_init(&p);
+	IS_INT(hostfs_mkdir(&p.fs, 0755, "d"), 0);
+	put(&p, "d/file", "x");
+	OK(symlinkat("../../../../etc/passwd", p.fs.fd, "d/out") == 0 && symlinkat("0123456789abcde", p.fs.fd, "d/fits") == 0);
+	dir = hostfs_opendir(&p.fs, "d");
+	OK(dir != NULL);
+	IS_INT(hostfs_readlink_in(dir, "fits", buf, sizeof(buf)), 15);
+	IS_STR(buf, "0123456789abcde");
+	IS_INT(hostfs_readlink_in(dir, "out", buf, sizeof(buf)), -EFBIG);
+	IS_INT(hostfs_readlink_in(dir, "file", buf, sizeof(buf)), -EINVAL);
+	IS_INT(hostfs_readlink_in(dir, "absent", buf, sizeof(buf)), -ENOENT);
+	IS_INT(hostfs_readlink_in(dir, "../d/fits", buf, sizeof(buf)), -EINVAL);
+	IS_INT(hostfs_readlink_in(dir, "..", buf, sizeof(buf)), -EINVAL);
+	place_fini(&p);
+	/* a magic one: its text, whatever is behind it */
+	fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	IS_INT(hostfs_init(&real, "/", NULL), 0);
+	fds = hostfs_opendir(&real, "proc/self/fd");
+	(void)snprintf(number, sizeof(number), "%d", fd);
+	OK(fds && hostfs_readlink_in(fds, number, buf, sizeof(buf)) == 9);
+	IS_STR(buf, "/dev/null");
+	close(fd);
+	hostfs_fini(&real);
+}
+
 TAP_MAIN

@@ -30,7 +30,7 @@ static unsigned int last_index;
 
 static void put_attr(struct root *r, const char *name, const char *attr, const char *text)
 {
-	char path[256];
+	char path[512];
 
 	root_put(r, (snprintf(path, sizeof(path), NET "%s/%s", name, attr), path), text);
 }
@@ -50,7 +50,7 @@ static void put_device(struct root *r, const char *name, const char *type)
 
 static void put_nic(struct root *r, const char *name, int node, const char *speed, int queues)
 {
-	char path[256], text[128];
+	char path[512], text[128];
 
 	put_device(r, name, NULL);
 	(void)snprintf(text, sizeof(text), "%d\n", node);
@@ -59,8 +59,8 @@ static void put_nic(struct root *r, const char *name, int node, const char *spee
 	root_link(r, (snprintf(path, sizeof(path), NET "%s/device", name), path), text);
 	put_attr(r, name, "speed", speed);
 	for (int i = 0; i < queues; i++) {
-		(void)snprintf(path, sizeof(path), "queues/tx-%d/tx_timeout", i);
-		put_attr(r, name, path, "0\n");
+		(void)snprintf(text, sizeof(text), "queues/tx-%d/tx_timeout", i);
+		put_attr(r, name, text, "0\n");
 	}
 	put_attr(r, name, "queues/rx-0/rps_cpus", "0\n");
 }
@@ -97,7 +97,7 @@ static void put_bond(struct root *r, const char *name, const char *slaves)
 
 static void stack(struct root *r, const char *upper, const char *lower)
 {
-	char path[256], to[256];
+	char path[512], to[256];
 
 	(void)snprintf(to, sizeof(to), "../%s", lower);
 	root_link(r, (snprintf(path, sizeof(path), NET "%s/lower_%s", upper, lower), path), to);
@@ -108,7 +108,7 @@ static void stack(struct root *r, const char *upper, const char *lower)
 /* The upper device is the lower one's master. */
 static void enslave(struct root *r, const char *upper, const char *lower)
 {
-	char path[256], to[256];
+	char path[512], to[256];
 
 	stack(r, upper, lower);
 	(void)snprintf(to, sizeof(to), "../%s", upper);
@@ -176,6 +176,20 @@ static void put_stacks(struct root *r)
 	enslave(r, "br6", "vx5");
 	put_bridge(r, "br7");
 	enslave(r, "br7", "up1.9");
+	put_device(r, "eth1.4", "vlan");
+	stack(r, "eth1.4", "eth1");
+	put_device(r, "avx", "vxlan");
+	stack(r, "avx", "eth1.4");
+	put_device(r, "zvx", "vxlan");
+	stack(r, "zvx", "eth1.4");
+	put_bridge(r, "br8");
+	stack(r, "br8", "avx");
+	stack(r, "br8", "eth1.4");
+	stack(r, "br8", "zvx");
+	put_bridge(r, "br9"); /* directories are read in any order: the other way round */
+	stack(r, "br9", "zvx");
+	stack(r, "br9", "eth1.4");
+	stack(r, "br9", "avx");
 	/* as before Linux 3.14 */
 	put_bond(r, "oldbond", "eth1 eth0\n");
 	put_bridge(r, "oldbr");
@@ -191,13 +205,18 @@ static void put_stacks(struct root *r)
 static void put_networks(struct root *r)
 {
 	put_bridge(r, "virbr0");
+	put_bridge(r, "lxdbr0");
+	put_veth(r, "vethlxd", "2\n");
+	enslave(r, "lxdbr0", "vethlxd");
 	root_put(r, "proc/sys/net/ipv4/conf/virbr0/forwarding", "1\n");
+	root_put(r, "proc/sys/net/ipv4/conf/lxdbr0/forwarding", "1\n");
 	root_put(r, "proc/net/route",
 		 ROUTE_HEAD ROUTE("wg0", "00000000", "0203", "0", "00000000")
 			 ROUTE("eth2", "00000000", "0003", "100", "00000000")
 				 ROUTE("bond0.7", "00000000", "0003", "50", "00000000")
 					 ROUTE("eth1", "00000000", "0002", "1", "00000000")
-						 ROUTE("virbr0", "007AA8C0", "0001", "0", "00FFFFFF"));
+						 ROUTE("virbr0", "007AA8C0", "0001", "0", "00FFFFFF")
+							 ROUTE("lxdbr0", "007BA8C0", "0001", "0", "00FFFFFF"));
 	root_put(r, "proc/net/ipv6_route",
 		 ROUTE6("fd000000000000000000000000000000", "40", "00000100", "00000001", "eth1")
 			 ROUTE6(ZEROS, "00", "00000400", "00000003", "eth2")
@@ -302,12 +321,14 @@ TEST(stacks_are_followed)
 	static const struct wanted cases[] = {
 		{BRIDGE("br0"), "bridged br0: eth0 eth1"},
 		{BRIDGE("br1"), "bridged br1: up1"},
-		{BRIDGE("br2"), "bridged br2: tapup"}, /* a veth, whatever its name */
+		{BRIDGE("br2"), "none br2: no port of bridge 'br2' leads out of the host"}, /* its name says tap */
 		{BRIDGE("br3"), "none br3: no port of bridge 'br3' leads out of the host"},
 		{BRIDGE("br4"), "none br4: no port of bridge 'br4' leads out of the host"},
 		{BRIDGE("br5"), "none br5: 'dummy0' (virtual) has no device below it"},
 		{BRIDGE("br6"), "none br6: 'vx5' is a tunnel (vxlan): what leaves the host are packets of its own"},
 		{BRIDGE("br7"), "bridged br7: up1"},
+		{BRIDGE("br8"), "bridged br8: eth1"}, /* also below a tunnel */
+		{BRIDGE("br9"), "bridged br9: eth1"},
 		{BRIDGE("oldbr"), "bridged oldbr: eth0"},
 		{BRIDGE("nothing"), "none nothing: there is no device 'nothing'"},
 		{DIRECT("eth0"), "direct: eth0"},
@@ -358,6 +379,8 @@ TEST(networks_are_followed)
 		{LIVE("lan", "bridge='br0'"), "bridged br0: eth0 eth1"},
 		/* a libvirt network's bridge, or one of the host's own, without a port that leads out */
 		{BRIDGE("virbr0"), "routed virbr0: eth0 eth1"},
+		/* a bridge that containers share, whose subnet the host routes for */
+		{BRIDGE("lxdbr0"), "routed lxdbr0: eth0 eth1"},
 		/* hostile */
 		{NETWORK("broken"), "none: network 'broken' is not known here"},
 		{NETWORK("other"), "none: network 'other' is not known here"},
@@ -469,6 +492,27 @@ TEST(routes)
 	root_fini(&r);
 }
 
+/* Its own way out, by a veth: the host is in a container. */
+TEST(a_bridge_with_the_default_route)
+{
+	struct root r;
+
+	root_init(&r);
+	put_stacks(&r);
+	root_put(&r, "proc/sys/net/ipv4/conf/br1/forwarding", "1\n");
+	root_put(&r, "proc/net/route",
+		 ROUTE_HEAD ROUTE("br1", "00000000", "0003", "0", "00000000")
+			 ROUTE("br1", "007AA8C0", "0001", "0", "00FFFFFF"));
+	IS_STR(found_for(&r, BRIDGE("br1")), "bridged br1: up1");
+	root_put(&r, "proc/net/route", ROUTE_HEAD ROUTE("br1", "007AA8C0", "0001", "0", "00FFFFFF"));
+	IS_STR(found_for(&r, BRIDGE("br1")), "bridged br1: up1"); /* there is no other */
+	root_put(&r, "proc/net/route",
+		 ROUTE_HEAD ROUTE("eth0", "00000000", "0003", "0", "00000000")
+			 ROUTE("br1", "007AA8C0", "0001", "0", "00FFFFFF"));
+	IS_STR(found_for(&r, BRIDGE("br1")), "routed br1: eth0");
+	root_fini(&r);
+}
+
 /* A router's table: the default routes come first. */
 TEST(a_large_table_of_routes)
 {
@@ -557,7 +601,6 @@ TEST(a_bridge_of_a_thousand_taps)
 	put_bridge(&r, "br0");
 	enslave(&r, "br0", "eth0");
 	put_bridge(&r, "br1");
-	put_veth(&r, "tapup", "9\n");
 	for (int i = 0; i < 1000; i++) {
 		char path[128];
 
@@ -565,7 +608,7 @@ TEST(a_bridge_of_a_thousand_taps)
 		root_link(&r, path, "../eth0"); /* what it leads to does not matter: it is not looked at */
 		if (i >= 150)
 			continue;
-		put_tap(&r, (snprintf(name, sizeof(name), "tapx%d", i), name));
+		put_tap(&r, (snprintf(name, sizeof(name), "web%d", i), name));
 		enslave(&r, "br1", name);
 	}
 	before = reads_so_far();
@@ -573,10 +616,15 @@ TEST(a_bridge_of_a_thousand_taps)
 	after = reads_so_far();
 	if (before >= 0)
 		OK(after - before < 40); /* none for a tap */
-	/* many that could be something else: all within bounds are looked at */
+	/* with names that say nothing each is looked at, and more veths of containers than there is room for */
 	IS_STR(found_for(&r, BRIDGE("br1")), "none br1: no port of bridge 'br1' leads out of the host");
-	enslave(&r, "br1", "tapup");
-	IS_STR(found_for(&r, BRIDGE("br1")), "bridged br1: tapup");
+	for (int i = 0; i < 40; i++) {
+		put_veth(&r, (snprintf(name, sizeof(name), "veth%d", i), name), "999\n");
+		enslave(&r, "br1", name);
+	}
+	OK(str_starts(found_for(&r, BRIDGE("br1")), "bridged br1: veth"));
+	stack(&r, "br1", "eth0");
+	IS_STR(found_for(&r, BRIDGE("br1")), "bridged br1: eth0");
 	root_fini(&r);
 }
 
@@ -641,7 +689,7 @@ TEST(many_interfaces)
 	root_init(&r);
 	for (int i = 0; i < 100; i++)
 		put_device(&r, (snprintf(name, sizeof(name), "p%d", i), name), NULL);
-	for (int i = 0; i < 12; i++) {
+	for (int i = 0; i < 24; i++) {
 		put_bridge(&r, (snprintf(name, sizeof(name), "br%d", i), name));
 		n += snprintf(xml + n, sizeof(xml) - (size_t)n,
 			      "<interface type='bridge'><source bridge='br%d'/></interface>", i);
@@ -654,11 +702,12 @@ TEST(many_interfaces)
 		}
 	}
 	IS_INT(find(&r, xml, &f), 0);
-	IS_INT(f.n_interfaces, 12);
+	IS_INT(f.n_interfaces, 24);
 	IS_STR(show(&f, 0) + strcspn(show(&f, 0), "("), "(virtual) has no device below it");
 	for (unsigned int i = 0; i < f.n_interfaces; i++)
 		too_many += strstr(f.interfaces[i].why, "too many devices") != NULL;
-	IS_INT(too_many, 2); /* 101 devices each, 1,024 in all */
+	OK(too_many >= 3 &&
+	   too_many < 5); /* 101 devices each, 2,048 in all; one got so far that it had a reason already */
 	netdev_fini(&f);
 	root_fini(&r);
 }
@@ -770,11 +819,10 @@ static int by_tap_name(const void *a, const void *b)
 }
 
 /* "vnet0/INDEX ALIAS MAC," of each, by name. */
-static const char *taps_of(struct root *r)
+static const char *show_taps(struct netdev_tap *taps, int n)
 {
 	static char text[4096];
-	struct netdev_tap *taps = NULL;
-	int n = netdev_taps(&r->fs, 77, &taps), len = 0;
+	int len = 0;
 
 	if (n < 0)
 		return n == -ESRCH ? "(gone)" : "(error)";
@@ -786,6 +834,22 @@ static const char *taps_of(struct root *r)
 				taps[i].alias[0] ? taps[i].alias : "-", taps[i].mac[0] ? taps[i].mac : "-");
 	free(taps);
 	return text;
+}
+
+static const char *taps_of(struct root *r)
+{
+	struct netdev_tap *taps = NULL;
+	int n = netdev_taps(&r->fs, 77, &taps);
+
+	return show_taps(taps, n);
+}
+
+static const char *taps_of_start(struct root *r)
+{
+	struct netdev_tap *taps = NULL;
+	int n = netdev_taps_of_start(&r->fs, 77, &taps);
+
+	return show_taps(taps, n);
 }
 
 /* The devices of a guest: two taps, one of them with two queues, a macvtap, one hot-plugged of each kind. */
@@ -817,6 +881,8 @@ static void put_guest_devices(struct root *r)
 	put_fd(r, 52, "/dev/tap99", "pos:\t0\n"); /* of another network namespace */
 }
 
+#define TAPS_OF_START                                                                                                  \
+	"macvtap0/4 net2 52:54:00:00:00:04,vnet0/1 net0 52:54:00:00:00:01,vnet1/2 ua-lan 52:54:00:00:00:02,"
 #define TAPS_FOUND                                                                                                     \
 	"macvtap0/4 net2 52:54:00:00:00:04,macvtap1/5 - 52:54:00:00:00:05,vnet0/1 net0 52:54:00:00:00:01,"             \
 	"vnet1/2 ua-lan 52:54:00:00:00:02,vnet2/3 - fe:54:00:00:00:03,"
@@ -885,8 +951,10 @@ TEST(taps_on_a_command_line)
 	put_guest_devices(&r);
 	put_cmdline(&r, json);
 	IS_STR(taps_of(&r), TAPS_FOUND);
+	IS_STR(taps_of_start(&r), TAPS_OF_START);
 	put_cmdline(&r, words);
 	IS_STR(taps_of(&r), TAPS_FOUND);
+	IS_STR(taps_of_start(&r), TAPS_OF_START);
 	put_cmdline(&r, by_hand);
 	OK(strstr(taps_of(&r), "vnet0/1 net0 52:54:00:00:00:01,vnet1/2 ua-lan 52:54:00:00:00:02,") != NULL);
 	root_fini(&r);
@@ -922,6 +990,7 @@ TEST(hostile_command_lines)
 
 	root_init(&r);
 	IS_INT(netdev_taps(&r.fs, 77, &taps), -ESRCH);
+	IS_INT(netdev_taps_of_start(&r.fs, 77, &taps), -ESRCH);
 	OK(!taps);
 	root_fini(&r);
 	put_guest_devices(&r);
@@ -929,6 +998,7 @@ TEST(hostile_command_lines)
 	IS_STR(taps_of(&r), "(gone)");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		put_cmdline(&r, cases[i]);
+		IS_STR(taps_of_start(&r), "");
 		IS_STR(taps_of(&r),
 		       "macvtap0/4 - -,macvtap1/5 - 52:54:00:00:00:05,vnet0/1 - fe:54:00:00:00:01,vnet1/2 - -,"
 		       "vnet2/3 - fe:54:00:00:00:03,");
@@ -1016,13 +1086,14 @@ static void check_optional_stacks(struct root *r)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		if (!ip(cases[i].make[0])) {
-			printf("# this kernel cannot: %s\n", cases[i].make[0]);
-			continue;
-		}
-		for (size_t k = 1; k < ARRAY_SIZE(cases[i].make) && cases[i].make[k]; k++)
-			OK(ip(cases[i].make[k]));
-		IS_STR(found_for(r, cases[i].devices), cases[i].want);
+		size_t k = 0;
+
+		while (k < ARRAY_SIZE(cases[i].make) && cases[i].make[k] && ip(cases[i].make[k]))
+			k++;
+		if (k < ARRAY_SIZE(cases[i].make) && cases[i].make[k])
+			printf("# this kernel cannot: %s\n", cases[i].make[k]);
+		else
+			IS_STR(found_for(r, cases[i].devices), cases[i].want);
 	}
 }
 
