@@ -257,7 +257,10 @@ static int find_at_tap(const struct net_object *o, const struct net_root *root, 
 		f->kind = NET_FLOW_NONE; /* the tap has gone, or its ingress, and took it along */
 		return 0;
 	}
-	if (r == 0 && f->kind == NET_FLOW_MARK && (!net_is_htb(root) || net_fw_check(o, f->mark) < 0))
+	if (r < 0 || f->kind != NET_FLOW_MARK)
+		return r;
+	r = net_fw_class(o, f->mark, &f->class_id);
+	if (r == 0 && f->class_id != (root->handle | o->minor))
 		f->kind = NET_FLOW_MARKED;
 	return r;
 }
@@ -267,7 +270,6 @@ static int find_flow(const struct net_object *o, struct net_root *root, struct n
 {
 	struct found found = {.o = o, .root = root};
 	struct nl_batch b = {0};
-	uint32_t class_id;
 	int r;
 
 	*root = NET_NO_ROOT;
@@ -281,17 +283,12 @@ static int find_flow(const struct net_object *o, struct net_root *root, struct n
 		r = find_at_tap(o, root, &found.tap);
 	if (r < 0)
 		return r;
-	class_id = root->handle | o->minor;
 	*ret = found.tap;
 	if (ret->kind != NET_FLOW_NONE || !net_is_htb(root))
 		return 0;
 	*ret = found.flower;
 	ret->has_action = found.tap.has_action;
-	if (ret->kind == NET_FLOW_NONE)
-		r = net_fw_find(o, class_id, ret);
-	if (r == 0 && ret->kind == NET_FLOW_NONE)
-		r = net_u32_find(o, class_id, ret);
-	return r;
+	return ret->kind == NET_FLOW_NONE ? net_uplink_find(o, root->handle | o->minor, ret) : 0;
 }
 
 static int flow_read(const struct net_object *o, char *buf, size_t size)
@@ -312,7 +309,7 @@ static int remove_fw(const struct net_object *o, uint32_t mark)
 
 	net_fw_delete(&b, o, mark);
 	r = nl_exchange(&b, NULL, NULL);
-	return r < 0 ? r : net_first_failure(&b, ENOENT);
+	return r < 0 ? r : nl_first_failure(&b, ENOENT);
 }
 
 static int remove_flow(const struct net_object *o, const struct net_flow *f)

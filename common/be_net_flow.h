@@ -46,20 +46,20 @@ int net_tap_put(const struct net_object *o, uint32_t class_id, const struct net_
 int net_tap_remove(const struct net_object *o, const struct net_flow *flow);
 
 /*
- * Filters at the uplink's root, an HTB. find: 0, also if there is none (kind stays NET_FLOW_NONE). put: -EOPNOTSUPP: no
- * such classifier here.
+ * Filters at the uplink's root, an HTB. put: -EOPNOTSUPP: no such classifier here. flower can be asked for by class; fw
+ * (by mark only) and u32 are looked for by net_uplink_find(): 0, also if there is none (kind is NET_FLOW_NONE then).
  */
+int net_uplink_find(const struct net_object *o, uint32_t class_id, struct net_flow *ret);
+
 void net_flower_ask(struct nl_batch *b, const struct net_object *o);
 void net_flower_take(struct nl_msg *msg, struct net_flow *ret);
 int net_flower_put(const struct net_object *o, uint32_t class_id, const struct net_flow *flow);
 int net_flower_remove(const struct net_object *o);
 
-int net_fw_check(const struct net_object *o, uint32_t mark); /* 0: it is there, -ENOENT */
-int net_fw_find(const struct net_object *o, uint32_t class_id, struct net_flow *ret);
+int net_fw_class(const struct net_object *o, uint32_t mark, uint32_t *ret); /* ret 0: the mark leads nowhere */
 void net_fw_put(struct nl_batch *b, const struct net_object *o, uint32_t class_id, const struct net_flow *flow);
 void net_fw_delete(struct nl_batch *b, const struct net_object *o, uint32_t mark);
 
-int net_u32_find(const struct net_object *o, uint32_t class_id, struct net_flow *ret);
 int net_u32_put(const struct net_object *o, uint32_t class_id, const struct net_flow *flow);
 int net_u32_remove(const struct net_object *o, uint32_t class_id);
 

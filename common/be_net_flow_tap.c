@@ -47,19 +47,28 @@ struct cookie {
 };
 _Static_assert(sizeof(struct cookie) <= 16, "TC_COOKIE_MAX_SIZE in the kernel");
 
-void net_tap_ask(struct nl_batch *b, const struct net_object *o)
+/* One action of a kind; index 0: without any. */
+static void ask_action(struct nl_batch *b, int type, uint32_t index)
 {
 	const struct tcamsg head = {.tca_family = AF_UNSPEC};
 	struct nlattr *table, *action;
 
-	nl_ask(b, RTM_GETACTION, 0);
+	nl_ask(b, type, 0);
 	nl_append(b, &head, sizeof(head));
 	table = nl_nest(b, TCA_ACT_TAB);
 	action = nl_nest(b, ACTION_ORDER);
 	nl_put_string(b, TCA_ACT_KIND, "skbedit");
-	nl_put_u32(b, TCA_ACT_INDEX, action_index(o));
+	if (index)
+		nl_put_u32(b, TCA_ACT_INDEX, index);
+	else
+		nl_nest_end(b, nl_nest(b, TCA_ACT_OPTIONS));
 	nl_nest_end(b, action);
 	nl_nest_end(b, table);
+}
+
+void net_tap_ask(struct nl_batch *b, const struct net_object *o)
+{
+	ask_action(b, RTM_GETACTION, action_index(o));
 }
 
 struct edit {
@@ -163,13 +172,38 @@ static void put_filter(struct nl_batch *b, const struct net_object *o, uint32_t 
 	nl_nest_end(b, options);
 }
 
+/*
+ * Whether the kernel has skbedit, or a module of it, which is loaded then. Asked before the tap is touched, by an
+ * action without parameters, which is none (EINVAL): a kill between an ingress and its removal would leave it at the
+ * tap.
+ */
+static int check_skbedit(void)
+{
+	static bool is_there;
+	struct nl_batch b = {0};
+	int r;
+
+	if (is_there)
+		return 0;
+	ask_action(&b, RTM_NEWACTION, 0);
+	r = nl_exchange(&b, NULL, NULL);
+	if (r < 0)
+		return r;
+	if (b.codes[0] != -EINVAL)
+		return b.codes[0] == -ENOENT || b.codes[0] == 0 ? -EOPNOTSUPP : b.codes[0];
+	is_there = true;
+	return 0;
+}
+
 int net_tap_put(const struct net_object *o, uint32_t class_id, const struct net_flow *f)
 {
 	enum { INGRESS, FILTER, FW };
 	struct nl_batch b = {0}, undo = {0};
 	bool has_fw = f->kind == NET_FLOW_MARK;
-	int r;
+	int r = check_skbedit();
 
+	if (r < 0)
+		return r;
 	put_ingress(&b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, f->tap_ifindex);
 	put_filter(&b, o, class_id, f);
 	if (has_fw)
@@ -201,6 +235,7 @@ struct ingress {
 	const struct net_object *o;
 	bool is_plain;   /* "ingress", and not somebody's clsact */
 	bool has_other;  /* a filter that is not ours */
+	bool is_shared;  /* and one of our preference */
 	uint32_t handle; /* of ours; 0: none */
 };
 
@@ -233,7 +268,7 @@ static void take_ingress_filter(struct nl_msg *msg, struct ingress *in)
 	    take_edit(actions[ACTION_ORDER], &e) && is_ours(&e, in->o))
 		in->handle = tc->tcm_handle;
 	else
-		in->has_other = true;
+		in->has_other = in->is_shared = true;
 }
 
 static void take_ingress(struct nl_msg *msg, unsigned int which, void *arg)
@@ -302,13 +337,15 @@ int net_tap_remove(const struct net_object *o, const struct net_flow *f)
 	if (f->kind == NET_FLOW_MARK)
 		net_fw_delete(&b, o, f->mark);
 	if (in.handle) {
+		/* Without a handle, all of the preference: the kernel keeps an empty u32 where it has another one. */
 		nl_change(&b, RTM_DELTFILTER, 0);
-		net_put_tc(&b, f->tap_ifindex, INGRESS_PARENT, in.handle, net_filter_info(PREFERENCE));
+		net_put_tc(&b, f->tap_ifindex, INGRESS_PARENT, in.is_shared ? in.handle : 0,
+			   net_filter_info(PREFERENCE));
 		nl_put_string(&b, TCA_KIND, "u32");
 		if (in.is_plain && !in.has_other)
 			put_ingress(&b, RTM_DELQDISC, 0, f->tap_ifindex);
 	}
 	r = nl_exchange(&b, NULL, NULL);
-	r = r < 0 ? r : net_first_failure(&b, ENOENT);
+	r = r < 0 ? r : nl_first_failure(&b, ENOENT);
 	return r == -ENODEV ? 0 : r;
 }

@@ -117,58 +117,45 @@ int net_flower_remove(const struct net_object *o)
 
 	start(&b, o, RTM_DELTFILTER, 0, FLOWER_PREFERENCE, o->minor, "flower");
 	r = nl_exchange(&b, NULL, NULL);
-	return r < 0 ? r : net_first_failure(&b, ENOENT);
+	return r < 0 ? r : nl_first_failure(&b, ENOENT);
 }
 
 /* --- fw ---------------------------------------------------------------------------------------------------------- */
 
-int net_fw_check(const struct net_object *o, uint32_t mark)
+static void take_fw(struct nl_msg *msg, uint32_t class_id, struct net_flow *ret)
+{
+	struct nlattr *options[TCA_FW_MAX + 1];
+	uint32_t handle;
+
+	if (!parse_options(msg, FW_PREFERENCE, options, TCA_FW_MAX, &handle) || handle == 0 ||
+	    nl_get_u32(options[TCA_FW_CLASSID]) != class_id)
+		return;
+	ret->kind = NET_FLOW_FW;
+	ret->class_id = class_id;
+	ret->mark = handle;
+	ret->mask = options[TCA_FW_MASK] ? nl_get_u32(options[TCA_FW_MASK]) : UINT32_MAX; /* fw_dump() */
+}
+
+static void take_class(struct nl_msg *msg, unsigned int which, void *arg)
+{
+	struct nlattr *options[TCA_FW_MAX + 1];
+	uint32_t handle, *class_id = arg;
+
+	(void)which;
+	if (parse_options(msg, FW_PREFERENCE, options, TCA_FW_MAX, &handle))
+		*class_id = nl_get_u32(options[TCA_FW_CLASSID]);
+}
+
+int net_fw_class(const struct net_object *o, uint32_t mark, uint32_t *ret)
 {
 	struct nl_batch b = {0};
 	int r;
 
+	*ret = 0;
 	start(&b, o, RTM_GETTFILTER, 0, FW_PREFERENCE, mark, NULL);
-	r = nl_exchange(&b, NULL, NULL);
-	return r < 0 ? r : net_first_failure(&b, 0);
-}
-
-/* A search by class: which one of the uplink's filters leads there. */
-struct search {
-	uint32_t class_id;
-	struct net_flow *flow;
-};
-
-static void forget_found(void *arg)
-{
-	((struct search *)arg)->flow->kind = NET_FLOW_NONE;
-}
-
-static void ask_fw(struct nl_batch *b, const void *arg)
-{
-	start(b, arg, RTM_GETTFILTER, NLM_F_DUMP, FW_PREFERENCE, 0, NULL);
-}
-
-static void take_fw(struct nl_msg *msg, unsigned int which, void *arg)
-{
-	const struct search *s = arg;
-	struct nlattr *options[TCA_FW_MAX + 1];
-	uint32_t handle;
-
-	(void)which;
-	if (!parse_options(msg, FW_PREFERENCE, options, TCA_FW_MAX, &handle) || handle == 0 ||
-	    nl_get_u32(options[TCA_FW_CLASSID]) != s->class_id)
-		return;
-	s->flow->kind = NET_FLOW_FW;
-	s->flow->class_id = s->class_id;
-	s->flow->mark = handle;
-	s->flow->mask = options[TCA_FW_MASK] ? nl_get_u32(options[TCA_FW_MASK]) : UINT32_MAX; /* fw_dump() */
-}
-
-int net_fw_find(const struct net_object *o, uint32_t class_id, struct net_flow *ret)
-{
-	struct search s = {class_id, ret};
-
-	return net_dump(ask_fw, o, take_fw, &s, forget_found);
+	r = nl_exchange(&b, take_class, ret);
+	/* No such classifier, none of that mark, a root that has none: all the same. */
+	return r < 0 ? r : b.codes[0] == -ENODEV ? -ENODEV : 0;
 }
 
 void net_fw_put(struct nl_batch *b, const struct net_object *o, uint32_t class_id, const struct net_flow *f)
@@ -191,11 +178,8 @@ void net_fw_delete(struct nl_batch *b, const struct net_object *o, uint32_t mark
 
 #define MAC_KEYS 2
 
-/* linux/pkt_cls.h has the keys of a selector as an array without a size. */
-struct selector {
-	struct tc_u32_sel sel;
-	struct tc_u32_key keys[MAC_KEYS];
-};
+/* A selector and its keys, which follow it (linux/pkt_cls.h: an array without a size). */
+#define SELECTOR_SIZE (sizeof(struct tc_u32_sel) + MAC_KEYS * sizeof(struct tc_u32_key))
 
 static uint32_t key_handle(const struct net_object *o, const uint8_t mac[6])
 {
@@ -226,20 +210,24 @@ static void put_link(struct nl_batch *b, const struct net_object *o)
 
 static void put_key(struct nl_batch *b, const struct net_object *o, uint32_t class_id, const uint8_t mac[6])
 {
-	struct selector s = {
-		.sel = {.flags = TC_U32_TERMINAL, .nkeys = MAC_KEYS},
-		.keys = {{.mask = htonl(0xffffffff), .off = -8}, {.mask = htonl(0xffff0000), .off = -4}},
+	const struct tc_u32_sel sel = {.flags = TC_U32_TERMINAL, .nkeys = MAC_KEYS};
+	struct tc_u32_key keys[MAC_KEYS] = {
+		{.mask = htonl(0xffffffff), .off = -8},
+		{.mask = htonl(0xffff0000), .off = -4},
 	};
+	uint8_t selector[SELECTOR_SIZE];
 	uint32_t handle = key_handle(o, mac);
 	struct nlattr *options;
 
-	memcpy(&s.keys[0].val, mac, 4);
-	memcpy(&s.keys[1].val, mac + 4, 2);
+	memcpy(&keys[0].val, mac, 4);
+	memcpy(&keys[1].val, mac + 4, 2);
+	memcpy(selector, &sel, sizeof(sel));
+	memcpy(selector + sizeof(sel), keys, sizeof(keys));
 	start(b, o, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, U32_PREFERENCE, handle, "u32");
 	options = nl_nest(b, TCA_OPTIONS);
 	nl_put_u32(b, TCA_U32_CLASSID, class_id);
 	nl_put_u32(b, TCA_U32_HASH, handle & ~0xfffu);
-	nl_put(b, TCA_U32_SEL, &s, sizeof(s));
+	nl_put(b, TCA_U32_SEL, selector, sizeof(selector));
 	nl_nest_end(b, options);
 }
 
@@ -259,8 +247,9 @@ int net_u32_put(const struct net_object *o, uint32_t class_id, const struct net_
 
 /* What the preference has. */
 struct table {
-	struct search search;
-	uint32_t key, link;       /* handles, 0: none; key: of the class that is looked for */
+	uint32_t class_id;        /* that is looked for */
+	struct net_flow *flow;    /* its key */
+	uint32_t key, link;       /* handles, 0: none */
 	bool is_there, has_other; /* a key of another class */
 };
 
@@ -271,22 +260,24 @@ static void ask_u32(struct nl_batch *b, const void *arg)
 
 static bool take_mac(struct nlattr *attr, uint8_t mac[6])
 {
-	struct selector s;
+	struct tc_u32_sel sel;
+	struct tc_u32_key keys[MAC_KEYS];
 
-	if (!attr || nl.nla_len(attr) < (int)sizeof(s))
+	if (!attr || nl.nla_len(attr) < (int)SELECTOR_SIZE)
 		return false;
-	memcpy(&s, nl.nla_data(attr), sizeof(s));
-	if (s.sel.nkeys != MAC_KEYS || s.keys[0].off != -8 || s.keys[1].off != -4)
+	memcpy(&sel, nl.nla_data(attr), sizeof(sel));
+	memcpy(keys, (const char *)nl.nla_data(attr) + sizeof(sel), sizeof(keys));
+	if (sel.nkeys != MAC_KEYS || keys[0].off != -8 || keys[1].off != -4)
 		return false;
-	memcpy(mac, &s.keys[0].val, 4);
-	memcpy(mac + 4, &s.keys[1].val, 2);
+	memcpy(mac, &keys[0].val, 4);
+	memcpy(mac + 4, &keys[1].val, 2);
 	return true;
 }
 
 static void take_u32(struct nl_msg *msg, unsigned int which, void *arg)
 {
 	struct table *t = arg;
-	struct net_flow *flow = t->search.flow;
+	struct net_flow *flow = t->flow;
 	struct nlattr *options[TCA_U32_MAX + 1];
 	uint32_t handle;
 
@@ -299,9 +290,9 @@ static void take_u32(struct nl_msg *msg, unsigned int which, void *arg)
 		t->link = handle;
 	if (TC_U32_HTID(handle) != TABLE || TC_U32_NODE(handle) == 0)
 		return;
-	if (nl_get_u32(options[TCA_U32_CLASSID]) == t->search.class_id && take_mac(options[TCA_U32_SEL], flow->mac)) {
+	if (nl_get_u32(options[TCA_U32_CLASSID]) == t->class_id && take_mac(options[TCA_U32_SEL], flow->mac)) {
 		flow->kind = NET_FLOW_U32;
-		flow->class_id = t->search.class_id;
+		flow->class_id = t->class_id;
 		t->key = handle;
 	} else {
 		t->has_other = true;
@@ -312,21 +303,37 @@ static void forget_table(void *arg)
 {
 	struct table *t = arg;
 
-	*t = (struct table){.search = t->search};
-	forget_found(&t->search);
+	*t = (struct table){.class_id = t->class_id, .flow = t->flow};
+	t->flow->kind = NET_FLOW_NONE;
 }
 
 static int find_u32(const struct net_object *o, uint32_t class_id, struct net_flow *flow, struct table *ret)
 {
-	*ret = (struct table){.search = {class_id, flow}};
+	*ret = (struct table){.class_id = class_id, .flow = flow};
 	return net_dump(ask_u32, o, take_u32, ret, forget_table);
 }
 
-int net_u32_find(const struct net_object *o, uint32_t class_id, struct net_flow *ret)
+static void ask_all(struct nl_batch *b, const void *arg)
 {
-	struct table t;
+	const struct net_object *o = arg;
 
-	return find_u32(o, class_id, ret, &t);
+	nl_ask(b, RTM_GETTFILTER, NLM_F_DUMP);
+	net_put_tc(b, o->ifindex, 0, 0, 0);
+}
+
+static void take_any(struct nl_msg *msg, unsigned int which, void *arg)
+{
+	struct table *t = arg;
+
+	take_fw(msg, t->class_id, t->flow);
+	take_u32(msg, which, arg);
+}
+
+int net_uplink_find(const struct net_object *o, uint32_t class_id, struct net_flow *ret)
+{
+	struct table t = {.class_id = class_id, .flow = ret};
+
+	return net_dump(ask_all, o, take_any, &t, forget_table);
 }
 
 /*
@@ -356,7 +363,7 @@ static int remove_table(const struct net_object *o, uint32_t class_id)
 		start(&b, o, RTM_DELTFILTER, 0, U32_PREFERENCE, TABLE, "u32");
 		r = nl_exchange(&b, NULL, NULL);
 		if (r == 0)
-			r = net_first_failure(&b, ENOENT);
+			r = nl_first_failure(&b, ENOENT);
 		if (r == 0) {
 			start(&last, o, RTM_DELTFILTER, 0, U32_PREFERENCE, 0, "u32");
 			r = nl_exchange(&last, NULL, NULL);
@@ -380,6 +387,6 @@ int net_u32_remove(const struct net_object *o, uint32_t class_id)
 		start(&b, o, RTM_DELTFILTER, 0, U32_PREFERENCE, t.link, "u32");
 	r = nl_exchange(&b, NULL, NULL);
 	if (r == 0)
-		r = net_first_failure(&b, ENOENT);
+		r = nl_first_failure(&b, ENOENT);
 	return r == 0 && is_last ? remove_table(o, class_id) : r;
 }

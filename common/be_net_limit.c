@@ -53,7 +53,7 @@ static int remove_root(const struct net_object *o, uint32_t handle)
 
 	net_put_delete_root(&b, o->ifindex, handle);
 	r = nl_exchange(&b, NULL, NULL);
-	return r < 0 ? r : net_first_failure(&b, ENOENT);
+	return r < 0 ? r : nl_first_failure(&b, ENOENT);
 }
 
 static int remove_limit(const struct net_object *o)
@@ -98,7 +98,7 @@ static int put_limit(const struct net_object *o, const uint64_t wanted[], bool e
 		return r;
 	if (!exists && b.codes[0] < 0)
 		return b.codes[0] == -EEXIST ? -EBUSY : b.codes[0] == -ENOENT ? -EOPNOTSUPP : b.codes[0];
-	r = net_first_failure(&b, 0);
+	r = nl_first_failure(&b, 0);
 	if (r < 0 && !exists)
 		(void)remove_limit(o); /* what made it fail is told */
 	return r;

@@ -4,14 +4,11 @@
 
 #include <net/if.h>
 
-#include "netinfo.h"
-#include "nl.h"
+#include "netinfo_priv.h"
 
-/* Handles of ours: the tree on an uplink, the limit on a tap. Minor numbers of domains' classes are d001 to dfff. */
-#define NET_TREE_ROOT   0xd0700000u
+/* Classes of ours, below the roots in netinfo_priv.h. Minor numbers of domains' classes are d001 to dfff. */
 #define NET_TREE_LINK   0xd0700001u /* the whole link: parent of all classes */
 #define NET_TREE_REST   0xd0700002u /* whatever nobody classified */
-#define NET_LIMIT_ROOT  0xd0710000u
 #define NET_LIMIT_CLASS 0xd0710001u
 #define NET_MINOR_FIRST 0xd001u
 #define NET_MINOR_LAST  0xdfffu
@@ -65,19 +62,9 @@ bool net_same_burst(uint64_t rate, uint64_t a, uint64_t b);
  */
 int net_read_tc(int ifindex, const uint32_t ids[], size_t n, struct net_root *ret_root, struct net_class_state ret[]);
 
-/* The same as parts of another batch; code: of the question. */
-void net_ask_root(struct nl_batch *b, int ifindex);
-void net_take_root(struct nl_msg *msg, struct net_root *ret);
-int net_root_result(int code);
-#define NET_NO_ROOT ((struct net_root){.kind = "noqueue", .is_default = true})
-
-/* Whether classes can be hung below it: HTB, ours or somebody else's. */
-bool net_is_htb(const struct net_root *root);
 /* "joined htb 1:" and "foreign prio 1:": what somebody else's root reads as. */
 int net_print_foreign(const struct net_root *root, bool joined, char *buf, size_t size);
 
-/* Fixed part of a traffic control message. */
-void net_put_tc(struct nl_batch *b, int ifindex, uint32_t parent, uint32_t handle, uint32_t info);
 /* Messages of a batch. A class is made, or changed in place; mtu: of the device. */
 void net_put_htb(struct nl_batch *b, int ifindex, uint32_t handle, uint32_t default_minor);
 void net_put_class(struct nl_batch *b, int ifindex, const struct net_class_state *c, unsigned int mtu);
@@ -91,9 +78,6 @@ int net_check_class(const struct net_class_state *c);
  * batch.
  */
 int net_exchange_with_leaf(struct nl_batch *b, int ifindex, uint32_t class_id);
-
-/* The code of the first message of a sent batch that failed, but for -`except`; 0: none. */
-int net_first_failure(const struct nl_batch *b, int except);
 
 /* nl_exchange() of a dump, again where something changed meanwhile. make: fills the batch; reset: forgets what was
  * seen. */

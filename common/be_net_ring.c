@@ -6,73 +6,9 @@
  */
 #include <inttypes.h>
 #include <linux/ethtool_netlink.h>
-#include <linux/genetlink.h>
 
 #include "be_net_priv.h"
 #include "num.h"
-
-static void start(struct nl_batch *b, int family, int command, int ifindex, bool is_change)
-{
-	const struct genlmsghdr header = {.cmd = (uint8_t)command, .version = ETHTOOL_GENL_VERSION};
-	struct nlattr *nest;
-
-	b->is_generic = true;
-	if (is_change)
-		nl_change(b, family, 0);
-	else
-		nl_ask(b, family, 0);
-	nl_append(b, &header, sizeof(header));
-	nest = nl_nest(b, NLA_F_NESTED | ETHTOOL_A_RINGS_HEADER);
-	nl_put_u32(b, ETHTOOL_A_HEADER_DEV_INDEX, (uint32_t)ifindex);
-	nl_nest_end(b, nest);
-}
-
-static void take_rings(struct nl_msg *msg, unsigned int which, void *arg)
-{
-	struct nlattr *attrs[ETHTOOL_A_RINGS_TX + 1];
-	struct net_rings *ret = arg;
-
-	(void)which;
-	if (nl.nlmsg_parse(nl.nlmsg_hdr(msg), GENL_HDRLEN, attrs, ETHTOOL_A_RINGS_TX, NULL) < 0)
-		return;
-	ret->rx = nl_get_u32(attrs[ETHTOOL_A_RINGS_RX]);
-	ret->tx = nl_get_u32(attrs[ETHTOOL_A_RINGS_TX]);
-	ret->rx_max = nl_get_u32(attrs[ETHTOOL_A_RINGS_RX_MAX]);
-	ret->tx_max = nl_get_u32(attrs[ETHTOOL_A_RINGS_TX_MAX]);
-}
-
-/* A device without rings, or one whose driver says nothing of them, has none: zeros. */
-static int read_rings(int family, int ifindex, struct net_rings *ret)
-{
-	struct nl_batch b = {0};
-	int r;
-
-	*ret = (struct net_rings){0};
-	start(&b, family, ETHTOOL_MSG_RINGS_GET, ifindex, false);
-	r = nl_exchange(&b, take_rings, ret);
-	if (r == 0)
-		r = net_first_failure(&b, EOPNOTSUPP);
-	return r;
-}
-
-int net_ring_read(const struct hostfs *fs, const char *dev, struct net_rings *ret)
-{
-	struct net_rings rings;
-	int ifindex, family, r;
-
-	if (!fs->real)
-		return -EOPNOTSUPP;
-	ifindex = nl_device_index(dev);
-	if (ifindex < 0)
-		return ifindex;
-	family = nl_ethtool();
-	if (family < 0)
-		return family;
-	r = read_rings(family, ifindex, &rings);
-	if (r == 0)
-		*ret = rings;
-	return r;
-}
 
 /* The two subjects: the attribute that sets it, and where its numbers are. */
 struct ring {
@@ -101,7 +37,7 @@ static int read_ring(const struct net_object *o, const struct ring *ring, int *r
 	if (r < 0)
 		return r;
 	*ret_family = r;
-	r = read_rings(r, o->ifindex, &rings);
+	r = net_read_rings(r, o->ifindex, &rings);
 	if (r < 0)
 		return r;
 	*ret_now = number_at(&rings, ring->now);
@@ -133,10 +69,10 @@ static int ring_write(const struct net_object *o, const struct ring *ring, const
 		wanted = max;
 	if (wanted == now)
 		return 0;
-	start(&b, family, ETHTOOL_MSG_RINGS_SET, o->ifindex, true);
+	net_start_rings(&b, family, ETHTOOL_MSG_RINGS_SET, o->ifindex, true);
 	nl_put_u32(&b, ring->attribute, (uint32_t)wanted);
 	r = nl_exchange(&b, NULL, NULL);
-	return r < 0 ? r : net_first_failure(&b, 0);
+	return r < 0 ? r : nl_first_failure(&b, 0);
 }
 
 static int rx_read(const struct net_object *o, char *buf, size_t size)

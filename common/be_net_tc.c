@@ -4,7 +4,6 @@
  * by one, so that it costs the same beside a thousand other guests: libnl's caches load every class of the device, and
  * every root of the host.
  */
-#include <linux/if_link.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <netlink/netlink.h>
@@ -73,37 +72,10 @@ bool net_same_burst(uint64_t rate, uint64_t a, uint64_t b)
 	return off <= rate / 500000 + 2;
 }
 
-void net_put_tc(struct nl_batch *b, int ifindex, uint32_t parent, uint32_t handle, uint32_t info)
-{
-	const struct tcmsg tc = {
-		.tcm_family = AF_UNSPEC,
-		.tcm_ifindex = ifindex,
-		.tcm_parent = parent,
-		.tcm_handle = handle,
-		.tcm_info = info,
-	};
-
-	nl_append(b, &tc, sizeof(tc));
-}
-
 struct tc_answer {
 	struct net_root *root;
 	struct net_class_state *classes;
 };
-
-void net_take_root(struct nl_msg *msg, struct net_root *ret)
-{
-	struct nlmsghdr *header = nl.nlmsg_hdr(msg);
-	struct nlattr *attrs[TCA_MAX + 1];
-	const struct tcmsg *tc = nl.nlmsg_data(header);
-
-	if (nl.nlmsg_parse(header, sizeof(*tc), attrs, TCA_MAX, NULL) < 0)
-		return;
-	ret->handle = tc->tcm_handle;
-	ret->is_default = TC_H_MAJ(tc->tcm_handle) == 0;
-	(void)snprintf(ret->kind, sizeof(ret->kind), "%s", nl_get_string(attrs[TCA_KIND]));
-	ret->is_ours = net_is_htb(ret) && (ret->handle == NET_TREE_ROOT || ret->handle == NET_LIMIT_ROOT);
-}
 
 static void take_class(struct nl_object *object, void *arg)
 {
@@ -131,18 +103,6 @@ static void take_tc(struct nl_msg *msg, unsigned int which, void *arg)
 		(void)nl.nl_msg_parse(msg, take_class, &a->classes[which - 1]); /* not understood: not there */
 }
 
-void net_ask_root(struct nl_batch *b, int ifindex)
-{
-	nl_ask(b, RTM_GETQDISC, 0);
-	net_put_tc(b, ifindex, TC_H_ROOT, 0, 0);
-}
-
-/* The kernel has no words for the built-in ones: EINVAL or nothing, ENOENT while the device is being set up. */
-int net_root_result(int code)
-{
-	return code == -EINVAL || code == -ENOENT ? 0 : code;
-}
-
 int net_read_tc(int ifindex, const uint32_t ids[], size_t n, struct net_root *ret_root, struct net_class_state ret[])
 {
 	struct tc_answer a = {ret_root, ret};
@@ -159,11 +119,6 @@ int net_read_tc(int ifindex, const uint32_t ids[], size_t n, struct net_root *re
 	r = nl_exchange(&b, take_tc, &a);
 	/* Neither no such class, nor a root without classes, is an error: a device that went was told by the root. */
 	return r < 0 ? r : net_root_result(b.codes[0]);
-}
-
-bool net_is_htb(const struct net_root *root)
-{
-	return streq(root->kind, "htb") && TC_H_MAJ(root->handle);
 }
 
 int net_print_foreign(const struct net_root *root, bool joined, char *buf, size_t size)
@@ -267,7 +222,7 @@ int net_exchange_with_leaf(struct nl_batch *b, int ifindex, uint32_t class_id)
 		return r;
 	code = b->codes[leaf];
 	b->codes[leaf] = 0;
-	if (net_first_failure(b, 0) < 0)
+	if (nl_first_failure(b, 0) < 0)
 		return 0; /* there is no class, and of the leaf nothing is known */
 	while (code == -ENOENT) {
 		struct nl_batch next = {0};
@@ -278,14 +233,6 @@ int net_exchange_with_leaf(struct nl_batch *b, int ifindex, uint32_t class_id)
 			break;
 		code = next.codes[0];
 	}
-	return 0;
-}
-
-int net_first_failure(const struct nl_batch *b, int except)
-{
-	for (unsigned int i = 0; i < b->n; i++)
-		if (b->codes[i] < 0 && b->codes[i] != -except)
-			return b->codes[i];
 	return 0;
 }
 
@@ -301,7 +248,7 @@ int net_dump(void (*make)(struct nl_batch *b, const void *arg), const void *arg,
 		make(&b, arg);
 		r = nl_exchange(&b, reply, reply_arg);
 		if (r == 0)
-			r = net_first_failure(&b, 0);
+			r = nl_first_failure(&b, 0);
 	}
 	return r;
 }

@@ -96,7 +96,7 @@ static int remove_tree(const struct net_object *o)
 		return -EBUSY;
 	net_put_delete_root(&b, o->ifindex, NET_TREE_ROOT);
 	r = nl_exchange(&b, NULL, NULL);
-	return r < 0 ? r : net_first_failure(&b, ENOENT);
+	return r < 0 ? r : nl_first_failure(&b, ENOENT);
 }
 
 static int put_tree(const struct net_object *o, const uint64_t wanted[], bool exists)
@@ -131,7 +131,7 @@ static int put_tree(const struct net_object *o, const uint64_t wanted[], bool ex
 		return r;
 	if (!exists && b.codes[0] < 0) /* ENOENT: no such kind of discipline */
 		return b.codes[0] == -EEXIST ? -EBUSY : b.codes[0] == -ENOENT ? -EOPNOTSUPP : b.codes[0];
-	r = net_first_failure(&b, 0);
+	r = nl_first_failure(&b, 0);
 	if (r < 0 && !exists) {
 		net_put_delete_root(&undo, o->ifindex, NET_TREE_ROOT);
 		(void)nl_exchange(&undo, NULL, NULL); /* what made it fail is told */
@@ -200,7 +200,7 @@ static int remove_class(const struct net_object *o, uint32_t id)
 	nl_change(&b, RTM_DELTCLASS, 0);
 	net_put_tc(&b, o->ifindex, 0, id, 0);
 	r = nl_exchange(&b, NULL, NULL);
-	return r < 0 ? r : net_first_failure(&b, ENOENT);
+	return r < 0 ? r : nl_first_failure(&b, ENOENT);
 }
 
 static int put_class(const struct net_object *o, const uint64_t wanted[], const struct net_root *root,
@@ -224,7 +224,7 @@ static int put_class(const struct net_object *o, const uint64_t wanted[], const 
 		return mtu;
 	net_put_class(&b, o->ifindex, &class, (unsigned int)mtu);
 	r = now->is_there ? nl_exchange(&b, NULL, NULL) : net_exchange_with_leaf(&b, o->ifindex, class.id);
-	return r < 0 ? r : net_first_failure(&b, 0);
+	return r < 0 ? r : nl_first_failure(&b, 0);
 }
 
 static int class_write(const struct net_object *o, const char *value)

@@ -372,6 +372,14 @@ int nl_exchange(struct nl_batch *b, nl_reply *reply, void *arg)
 	return r;
 }
 
+int nl_first_failure(const struct nl_batch *b, int except)
+{
+	for (unsigned int i = 0; i < b->n; i++)
+		if (b->codes[i] < 0 && b->codes[i] != -except)
+			return b->codes[i];
+	return 0;
+}
+
 static int device_ioctl(unsigned long request, struct ifreq *ifr)
 {
 	int r = nl_open();

@@ -138,6 +138,9 @@ typedef void nl_reply(struct nl_msg *msg, unsigned int which, void *arg);
  */
 int nl_exchange(struct nl_batch *b, nl_reply *reply, void *arg);
 
+/* The code of the first message of a batch that failed, but for -`except`; 0: none. */
+int nl_first_failure(const struct nl_batch *b, int except);
+
 /* Name and number of a device are asked for on the same socket (netdevice(7)). -ENODEV: none, or another by that name.
  */
 int nl_check_device(int ifindex, const char *name);

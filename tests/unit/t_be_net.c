@@ -98,6 +98,26 @@ TEST(a_default_root_gets_a_tree_and_comes_back)
 	free(shown);
 }
 
+/* One queue for each CPU, which the tree replaces: the planner asks the policy first. */
+TEST(a_default_root_of_many_queues_comes_back)
+{
+	struct net_root root = {0};
+	char *before;
+
+	ENTER();
+	sh("ip tuntap add dev nic mode tap multi_queue && ip link set nic up");
+	before = strdup(sh("tc qdisc show dev nic"));
+	IS_INT(net_root_read(&fs, "nic", &root), 0);
+	IS_STR(root.kind, "mq");
+	OK(root.is_default && root.tx_queues > 1);
+	IS_STR(get(object("nic", "tree")), "");
+	set(object("nic", "tree"), TREE);
+	IS_STR(get(object("nic", "tree")), TREE);
+	set(object("nic", "tree"), "");
+	IS_STR(sh("tc qdisc show dev nic"), before);
+	free(before);
+}
+
 TEST(a_tree_is_changed_in_place)
 {
 	ENTER();
@@ -857,6 +877,76 @@ TEST(the_ingress_of_somebody_is_joined)
 	IS_STR(sh("tc qdisc show dev vnet0 ingress"), "");
 	free(before);
 }
+
+#if defined(DT_SAN) || defined(DT_TEST)
+static void set_all(void)
+{
+	(void)put(object("nic", "tree"), TREE);
+	for (int i = 0; i < 2; i++) {
+		(void)put(class_of(i), CLASS);
+		(void)put(flow_of(i), bridged(i));
+	}
+}
+
+static void unset_all(void)
+{
+	for (int i = 0; i < 2; i++) {
+		(void)put(flow_of(i), "");
+		(void)put(class_of(i), "");
+	}
+	(void)put(object("nic", "tree"), "");
+}
+
+/* In a process of its own, which is killed before its n-th change. Whether it was. */
+static bool killed_at(int n, void (*work)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		char number[16];
+
+		(void)snprintf(number, sizeof(number), "%d", n);
+		setenv("DOMTUNE_CRASH_AT", number, 1);
+		work();
+		_exit(0);
+	}
+	IS_INT(waitpid(pid, &status, 0), pid);
+	return WIFSIGNALED(status);
+}
+
+/* Whatever was killed at whatever point: the same again is all of it, and undo leaves nothing. */
+TEST(a_kill_between_two_changes_is_made_good)
+{
+	char *before;
+	bool killed = true;
+	int n;
+
+	ENTER();
+	make_bridge();
+	before = strdup(sh("tc qdisc show dev nic; tc filter show dev nic; tc qdisc show dev vnet0"));
+	for (n = 1; killed; n++) {
+		killed = killed_at(n, set_all);
+		OK(!killed_at(0, unset_all));
+		IS_STR(sh("tc qdisc show dev nic; tc filter show dev nic; tc qdisc show dev vnet0"), before);
+	}
+	OK(n > 5);
+	for (n = 1, killed = true; killed; n++) {
+		OK(!killed_at(0, set_all));
+		killed = killed_at(n, unset_all);
+		OK(!killed_at(0, unset_all));
+		IS_STR(sh("tc qdisc show dev nic; tc filter show dev nic; tc qdisc show dev vnet0"), before);
+	}
+	OK(n > 5);
+	OK(killed_at(3, set_all));
+	set_all();
+	for (int i = 0; i < 2; i++) {
+		OK(be_net.same(flow_of(i), get(flow_of(i)), bridged(i)));
+		OK(be_net.same(class_of(i), get(class_of(i)), CLASS));
+	}
+	free(before);
+}
+#endif
 
 static uint16_t checksum(const uint8_t *header)
 {

@@ -27,7 +27,7 @@ static struct {
 		unsigned char *attrs;
 		size_t len;
 	} filters[FILTERS];
-	bool has_ingress[8]; /* by interface */
+	bool has_ingress[8]; /* by the last three bits of the interface */
 	const char *ingress_kind;
 	uint32_t root;
 	struct net_rings rings;
@@ -120,7 +120,7 @@ static int new_filter(const struct tcmsg *tc, struct nlattr *attrs, int len, int
 		return -fake.next_failure;
 	if (lacks(kind) || (action && lacks(nl_get_string(nested(action, TCA_ACT_KIND)))))
 		return -ENOENT;
-	if (tc->tcm_parent == 0xfffffff2 && !fake.has_ingress[tc->tcm_ifindex])
+	if (tc->tcm_parent == 0xfffffff2 && !fake.has_ingress[tc->tcm_ifindex % 8])
 		return -EINVAL;
 	if (f && tc->tcm_handle)
 		return flags & NLM_F_EXCL ? -EEXIST : -EINVAL;
@@ -137,6 +137,23 @@ static int new_filter(const struct tcmsg *tc, struct nlattr *attrs, int len, int
 		return 0;
 	}
 	return -ENOMEM;
+}
+
+/* One, or without a handle all of its preference. */
+static int del_filters(const struct tcmsg *tc)
+{
+	int r = -ENOENT;
+
+	for (int i = 0; i < FILTERS; i++) {
+		struct filter *f = &fake.filters[i];
+
+		if (f->attrs && f->tc.tcm_ifindex == tc->tcm_ifindex && f->tc.tcm_info == tc->tcm_info &&
+		    (!tc->tcm_handle || f->tc.tcm_handle == tc->tcm_handle)) {
+			drop(f);
+			r = 0;
+		}
+	}
+	return r;
 }
 
 static int get_filters(const struct tcmsg *tc, int flags, nl_reply *reply, void *arg, unsigned int which)
@@ -183,7 +200,7 @@ static int get_action(struct nlattr *attrs, int len, nl_reply *reply, void *arg,
 
 static int qdisc(int type, const struct tcmsg *tc, nl_reply *reply, void *arg, unsigned int which)
 {
-	bool *ingress = &fake.has_ingress[tc->tcm_ifindex];
+	bool *ingress = &fake.has_ingress[tc->tcm_ifindex % 8];
 	struct tcmsg now = *tc;
 	struct {
 		struct nlattr head;
@@ -246,10 +263,10 @@ static int rings(struct nlmsghdr *h, nl_reply *reply, void *arg, unsigned int wh
 static int serve(struct nlmsghdr *h, bool is_generic, nl_reply *reply, void *arg, unsigned int which)
 {
 	const struct tcmsg *tc = nl.nlmsg_data(h);
-	size_t fixed = h->nlmsg_type == RTM_GETACTION ? NLMSG_ALIGN(sizeof(struct tcamsg)) : sizeof(*tc);
+	bool is_action = h->nlmsg_type == RTM_GETACTION || h->nlmsg_type == RTM_NEWACTION;
+	size_t fixed = is_action ? NLMSG_ALIGN(sizeof(struct tcamsg)) : sizeof(*tc);
 	struct nlattr *attrs = (struct nlattr *)(void *)((char *)nl.nlmsg_data(h) + fixed);
 	int len = (int)(h->nlmsg_len - NLMSG_HDRLEN - fixed);
-	struct filter *f;
 
 	if (is_generic)
 		return rings(h, reply, arg, which);
@@ -261,13 +278,11 @@ static int serve(struct nlmsghdr *h, bool is_generic, nl_reply *reply, void *arg
 	case RTM_NEWTFILTER:
 		return new_filter(tc, attrs, len, h->nlmsg_flags);
 	case RTM_DELTFILTER:
-		f = find_filter(tc);
-		if (!f)
-			return -ENOENT;
-		drop(f);
-		return 0;
+		return del_filters(tc);
 	case RTM_GETTFILTER:
 		return get_filters(tc, h->nlmsg_flags, reply, arg, which);
+	case RTM_NEWACTION:
+		return lacks("skbedit") ? -ENOENT : -EINVAL;
 	case RTM_GETACTION:
 		return get_action(attrs, len, reply, arg, which);
 	}
@@ -458,6 +473,9 @@ TEST(a_routed_flow_is_a_mark_and_its_class)
 	IS_STR(nl_get_string(of_filter(f, TCA_KIND)), "fw");
 	IS_INT(nl_get_u32(nested(of_filter(f, TCA_OPTIONS), TCA_FW_MASK)), 0xff00);
 	IS_INT(nl_get_u32(nested(of_filter(f, TCA_OPTIONS), TCA_FW_CLASSID)), 0xd070d001);
+	fake.changes = 0;
+	IS_INT(put(object("flow/d001"), wanted), 0);
+	IS_INT(fake.changes, 0);
 	/* Another mark, as a policy was changed. */
 	IS_INT(put(object("flow/d001"), value("routed", "vnet0", MAC " mark=0x1300/0xff00")), 0);
 	IS_STR(get(object("flow/d001")), "mark 0x1300/0xff00 via vnet0");
@@ -580,6 +598,17 @@ TEST(the_ingress_of_somebody_stays)
 	IS_STR(get(object("flow/d001")), "");
 	IS_INT(put(object("flow/d001"), ""), 0);
 	OK(fake.has_ingress[tap]);
+	/* Somebody has our preference as well. */
+	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
+	fake.filters[FILTERS - 1] = (struct filter){.tc = police, .attrs = calloc(1, 8), .len = 8};
+	fake.filters[FILTERS - 1].tc.tcm_ifindex = tap;
+	fake.filters[FILTERS - 1].tc.tcm_handle = 0x80000801;
+	fake.filters[FILTERS - 1].tc.tcm_info = 208u << 16 | htons(ETH_P_ALL);
+	IS_STR(get(object("flow/d001")), "priority via vnet0");
+	IS_INT(put(object("flow/d001"), ""), 0);
+	OK(fake.has_ingress[tap]);
+	IS_INT(n_filters(), 1);
+	drop(&fake.filters[FILTERS - 1]);
 	/* A clsact of somebody is not ours to remove, even if nothing of it can be seen. */
 	fake.ingress_kind = "clsact";
 	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
@@ -630,6 +659,23 @@ TEST(a_number_that_is_taken_is_not_used)
 	IS_INT(n_filters(), 1);
 	drop(left);
 	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
+}
+
+/* Two uplinks whose indexes end alike have one number for a MINOR. */
+TEST(the_number_of_another_uplink_is_not_ours)
+{
+	char other[64];
+
+	ENTER(NULL);
+	sh("ip link add name nic2 index %d type veth peer name nic3", uplink + 65536);
+	(void)snprintf(other, sizeof(other), "nic2:%d/flow/d001", uplink + 65536);
+	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
+	IS_STR(get(other), "");
+	IS_INT(put(other, ""), 0);
+	IS_INT(put(other, value("bridged", "vnet1", MAC)), -EBUSY);
+	IS_STR(get(object("flow/d001")), "priority via vnet0");
+	IS_INT(put(object("flow/d001"), ""), 0);
+	IS_INT(n_filters(), 0);
 }
 
 TEST(rings_are_set_when_they_change)
