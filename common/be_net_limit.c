@@ -70,7 +70,7 @@ static int put_noqueue(const struct net_object *o)
 	net_put_tc(&b, o->ifindex, TC_H_ROOT, 0, 0);
 	nl_put_string(&b, TCA_KIND, "noqueue");
 	r = nl_exchange(&b, NULL, NULL);
-	return r < 0 ? r : net_first_failure(&b, 0);
+	return r < 0 ? r : nl_first_failure(&b, 0);
 }
 
 static int put_limit(const struct net_object *o, const uint64_t wanted[], bool exists)
