@@ -3,6 +3,10 @@
  * Subject "limit": traffic towards the guest, by an HTB of one class at the root of its tap, d071:. tbf would be one
  * message less, but libnl-route has no 64 bit rates for it. What somebody put there, libvirt's <bandwidth><inbound>
  * (htb 1:) first of all, stays.
+ *
+ * But for "noqueue": libvirt gives that to every tap that it makes (virNetDevSetRootQDisc()), so it is what has to come
+ * back. It reads as "noqueue", and is written so; it limits no more than "", which is what libvirt leaves when it
+ * changes a <bandwidth>.
  */
 #include <inttypes.h>
 #include <linux/pkt_sched.h>
@@ -19,6 +23,12 @@ static bool is_limit(const struct net_root *root)
 	return net_is_htb(root) && root->handle == NET_LIMIT_ROOT;
 }
 
+/* Not the kernel's own, which has no handle. */
+static bool is_noqueue(const struct net_root *root)
+{
+	return !root->is_default && streq(root->kind, "noqueue");
+}
+
 static int limit_read(const struct net_object *o, char *buf, size_t size)
 {
 	struct net_class_state class;
@@ -29,19 +39,38 @@ static int limit_read(const struct net_object *o, char *buf, size_t size)
 		return r;
 	if (root.is_default)
 		return net_print(buf, size, "%s", "");
+	if (is_noqueue(&root))
+		return net_print(buf, size, "noqueue");
 	if (!is_limit(&root))
 		return net_print_foreign(&root, false, buf, size);
 	return net_print(buf, size, "rate=%" PRIu64 " burst=%" PRIu32, NET_BITS(class.rate), class.burst);
 }
 
-static int remove_limit(const struct net_object *o)
+static int remove_root(const struct net_object *o, uint32_t handle)
 {
 	struct nl_batch b = {0};
 	int r;
 
-	net_put_delete_root(&b, o->ifindex, NET_LIMIT_ROOT);
+	net_put_delete_root(&b, o->ifindex, handle);
 	r = nl_exchange(&b, NULL, NULL);
 	return r < 0 ? r : nl_first_failure(&b, ENOENT);
+}
+
+static int remove_limit(const struct net_object *o)
+{
+	return remove_root(o, NET_LIMIT_ROOT);
+}
+
+static int put_noqueue(const struct net_object *o)
+{
+	struct nl_batch b = {0};
+	int r;
+
+	nl_change(&b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
+	net_put_tc(&b, o->ifindex, TC_H_ROOT, 0, 0);
+	nl_put_string(&b, TCA_KIND, "noqueue");
+	r = nl_exchange(&b, NULL, NULL);
+	return r < 0 ? r : nl_first_failure(&b, 0);
 }
 
 static int put_limit(const struct net_object *o, const uint64_t wanted[], bool exists)
@@ -81,20 +110,39 @@ static int limit_write(const struct net_object *o, const char *value)
 	struct net_root root;
 	int r;
 
-	if (*value && net_parse_numbers(value, keys, LIMIT_KEYS, wanted) < 0)
+	bool back = streq(value, "noqueue");
+
+	if (*value && !back && net_parse_numbers(value, keys, LIMIT_KEYS, wanted) < 0)
 		return -EINVAL;
 	r = net_read_tc(o->ifindex, NULL, 0, &root, NULL);
 	if (r < 0)
 		return r;
-	if (!*value)
-		return is_limit(&root) ? remove_limit(o) : 0; /* nothing of ours is there */
-	return root.is_default || is_limit(&root) ? put_limit(o, wanted, is_limit(&root)) : -EBUSY;
+	if (back || !*value) {
+		r = is_limit(&root) ? remove_limit(o) : 0; /* else nothing of ours is there */
+		return r == 0 && back && (is_limit(&root) || root.is_default) ? put_noqueue(o) : r;
+	}
+	if (!root.is_default && !is_limit(&root) && !is_noqueue(&root))
+		return -EBUSY;
+	if (is_noqueue(&root) && (r = remove_root(o, root.handle)) < 0)
+		return r;
+	r = put_limit(o, wanted, is_limit(&root));
+	if (r < 0 && is_noqueue(&root))
+		(void)put_noqueue(o); /* what made it fail is told */
+	return r;
+}
+
+/* No limit of ours, nor of anybody's. */
+static bool is_none(const char *value)
+{
+	return !*value || streq(value, "noqueue");
 }
 
 static bool limit_same(const char *a, const char *b)
 {
 	uint64_t x[LIMIT_KEYS], y[LIMIT_KEYS];
 
+	if (is_none(a) || is_none(b))
+		return is_none(a) && is_none(b);
 	if (net_parse_numbers(a, keys, LIMIT_KEYS, x) < 0 || net_parse_numbers(b, keys, LIMIT_KEYS, y) < 0)
 		return streq(a, b);
 	return NET_BYTES(x[RATE]) == NET_BYTES(y[RATE]) &&

@@ -420,6 +420,77 @@ def test_ten_at_once():
     root.remove()
 
 
+# ---- interfaces ----
+
+RX = "proc/sys/net/core/rmem_max"
+LINK = ("<policy xmlns='urn:domtune:1'><host deadline='60s'/><uplink device='eth0' rate='1gbit'/>"
+        "<sysctl name='net.core.rmem_max' at-least='16777216'/><default profile='off'/></policy>")
+NICS = ["%s=%s" % pair for pair in (
+    ("sys/class/net/eth0/device/numa_node", 0), ("sys/class/net/eth0/ifindex", 2), ("sys/class/net/eth0/mtu", 1500),
+    ("sys/class/net/eth0/queues/tx-0/xps_cpus", 0), ("sys/class/net/br0/bridge/stp_state", 0),
+    ("sys/class/net/br0/ifindex", 3), ("sys/class/net/br0/brif/eth0/state", 3))]
+
+
+def on_bridge(i, rate, more="", attributes=""):
+    uuid = "00000000-0000-4000-8000-0000000002%02d" % i
+    xml = domain_xml("n%d" % i, uuid, tune("<d:interface target='*' rate='%s' %s/>" % (rate, more), attributes))
+    return uuid, xml.replace(b"</emulator>", b"</emulator><interface type='bridge'><mac address='52:54:00:00:00:%02x'/>"
+                             b"<source bridge='br0'/></interface>" % i)
+
+
+def links(root):
+    """(device, class, rate, mark) of each claim, by UUID."""
+    found = {}
+    for line in (root.get("run/domtune/ledger") or "").splitlines():
+        fields = line.split("\t")[:-1]
+        if fields[0] == "claim" and len(fields) > 14:
+            found[fields[1]] = [(d, int(n), int(r), int(m)) for d, n, r, m in
+                                (link.split(":") for link in fields[14].split("/"))]
+    return found
+
+
+def link_root():
+    return make_root(*[arg for nic in NICS for arg in ("--set", nic)], policy=LINK)
+
+
+def test_last_rate():
+    """Ten starts at once for a link that holds three: no class twice, and together no more than can be promised."""
+    root = link_root()
+    started = []
+    for i in range(10):
+        root.put("xml%d" % i, on_bridge(i, "300mbit")[1])
+        with open(root.path("xml%d" % i), "rb") as file:
+            started.append(subprocess.Popen([hook, "n%d" % i, "prepare", "begin", "-"], stdin=file, stdout=subprocess.PIPE,
+                                            stderr=subprocess.PIPE, env={"DOMTUNE_ROOT": root.dir}))
+    results = [(p.communicate(timeout=120), p.returncode) for p in started]
+    tap.ok(all(r == ((b"", b""), 0) for r in results), "ten starts at once for one link end well", results)
+    given = [link for one in links(root).values() for link in one]
+    tap.ok(sorted(rate for _, _, rate, _ in given) == [50000000] + 3 * [300000000],
+           "three get their rate, one what is left, the others none", given)
+    tap.ok(sorted(number for _, number, _, _ in given) == [0xd001 + i for i in range(4)], "each has a class of its own", given)
+    root.remove()
+
+
+def test_rates():
+    root = link_root()
+    first, first_xml = on_bridge(1, "900mbit")
+    second, second_xml = on_bridge(2, "200mbit", "ceil='300mbit'", "on-error='fail'")
+    result = run(root, "prepare", first_xml, "n1")
+    tap.ok(result.is_silent() and links(root) == {first: [("eth0", 0xd001, 900000000, 0)]}, "a rate is a claim", result, links(root))
+    tap.ok(root.get(RX) == "16777216\n", "sysctl: raised for a domain that only has an interface", root.get(RX))
+    result = run(root, "prepare", second_xml, "n2")
+    tap.ok(result.status == 1 and b"200 Mbit/s asked" in result.err and b"50 Mbit/s are left (n1 holds 900 Mbit/s)" in result.err
+           and result.err.count(b"\n") == 1 and second not in claims(root),
+           "on-error=fail: what was asked, what is there, who has it", result)
+    result = call(hook, ["n1", "release", "end", "-"], first_xml, root)
+    tap.ok(result.is_silent() and not links(root) and root.get(RX) == "212992\n", "release gives rate and sysctl back",
+           result, links(root), root.get(RX))
+    result = run(root, "prepare", second_xml, "n2")
+    tap.ok(result.is_silent() and links(root) == {second: [("eth0", 0xd001, 200000000, 0)]}, "and the next one gets it", result,
+           links(root))
+    root.remove()
+
+
 # ---- huge pages ----
 
 NODE = "sys/devices/system/node/node%d/"

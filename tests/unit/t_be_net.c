@@ -305,6 +305,18 @@ TEST(limits_of_a_tap)
 	IS_INT(put(object("vnet0", "limit"), "rate=8000"), -EINVAL);
 	set(object("vnet0", "limit"), "");
 	IS_STR(sh("tc qdisc show dev vnet0"), before);
+	/* As libvirt makes every tap. */
+	sh("tc qdisc add dev vnet0 root handle 0: noqueue");
+	IS_STR(get(object("vnet0", "limit")), "noqueue");
+	set(object("vnet0", "limit"), "rate=80000000 burst=100000");
+	OK(strstr(sh("tc qdisc show dev vnet0"), "htb d071: root"));
+	set(object("vnet0", "limit"), "noqueue");
+	OK(strstr(sh("tc qdisc show dev vnet0"), "noqueue"));
+	OK(!strstr(sh("tc qdisc show dev vnet0"), "htb"));
+	IS_INT(put(object("vnet0", "limit"), "noqueue"), 0); /* it is there */
+	IS_INT(put(object("vnet0", "limit"), ""), 0);        /* nothing of ours is */
+	IS_STR(get(object("vnet0", "limit")), "noqueue");
+	sh("tc qdisc del dev vnet0 root");
 	/* As libvirt makes it of <inbound>. */
 	sh("tc qdisc add dev vnet0 root handle 1: htb default 1 && tc class add dev vnet0 parent 1: classid 1:1 htb rate 1mbit");
 	IS_STR(get(object("vnet0", "limit")), "foreign htb 1:");
@@ -474,6 +486,9 @@ TEST(same_values)
 		{"limit", "rate=8000000000 burst=100000", "rate=8000000000 burst=98000", true}, /* 2 us */
 		{"limit", "rate=8000000000 burst=100000", "rate=8000000000 burst=97000", false},
 		{"limit", "rate=8000 burst=0", "foreign htb 1:", false},
+		{"limit", "", "noqueue", true},
+		{"limit", "rate=8000 burst=0", "noqueue", false},
+		{"limit", "", "foreign htb 1:", false},
 		{"rx-ring", "256", "256", true},
 		{"rx-ring", "256", "0256", true},
 		{"rx-ring", "256", "512", false},
