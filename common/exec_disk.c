@@ -160,19 +160,28 @@ static void answer_metadata(const struct chain *c, const struct setting *s, stru
 	a->ok = streq(a->effective, s->value);
 }
 
+static const struct {
+	const char *knob;
+	void (*answer)(const struct chain *c, const struct setting *s, struct exec_result *a);
+} answers[] = {
+	{"disk.io", answer_io},
+	{"disk.cache", answer_cache},
+	{"disk.discard", answer_discard},
+	{"disk.detect-zeroes", answer_zeroes},
+	{"disk.metadata-cache", answer_metadata},
+};
+
+bool exec_disk_knows(const char *knob)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
+		if (streq(answers[i].knob, knob))
+			return true;
+	return false;
+}
+
 void exec_disk_answer(const struct strings *argv, const struct plan_disk *disk, const struct setting *s,
 		      struct exec_result *ret)
 {
-	static const struct {
-		const char *knob;
-		void (*answer)(const struct chain *c, const struct setting *s, struct exec_result *a);
-	} answers[] = {
-		{"disk.io", answer_io},
-		{"disk.cache", answer_cache},
-		{"disk.discard", answer_discard},
-		{"disk.detect-zeroes", answer_zeroes},
-		{"disk.metadata-cache", answer_metadata},
-	};
 	struct chain c;
 
 	if (!find_chain(argv, disk, &c)) {

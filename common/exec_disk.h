@@ -8,6 +8,9 @@
 #include "exec_result.h"
 #include "qemuram.h"
 
+/* Whether this is a property of a disk's block nodes: settings of disks may be of other things as well. */
+bool exec_disk_knows(const char *knob);
+
 /* Answer one setting of the exec stage, `why` only where it is the command line that says why. disk NULL: not known. */
 void exec_disk_answer(const struct strings *argv, const struct plan_disk *disk, const struct setting *s,
 		      struct exec_result *ret);

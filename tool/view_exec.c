@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "common/domain.h"
+#include "common/exec_disk.h"
 #include "common/exec_result.h"
 #include "common/paths.h"
 #include "tool/view.h"
@@ -68,10 +69,10 @@ static void find_new_node(const struct exec_look *q, const struct domain *live, 
 static bool is_planned(const struct plan *p, const char *target)
 {
 	for (size_t i = 0; i < p->n_settings; i++)
-		if (str_starts(p->settings[i].knob, "disk.") && streq(p->settings[i].target, target))
+		if (exec_disk_knows(p->settings[i].knob) && streq(p->settings[i].target, target))
 			return true;
 	for (size_t i = 0; i < p->n_skipped; i++)
-		if (str_starts(p->skipped[i].knob, "disk.") && streq(p->skipped[i].target, target))
+		if (exec_disk_knows(p->skipped[i].knob) && streq(p->skipped[i].target, target))
 			return true;
 	return false;
 }
@@ -133,7 +134,7 @@ int view_look(const struct hostfs *fs, struct view *v)
 	is_live = u->plan.n_disks > 0 && read_live(fs, v, &live);
 	for (size_t i = 0; i < v->n_settings && r == 0; i++) {
 		const struct setting *s = v->settings[i].setting;
-		bool of_disk = str_starts(s->knob, "disk.");
+		bool of_disk = exec_disk_knows(s->knob);
 
 		/* QEMU's CPUs follow the shared pool from then on: another setting's business. */
 		if (s->stage != STAGE_EXEC || !(of_disk || str_starts(s->knob, "memory.")))

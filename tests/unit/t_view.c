@@ -99,10 +99,12 @@ TEST(images_that_came_later)
 /* Disks that were plugged in, where something is asked for all: not those that the plan knows, nor removable ones. */
 TEST(disks_that_came_later)
 {
-	char knob[] = "disk.io", vda[] = "vda", vdb[] = "vdb", all[] = "*", value[] = "threads",
-	     alias[] = "virtio-disk0", empty[] = "", name[] = "web1";
+	char knob[] = "disk.io", weight[] = "disk.weight", vdc[] = "vdc", vda[] = "vda", vdb[] = "vdb", all[] = "*",
+	     value[] = "threads", alias[] = "virtio-disk0", empty[] = "", name[] = "web1";
 	struct setting setting = {.knob = knob, .target = vda, .stage = STAGE_EXEC, .value = value};
-	struct skipped skipped = {.knob = knob, .target = vdb, .why = empty};
+	/* Of a weight one learns nothing: its target may as well be a device of the host. */
+	struct skipped skipped[] = {{.knob = knob, .target = vdb, .why = empty},
+				    {.knob = weight, .target = vdc, .why = empty}};
 	struct plan_disk disks[] = {{vda, alias, empty}, {all, empty, empty}};
 	struct claim claim = {.name = name};
 	struct root t;
@@ -126,8 +128,8 @@ TEST(disks_that_came_later)
 					  .pid_start = 99,
 					  .plan = {.settings = &setting,
 						   .n_settings = 1,
-						   .skipped = &skipped,
-						   .n_skipped = 1,
+						   .skipped = skipped,
+						   .n_skipped = ARRAY_SIZE(skipped),
 						   .disks = disks,
 						   .n_disks = n_disks}}};
 
