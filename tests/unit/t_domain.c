@@ -132,76 +132,6 @@ TEST(a_bare_domain)
 	domain_fini(&d);
 }
 
-/* Only what means the same as an attribute of ours counts. */
-TEST(memtune)
-{
-	static const struct {
-		const char *text;
-		unsigned int has;
-	} cases[] = {
-		{ "<memtune/>", 0 },
-		{ "<memtune><hard_limit>5</hard_limit><swap_hard_limit>5</swap_hard_limit></memtune>", 0 },
-		{ "<memtune><soft_limit>5</soft_limit></memtune>", DOMAIN_HAS_SOFT_LIMIT },
-		{ "<memtune><min_guarantee>5</min_guarantee></memtune>", DOMAIN_HAS_MIN_GUARANTEE },
-	};
-	char text[256];
-	struct domain d;
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		(void)snprintf(text, sizeof(text), "<domain>%s</domain>", cases[i].text);
-		IS_INT(parse(text, &d), 0);
-		IS_INT(d.has, cases[i].has);
-		domain_fini(&d);
-	}
-}
-
-/* "KIND NAME[ MORE]" of each, by commas. What is done with them is t_device's. */
-TEST(devices)
-{
-	static const struct {
-		const char *text, *want;
-	} cases[] = {
-		{ "<emulator>/bin/q</emulator><emulator>/bin/r</emulator>", "" },
-		{ "<hostdev mode='subsystem' type='pci'><source><address domain='0x10000' bus='0xff' slot='0x1f' "
-		  "function='0x7'/></source><address type='pci' bus='1'/></hostdev>",
-		  "0 10000:ff:1f.7," },
-		{ "<hostdev type='pci'><source><address bus='0x100'/></source></hostdev>", "" },
-		{ "<hostdev type='pci'><source><address slot='-1'/></source></hostdev>", "" },
-		{ "<hostdev type='pci'><source><address slot='0x'/></source></hostdev>", "" },
-		{ "<hostdev type='pci'><source/></hostdev><hostdev type='pci'/>", "" },
-		{ "<hostdev type='usb'><source><address bus='1' device='2'/></source></hostdev>", "" },
-		{ "<hostdev type='mdev'><source><address uuid='u-1'/></source></hostdev>", "1 u-1," },
-		{ "<disk type='file'><source file='/a b.qcow2'/></disk><disk><source file='/a b.qcow2'/></disk>",
-		  "2 /a b.qcow2," },
-		{ "<disk type='file'><source file='relative'/></disk><disk type='file'><source file=''/></disk>", "" },
-		{ "<disk type='block' device='lun'><source dev='/dev/sda'/></disk>", "2 /dev/sda," },
-		{ "<disk type='file' device='floppy'><source file='/a'/></disk><disk type='file'/>", "" },
-		{ "<disk type='volume'><source pool='p' volume='v'/></disk><disk type='volume'><source pool='p' "
-		  "volume='w'/></disk><disk type='volume'><source pool='p'/></disk>",
-		  "3 p v,3 p w," },
-		{ "<interface type='hostdev'><source><address type='pci' bus='2'/></source></interface>", "0 0000:02:00.0," },
-		{ "<interface type='bridge'><source bridge='br0'/></interface><interface type='vdpa'><source "
-		  "dev='/dev/vhost-vdpa-0'/></interface><interface type='user'/>",
-		  "" },
-		{ "<x:disk xmlns:x='urn:x' type='file'><source file='/a'/></x:disk>", "" },
-	};
-	char text[512];
-	struct domain d;
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char got[512] = "";
-
-		(void)snprintf(text, sizeof(text), "<domain><devices>%s</devices></domain>", cases[i].text);
-		IS_INT(parse(text, &d), 0);
-		for (unsigned int k = 0; k < d.n_devices; k++)
-			(void)snprintf(got + strlen(got), sizeof(got) - strlen(got), "%d %s%s%s,", d.devices[k].kind,
-				       d.devices[k].name, d.devices[k].more ? " " : "",
-				       d.devices[k].more ? d.devices[k].more : "");
-		IS_STR(got, cases[i].want);
-		domain_fini(&d);
-	}
-}
-
 /* "TARGET BUS ALIAS KIND SOURCE[+MORE] FORMAT CACHE INDEX" of each, by commas, "-" for what is absent. */
 static const char *shown_disks(const struct domain *d)
 {
@@ -229,21 +159,6 @@ static bool parse_devices(const char *devices, struct domain *d)
 }
 
 TEST(disks)
-/* KIND MAC ALIAS TARGET SOURCE MORE HAS, "-" for what is empty. */
-static void show_interface(const struct domain_interface *i, char *buf, size_t size)
-{
-	const char *const fields[] = { i->mac, i->alias, i->target, i->source, i->more };
-	int n = snprintf(buf, size, "%d", i->kind);
-
-	for (size_t k = 0; k < ARRAY_SIZE(fields); k++)
-		n += snprintf(buf + n, size - (size_t)n, " %s", *fields[k] ? fields[k] : "-");
-	(void)snprintf(buf + n, size - (size_t)n, " %u,", i->has);
-}
-
-#define IFACE(type, rest) "<interface type='" type "'>" rest "</interface>"
-
-/* Aliases as qemuAssignDeviceNetAlias() gives them: tests/e2e/t_net.sh has libvirt say so. */
-TEST(interfaces)
 {
 	static const struct {
 		const char *text, *want;
@@ -298,59 +213,6 @@ TEST(interfaces)
 			TAP_FAIL("%s", cases[i].text);
 		else
 			IS_STR(shown_disks(&d), cases[i].want);
-		{ IFACE("bridge", "<mac address='52:54:00:AB:cd:EF'/><source bridge='br0'/><model type='virtio'/>"),
-		  "1 52:54:00:ab:cd:ef net0 - br0 - 0," },
-		{ IFACE("bridge", "<source bridge='br0'/><target dev='vnet3'/><alias name='net5'/>"),
-		  "1 - net5 vnet3 br0 - 0," },
-		{ IFACE("network", "<source network='a b' portgroup='x'/>"), "2 - net0 - a b - 0," },
-		{ IFACE("network", "<source network='lan' portid='u' bridge='virbr0'/>"), "2 - net0 - lan virbr0 0," },
-		{ IFACE("network", "<source network='pool' portid='u' dev='eth1' mode='bridge'/>"),
-		  "2 - net0 - pool eth1 0," },
-		{ IFACE("direct", "<source dev='eth0' mode='vepa'/>"), "3 - net0 - eth0 - 0," },
-		{ IFACE("ethernet", "<target dev='tapr0' managed='no'/><script path='/x'/>"), "4 - net0 tapr0 - - 0," },
-		/* a network function has the alias of a host device, and takes no number */
-		{ IFACE("hostdev", "<source><address type='pci' domain='0' bus='0x81' slot='2' function='1'/></source>")
-		  IFACE("bridge", "<source bridge='br0'/>"),
-		  "5 - - - 0000:81:02.1 - 0,1 - net0 - br0 - 0," },
-		/* kinds without a host device take one, an alias of the owner's own does not */
-		{ IFACE("user", "") IFACE("vhostuser", "<source type='unix' path='/s' mode='client'/>")
-		  IFACE("bridge", "<source bridge='br0'/><alias name='ua-lan'/>") IFACE("vdpa", "<source dev='/v'/>"),
-		  "0 - net0 - - - 0,0 - net1 - - - 0,1 - ua-lan - br0 - 0,0 - net2 - - - 0," },
-		/* nothing but a name of our own reads "ua-": what begins with net is libvirt's number */
-		{ IFACE("bridge", "<source bridge='b'/><alias name='ua-net7'/>") IFACE("user", ""),
-		  "1 - ua-net7 - b - 0,0 - net0 - - - 0," },
-		{ IFACE("bridge", "<source bridge='b'/><alias name='net3'/>") IFACE("user", ""),
-		  "1 - net3 - b - 0,0 - net4 - - - 0," },
-		/* what the owner says himself */
-		{ IFACE("bridge", "<source bridge='b'/><bandwidth><inbound average='1000'/></bandwidth>"),
-		  "1 - net0 - b - 1," },
-		{ IFACE("bridge", "<source bridge='b'/><bandwidth><outbound average='1'/></bandwidth>"),
-		  "1 - net0 - b - 2," },
-		{ IFACE("network", "<source network='n'/><bandwidth><inbound average='1' floor='2'/>"
-				   "<outbound average='1'/></bandwidth>"),
-		  "2 - net0 - n - 3," },
-		{ IFACE("bridge", "<source bridge='ovs0'/><virtualport type='openvswitch'/>"), "1 - net0 - ovs0 - 4," },
-		{ IFACE("direct", "<source dev='eth0'/><virtualport type='802.1Qbg'/>"), "3 - net0 - eth0 - 0," },
-		/* what is missing, or not libvirt's */
-		{ "<interface/>", "0 - net0 - - - 0," },
-		{ IFACE("bridge", ""), "1 - net0 - - - 0," },
-		{ IFACE("network", "<source/>"), "2 - net0 - - - 0," },
-		{ IFACE("hostdev", "<source><address bus='0x100'/></source>"), "5 - - - - - 0," },
-		{ IFACE("bridge", "<source bridge='../../etc'/><target dev='a/b'/><mac address='xyz'/>"),
-		  "1 xyz net0 a/b ../../etc - 0," },
-		{ "<x:interface xmlns:x='urn:x' type='bridge'><source bridge='b'/></x:interface>", "" },
-	};
-	char text[1024];
-	struct domain d;
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char got[1024] = "";
-
-		(void)snprintf(text, sizeof(text), "<domain><devices>%s</devices></domain>", cases[i].text);
-		IS_INT(parse(text, &d), 0);
-		for (unsigned int k = 0; k < d.n_interfaces; k++)
-			show_interface(&d.interfaces[k], got + strlen(got), sizeof(got) - strlen(got));
-		IS_STR(got, cases[i].want);
 		domain_fini(&d);
 	}
 }
@@ -500,22 +362,76 @@ TEST(very_many_disks)
 	IS_STR(d.disks[DOMAIN_DISKS_MAX - 1].source, "/255");
 	domain_fini(&d);
 	sbuf_fini(&b);
-TEST(interfaces_are_bounded)
-{
-	struct sbuf b = { 0 };
-	struct domain d;
-	char *text;
+}
 
-	sbuf_add(&b, "<domain><devices>");
-	for (int i = 0; i < DOMAIN_INTERFACES_MAX + 10; i++)
-		sbuf_add(&b, IFACE("bridge", "<source bridge='br0'/>"));
-	sbuf_add(&b, "</devices></domain>");
-	text = sbuf_steal(&b);
-	IS_INT(parse(text, &d), 0);
-	IS_INT(d.n_interfaces, DOMAIN_INTERFACES_MAX);
-	IS_STR(d.interfaces[DOMAIN_INTERFACES_MAX - 1].alias, "net255");
-	domain_fini(&d);
-	free(text);
+/* Only what means the same as an attribute of ours counts. */
+TEST(memtune)
+{
+	static const struct {
+		const char *text;
+		unsigned int has;
+	} cases[] = {
+		{ "<memtune/>", 0 },
+		{ "<memtune><hard_limit>5</hard_limit><swap_hard_limit>5</swap_hard_limit></memtune>", 0 },
+		{ "<memtune><soft_limit>5</soft_limit></memtune>", DOMAIN_HAS_SOFT_LIMIT },
+		{ "<memtune><min_guarantee>5</min_guarantee></memtune>", DOMAIN_HAS_MIN_GUARANTEE },
+	};
+	char text[256];
+	struct domain d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		(void)snprintf(text, sizeof(text), "<domain>%s</domain>", cases[i].text);
+		IS_INT(parse(text, &d), 0);
+		IS_INT(d.has, cases[i].has);
+		domain_fini(&d);
+	}
+}
+
+/* "KIND NAME[ MORE]" of each, by commas. What is done with them is t_device's. */
+TEST(devices)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{ "<emulator>/bin/q</emulator><emulator>/bin/r</emulator>", "" },
+		{ "<hostdev mode='subsystem' type='pci'><source><address domain='0x10000' bus='0xff' slot='0x1f' "
+		  "function='0x7'/></source><address type='pci' bus='1'/></hostdev>",
+		  "0 10000:ff:1f.7," },
+		{ "<hostdev type='pci'><source><address bus='0x100'/></source></hostdev>", "" },
+		{ "<hostdev type='pci'><source><address slot='-1'/></source></hostdev>", "" },
+		{ "<hostdev type='pci'><source><address slot='0x'/></source></hostdev>", "" },
+		{ "<hostdev type='pci'><source/></hostdev><hostdev type='pci'/>", "" },
+		{ "<hostdev type='usb'><source><address bus='1' device='2'/></source></hostdev>", "" },
+		{ "<hostdev type='mdev'><source><address uuid='u-1'/></source></hostdev>", "1 u-1," },
+		{ "<disk type='file'><source file='/a b.qcow2'/></disk><disk><source file='/a b.qcow2'/></disk>",
+		  "2 /a b.qcow2," },
+		{ "<disk type='file'><source file='relative'/></disk><disk type='file'><source file=''/></disk>", "" },
+		{ "<disk type='block' device='lun'><source dev='/dev/sda'/></disk>", "2 /dev/sda," },
+		{ "<disk type='file' device='floppy'><source file='/a'/></disk><disk type='file'/>", "" },
+		{ "<disk type='volume'><source pool='p' volume='v'/></disk><disk type='volume'><source pool='p' "
+		  "volume='w'/></disk><disk type='volume'><source pool='p'/></disk>",
+		  "3 p v,3 p w," },
+		{ "<interface type='hostdev'><source><address type='pci' bus='2'/></source></interface>", "0 0000:02:00.0," },
+		{ "<interface type='bridge'><source bridge='br0'/></interface><interface type='vdpa'><source "
+		  "dev='/dev/vhost-vdpa-0'/></interface><interface type='user'/>",
+		  "" },
+		{ "<x:disk xmlns:x='urn:x' type='file'><source file='/a'/></x:disk>", "" },
+	};
+	char text[512];
+	struct domain d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char got[512] = "";
+
+		(void)snprintf(text, sizeof(text), "<domain><devices>%s</devices></domain>", cases[i].text);
+		IS_INT(parse(text, &d), 0);
+		for (unsigned int k = 0; k < d.n_devices; k++)
+			(void)snprintf(got + strlen(got), sizeof(got) - strlen(got), "%d %s%s%s,", d.devices[k].kind,
+				       d.devices[k].name, d.devices[k].more ? " " : "",
+				       d.devices[k].more ? d.devices[k].more : "");
+		IS_STR(got, cases[i].want);
+		domain_fini(&d);
+	}
 }
 
 TEST(memory_units)
@@ -1037,6 +953,100 @@ TEST(places_in_other_encodings)
 	IS_INT(xml_column(n), 0);
 	IS_INT(xml_line((const xmlNode *)n->properties), 3);
 	xmlFreeDoc(doc);
+}
+
+/* KIND MAC ALIAS TARGET SOURCE MORE HAS, "-" for what is empty. */
+static void show_interface(const struct domain_interface *i, char *buf, size_t size)
+{
+	const char *const fields[] = { i->mac, i->alias, i->target, i->source, i->more };
+	int n = snprintf(buf, size, "%d", i->kind);
+
+	for (size_t k = 0; k < ARRAY_SIZE(fields); k++)
+		n += snprintf(buf + n, size - (size_t)n, " %s", *fields[k] ? fields[k] : "-");
+	(void)snprintf(buf + n, size - (size_t)n, " %u,", i->has);
+}
+
+#define IFACE(type, rest) "<interface type='" type "'>" rest "</interface>"
+
+/* Aliases as qemuAssignDeviceNetAlias() gives them: tests/e2e/t_net.sh has libvirt say so. */
+TEST(interfaces)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{ IFACE("bridge", "<mac address='52:54:00:AB:cd:EF'/><source bridge='br0'/><model type='virtio'/>"),
+		  "1 52:54:00:ab:cd:ef net0 - br0 - 0," },
+		{ IFACE("bridge", "<source bridge='br0'/><target dev='vnet3'/><alias name='net5'/>"),
+		  "1 - net5 vnet3 br0 - 0," },
+		{ IFACE("network", "<source network='a b' portgroup='x'/>"), "2 - net0 - a b - 0," },
+		{ IFACE("network", "<source network='lan' portid='u' bridge='virbr0'/>"), "2 - net0 - lan virbr0 0," },
+		{ IFACE("network", "<source network='pool' portid='u' dev='eth1' mode='bridge'/>"),
+		  "2 - net0 - pool eth1 0," },
+		{ IFACE("direct", "<source dev='eth0' mode='vepa'/>"), "3 - net0 - eth0 - 0," },
+		{ IFACE("ethernet", "<target dev='tapr0' managed='no'/><script path='/x'/>"), "4 - net0 tapr0 - - 0," },
+		/* a network function has the alias of a host device, and takes no number */
+		{ IFACE("hostdev", "<source><address type='pci' domain='0' bus='0x81' slot='2' function='1'/></source>")
+		  IFACE("bridge", "<source bridge='br0'/>"),
+		  "5 - - - 0000:81:02.1 - 0,1 - net0 - br0 - 0," },
+		/* kinds without a host device take one, an alias of the owner's own does not */
+		{ IFACE("user", "") IFACE("vhostuser", "<source type='unix' path='/s' mode='client'/>")
+		  IFACE("bridge", "<source bridge='br0'/><alias name='ua-lan'/>") IFACE("vdpa", "<source dev='/v'/>"),
+		  "0 - net0 - - - 0,0 - net1 - - - 0,1 - ua-lan - br0 - 0,0 - net2 - - - 0," },
+		/* nothing but a name of our own reads "ua-": what begins with net is libvirt's number */
+		{ IFACE("bridge", "<source bridge='b'/><alias name='ua-net7'/>") IFACE("user", ""),
+		  "1 - ua-net7 - b - 0,0 - net0 - - - 0," },
+		{ IFACE("bridge", "<source bridge='b'/><alias name='net3'/>") IFACE("user", ""),
+		  "1 - net3 - b - 0,0 - net4 - - - 0," },
+		/* what the owner says himself */
+		{ IFACE("bridge", "<source bridge='b'/><bandwidth><inbound average='1000'/></bandwidth>"),
+		  "1 - net0 - b - 1," },
+		{ IFACE("bridge", "<source bridge='b'/><bandwidth><outbound average='1'/></bandwidth>"),
+		  "1 - net0 - b - 2," },
+		{ IFACE("network", "<source network='n'/><bandwidth><inbound average='1' floor='2'/>"
+				   "<outbound average='1'/></bandwidth>"),
+		  "2 - net0 - n - 3," },
+		{ IFACE("bridge", "<source bridge='ovs0'/><virtualport type='openvswitch'/>"), "1 - net0 - ovs0 - 4," },
+		{ IFACE("direct", "<source dev='eth0'/><virtualport type='802.1Qbg'/>"), "3 - net0 - eth0 - 0," },
+		/* what is missing, or not libvirt's */
+		{ "<interface/>", "0 - net0 - - - 0," },
+		{ IFACE("bridge", ""), "1 - net0 - - - 0," },
+		{ IFACE("network", "<source/>"), "2 - net0 - - - 0," },
+		{ IFACE("hostdev", "<source><address bus='0x100'/></source>"), "5 - - - - - 0," },
+		{ IFACE("bridge", "<source bridge='../../etc'/><target dev='a/b'/><mac address='xyz'/>"),
+		  "1 xyz net0 a/b ../../etc - 0," },
+		{ "<x:interface xmlns:x='urn:x' type='bridge'><source bridge='b'/></x:interface>", "" },
+	};
+	char text[1024];
+	struct domain d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char got[1024] = "";
+
+		(void)snprintf(text, sizeof(text), "<domain><devices>%s</devices></domain>", cases[i].text);
+		IS_INT(parse(text, &d), 0);
+		for (unsigned int k = 0; k < d.n_interfaces; k++)
+			show_interface(&d.interfaces[k], got + strlen(got), sizeof(got) - strlen(got));
+		IS_STR(got, cases[i].want);
+		domain_fini(&d);
+	}
+}
+
+TEST(interfaces_are_bounded)
+{
+	struct sbuf b = { 0 };
+	struct domain d;
+	char *text;
+
+	sbuf_add(&b, "<domain><devices>");
+	for (int i = 0; i < DOMAIN_INTERFACES_MAX + 10; i++)
+		sbuf_add(&b, IFACE("bridge", "<source bridge='br0'/>"));
+	sbuf_add(&b, "</devices></domain>");
+	text = sbuf_steal(&b);
+	IS_INT(parse(text, &d), 0);
+	IS_INT(d.n_interfaces, DOMAIN_INTERFACES_MAX);
+	IS_STR(d.interfaces[DOMAIN_INTERFACES_MAX - 1].alias, "net255");
+	domain_fini(&d);
+	free(text);
 }
 
 TAP_MAIN
