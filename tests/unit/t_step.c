@@ -713,6 +713,8 @@ TEST(io_priority_of_every_thread)
 	steps_fini(&s);
 	world_fini(&w);
 #undef P
+}
+
 /* --- interfaces --- */
 
 #define MAC1 "52:54:00:00:00:01"

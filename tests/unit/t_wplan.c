@@ -50,7 +50,6 @@ struct wcase {
 	unsigned int vcpus; const char *vcpu_cpus;
 	struct { const char *nodes; uint64_t page_size; } cells[4]; /* ids 0, 1, ... */
 	const char *lock, *merge, *priority;
-	const char *lock, *merge;
 	struct { const char *knob, *target, *value; } disks[8]; /* settings; vda and sdb are known */
 	const char *want;
 };
