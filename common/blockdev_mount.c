@@ -172,8 +172,7 @@ static void btrfs_devices(struct walk *w, const char *one, int depth, unsigned i
 	struct dirent *entry;
 
 	while (all && !devices && (entry = readdir(all)))
-		if (entry->d_name[0] != '.' &&
-		    hostfs_exists(w->fs, "sys/fs/btrfs/%s/devices/%s", entry->d_name, one))
+		if (entry->d_name[0] != '.' && hostfs_exists(w->fs, "sys/fs/btrfs/%s/devices/%s", entry->d_name, one))
 			devices = hostfs_opendir(w->fs, "sys/fs/btrfs/%s/devices", entry->d_name);
 	while (devices && w->n_leaves < WALK_LEAVES && (entry = readdir(devices)))
 		if (entry->d_name[0] != '.' && !streq(entry->d_name, one))

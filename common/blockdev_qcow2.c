@@ -13,18 +13,18 @@
 #include "blockdev_priv.h"
 #include "knob.h"
 
-#define HEAD_SIZE 4096
-#define MAGIC 0x514649fbu        /* "QFI\xfb" */
-#define LENGTH_V2 72
-#define LENGTH_V3 104
-#define CLUSTER_BITS_MIN 9       /* block/qcow2.h, MIN_CLUSTER_BITS */
-#define CLUSTER_BITS_MAX 21
-#define INCOMPAT_DATA_FILE (1u << 2)
+#define HEAD_SIZE            4096
+#define MAGIC                0x514649fbu /* "QFI\xfb" */
+#define LENGTH_V2            72
+#define LENGTH_V3            104
+#define CLUSTER_BITS_MIN     9 /* block/qcow2.h, MIN_CLUSTER_BITS */
+#define CLUSTER_BITS_MAX     21
+#define INCOMPAT_DATA_FILE   (1u << 2)
 #define INCOMPAT_EXTENDED_L2 (1u << 4)
-#define EXTENSION_END 0u
-#define EXTENSION_FORMAT 0xe2792acau
-#define EXTENSION_DATA_FILE 0x44415441u
-#define EXTENSIONS_MAX 64        /* five kinds exist */
+#define EXTENSION_END        0u
+#define EXTENSION_FORMAT     0xe2792acau
+#define EXTENSION_DATA_FILE  0x44415441u
+#define EXTENSIONS_MAX       64 /* five kinds exist */
 
 struct head {
 	const unsigned char *data;

@@ -32,8 +32,7 @@ static char *target_of(const xmlNode *pool, const char *type)
 	return xml_text(xml_child(xml_child(pool, NULL, "target"), NULL, "path"));
 }
 
-int walk_volume(const struct hostfs *fs, const char *pool, const char *volume, char path[WALK_PATH],
-		char why[WALK_WHY])
+int walk_volume(const struct hostfs *fs, const char *pool, const char *volume, char path[WALK_PATH], char why[WALK_WHY])
 {
 	_cleanup_xmldoc_ xmlDoc *doc = NULL;
 	_cleanup_free_ char *type = NULL, *target = NULL;

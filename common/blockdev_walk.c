@@ -96,7 +96,7 @@ static bool queues_requests(const struct hostfs *fs, const char *name)
 	return hostfs_read(fs, text, sizeof(text), "sys/block/%s/queue/scheduler", name) > 0 && strchr(text, '[');
 }
 
-/* Devices that end the walk although nothing of this host's disks is behind them; the kernel's names of their drivers. */
+/* Devices that end the walk with none of this host's disks behind them, by the names that their drivers give. */
 static const char *no_disk(const char *name)
 {
 	static const struct {

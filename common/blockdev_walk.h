@@ -25,7 +25,7 @@ enum walk_mode {
 	 * cgroups, which are applied to bios. Memory, ZFS volumes and network block devices are no such thing.
 	 */
 	WALK_TO_QUEUES,
-	/* To what has a place in the machine: paths of any kind of multipath, controllers of a shared NVMe namespace. */
+	/* To what has a place in the machine: paths of any multipath, controllers of a shared NVMe namespace. */
 	WALK_TO_HARDWARE,
 };
 

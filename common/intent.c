@@ -301,11 +301,6 @@ void intent_fini(struct intent *i)
 	memset(i, 0, sizeof(*i));
 }
 
-const char *intent_word(const struct intent *i, enum knob_id id, const char *fallback)
-{
-	return i->v[id].text ? i->v[id].text : fallback;
-}
-
 bool intent_asks_disks(const struct intent *i)
 {
 	if (i->v[KNOB_IO_PRIORITY].text)
@@ -315,4 +310,9 @@ bool intent_asks_disks(const struct intent *i)
 			if (i->targets[t].element == KNOB_ELEMENT_DISK && i->targets[t].v[id].text)
 				return true;
 	return false;
+}
+
+const char *intent_word(const struct intent *i, enum knob_id id, const char *fallback)
+{
+	return i->v[id].text ? i->v[id].text : fallback;
 }

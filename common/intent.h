@@ -30,8 +30,8 @@ int intent_make(const struct hostfs *fs, const struct policy *p, const struct do
 		char *const *overrides, struct intent *ret, struct err *e);
 void intent_fini(struct intent *i);
 
-/* Whether anything is asked for that depends on the devices below its disks: some disk.*, or io.priority. */
-bool intent_asks_disks(const struct intent *i);
-
 /* The word of an enum-like knob, or `fallback` if it is absent. */
 const char *intent_word(const struct intent *i, enum knob_id id, const char *fallback);
+
+/* Whether anything is asked for that depends on the devices below its disks: some disk.*, or io.priority. */
+bool intent_asks_disks(const struct intent *i);

@@ -168,19 +168,6 @@ static void learn_cgroups(const struct hostfs *fs)
 		(void)cgroup_layout_save(fs, &layout); /* they say what they could not find */
 }
 
-static int learn_blocks(struct decision *d, struct err *e)
-{
-	int r;
-
-	if (!intent_asks_disks(&d->intent))
-		return 0;
-	r = blockdev_find(&d->fs, &d->domain, &d->blocks);
-	if (r < 0)
-		return err_set(e, -r, "disks: %s", err_name(-r));
-	d->blocks_known = true;
-	return 0;
-}
-
 static int learn(struct decision *d, struct err *e)
 {
 	int r = learn_domain(d, e);
@@ -198,10 +185,21 @@ static int learn(struct decision *d, struct err *e)
 	if (d->strict)
 		decide_report("strict", "");
 	device_nodes_find(&d->fs, &d->domain, &d->devices);
-	r = learn_blocks(d, e);
-	if (r < 0)
-		return r;
 	return host_read(&d->fs, &d->host, e);
+}
+
+/* What the disks lie on, where something is asked for that depends on it. */
+static int learn_blocks(struct decision *d, struct err *e)
+{
+	int r;
+
+	if (!intent_asks_disks(&d->intent))
+		return 0;
+	r = blockdev_find(&d->fs, &d->domain, &d->blocks);
+	if (r < 0)
+		return err_set(e, -r, "disks: %s", err_name(-r));
+	d->blocks_known = true;
+	return 0;
 }
 
 /* ---- deciding ---- */
@@ -322,6 +320,8 @@ static int work(struct decision *d, struct err *e)
 
 	if (r == 0)
 		r = learn(d, e);
+	if (r == 0)
+		r = learn_blocks(d, e);
 	if (r < 0)
 		return r;
 	learn_cgroups(&d->fs);
@@ -364,9 +364,9 @@ static void decision_fini(struct decision *d)
 	plan_fini(&d->plan);
 	ledger_fini(&d->found);
 	host_fini(&d->host);
-	blockdev_fini(&d->blocks);
 	intent_fini(&d->intent);
 	policy_fini(&d->policy);
+	blockdev_fini(&d->blocks);
 	domain_fini(&d->domain);
 	hostfs_fini(&d->fs);
 }

@@ -93,8 +93,8 @@ int decide_make_plan(struct decision *d, const struct ledger *l, const struct pl
 		.wrapper = { .present = qemucaps_is_wrapper(d->domain.emulator), .emulator = d->emulator },
 		.devices = d->devices.d,
 		.n_devices = d->devices.n,
-		.blocks = d->blocks_known ? &d->blocks : NULL,
 		.caps = d->caps,
+		.blocks = d->blocks_known ? &d->blocks : NULL,
 		.running = decide_is_running(d),
 		.was = was,
 	};

@@ -9,8 +9,7 @@
 #include <sys/stat.h>
 
 #include "common/paths.h"
-#include "tool/tar.h"
-#include "tool/tool.h"
+#include "tool/capture.h"
 
 #define FILE_LIMIT (8u << 20) /* /proc/cpuinfo of 8192 CPUs is some MiB */
 
@@ -19,6 +18,7 @@ static const char *const patterns[] = {
 	"proc/cpuinfo",
 	"proc/meminfo",
 	"proc/mounts",
+	"proc/self/mountinfo",
 	"proc/cgroups",
 	"proc/cmdline",
 	"proc/sys/kernel/osrelease",
@@ -68,6 +68,8 @@ static const char *const patterns[] = {
 	"sys/fs/cgroup/*/cpuset.cpus.partition",
 	"sys/fs/cgroup/cpuset/*/cpuset.cpu_exclusive",
 	"sys/fs/cgroup/cpuset/*/cpuset.cpus",
+	"sys/fs/cgroup/io.cost.qos",
+	"sys/fs/cgroup/unified/io.cost.qos",
 	"sys/bus/pci/devices/*/numa_node", /* where passed-through functions and NICs are (device.c) */
 	"sys/class/net/*/device/numa_node",
 	"sys/class/net/*/lower_*/ifindex",
@@ -76,16 +78,12 @@ static const char *const patterns[] = {
 	"etc/domtune/profiles/*.xml",
 	"usr/share/domtune/profiles/*.xml",
 	PATH_LEDGER,
+	"etc/libvirt/storage/*.xml", /* volumes of disks */
+	"run/libvirt/storage/*.xml",
 	"var/cache/libvirt/qemu/capabilities/*.xml", /* which QEMU is behind which path */
 };
 
-struct capture {
-	const struct hostfs *fs;
-	unsigned int files;
-	int failed; /* negative errno of the output */
-};
-
-static void take_file(struct capture *c, const char *path)
+void capture_file(struct capture *c, const char *path)
 {
 	_cleanup_free_ char *data = NULL;
 	struct stat st;
@@ -103,14 +101,30 @@ static void take_file(struct capture *c, const char *path)
 		c->failed = r;
 }
 
+bool capture_link(struct capture *c, const char *path, char target[TAR_TARGET_MAX])
+{
+	_cleanup_close_ int fd = hostfs_open(c->fs, O_PATH | O_NOFOLLOW, "%s", path);
+	ssize_t n = fd < 0 ? -1 : readlinkat(fd, "", target, TAR_TARGET_MAX - 1);
+	int r;
+
+	if (n <= 0)
+		return false;
+	target[n] = '\0';
+	if (n == TAR_TARGET_MAX - 1 || target[0] == '/')
+		return false;
+	r = tar_link(stdout, path, target);
+	if (r < 0 && r != -ENAMETOOLONG)
+		c->failed = r;
+	return r == 0;
+}
+
 static int by_name(const void *a, const void *b)
 {
 	/* cpu2 before cpu10: a person may list the archive. */
 	return strverscmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Names of a directory that match, sorted. Returns how many; *ret is NULL-safe to free. */
-static size_t list_matching(const struct hostfs *fs, const char *dir_path, const char *pattern, char ***ret)
+size_t capture_list(const struct hostfs *fs, const char *dir_path, const char *pattern, char ***ret)
 {
 	_cleanup_closedir_ DIR *dir = hostfs_opendir(fs, "%s", dir_path);
 	char **names = NULL;
@@ -136,8 +150,10 @@ static size_t list_matching(const struct hostfs *fs, const char *dir_path, const
 	return n;
 }
 
+typedef void taker(struct capture *c, const char *path);
+
 /* done: the part of the path that is literal; rest: what of the pattern follows, "" at the end. */
-static void expand(struct capture *c, const char *done, const char *rest)
+static void expand(struct capture *c, const char *done, const char *rest, taker *take)
 {
 	char path[TAR_NAME_MAX + 1], component[TAR_NAME_MAX + 1];
 	size_t len = strcspn(rest, "/");
@@ -145,23 +161,28 @@ static void expand(struct capture *c, const char *done, const char *rest)
 	size_t n;
 
 	if (!*rest) {
-		take_file(c, done);
+		take(c, done);
 		return;
 	}
 	(void)snprintf(component, sizeof(component), "%.*s", (int)len, rest);
 	rest += len + (rest[len] == '/');
 	if (!strpbrk(component, "*?[")) {
 		if (snprintf(path, sizeof(path), "%s%s%s", done, *done ? "/" : "", component) < (int)sizeof(path))
-			expand(c, path, rest);
+			expand(c, path, rest, take);
 		return;
 	}
-	n = list_matching(c->fs, done, component, &names);
+	n = capture_list(c->fs, done, component, &names);
 	for (size_t i = 0; i < n; i++) {
 		if (!c->failed && snprintf(path, sizeof(path), "%s/%s", done, names[i]) < (int)sizeof(path))
-			expand(c, path, rest);
+			expand(c, path, rest, take);
 		free(names[i]);
 	}
 	free(names);
+}
+
+void capture_expand(struct capture *c, const char *pattern, taker *take)
+{
+	expand(c, "", pattern, take);
 }
 
 int cmd_capture(struct tool *t)
@@ -171,7 +192,9 @@ int cmd_capture(struct tool *t)
 	if (isatty(STDOUT_FILENO))
 		return tool_fail(TOOL_USAGE, "capture", "this is a terminal; domtune capture >host.tar");
 	for (size_t i = 0; i < ARRAY_SIZE(patterns) && !c.failed; i++)
-		expand(&c, "", patterns[i]);
+		capture_expand(&c, patterns[i], capture_file);
+	if (!c.failed)
+		capture_blocks(&c);
 	if (!c.failed)
 		c.failed = tar_end(stdout);
 	if (c.failed)

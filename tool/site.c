@@ -143,11 +143,11 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 {
 	struct planned p = { 0 };
 	struct undo was = { .fd = -1 };
-	struct blockdev_facts blocks = { 0 };
 	struct device_nodes devices;
 	struct plan_inputs in;
 	struct err e = ERR_INIT;
 	char emulator[4096];
+	struct blockdev_facts blocks = { 0 };
 	int r;
 
 	r = domain_parse(xml, len, &p.domain, &e);
@@ -186,9 +186,9 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	if (o->running && uuid_is_valid(p.domain.uuid) && undo_open(&t->fs, p.domain.uuid, false, &was, NULL) == 0)
 		in.was = &was.plan;
 	r = plan_make(&in, &p.plan);
-	blockdev_fini(&blocks);
 	if (in.was)
 		undo_fini(&was);
+	blockdev_fini(&blocks);
 	if (r == 0)
 		r = add_current(&t->fs, o->running, &p.plan);
 	if (r < 0) {

@@ -49,26 +49,74 @@ static void put_checksum(struct header *h)
 	(void)snprintf(h->checksum, sizeof(h->checksum), "%06o", sum & 0777777); /* at most 512 * 255 */
 }
 
-int tar_add(FILE *f, const char *name, unsigned int mode, const char *data, size_t len)
+/* What all headers share. -ENAMETOOLONG, -EFBIG. */
+static int fill_header(struct header *h, char type, const char *name, unsigned int mode, size_t len)
 {
-	static const char zeros[TAR_BLOCK];
-	struct header h = { .type = '0', .magic = "ustar", .version = "00", .uname = "root", .gname = "root" };
-	int r = put_name(&h, name);
+	int r;
 
+	*h = (struct header){ .type = type, .magic = "ustar", .version = "00", .uname = "root", .gname = "root" };
+	r = put_name(h, name);
 	if (r < 0)
 		return r;
 	if (len > 077777777777)
 		return -EFBIG;
-	(void)snprintf(h.mode, sizeof(h.mode), "%07o", mode & 07777);
-	(void)snprintf(h.uid, sizeof(h.uid), "%07o", 0);
-	(void)snprintf(h.gid, sizeof(h.gid), "%07o", 0);
-	(void)snprintf(h.size, sizeof(h.size), "%011llo", (unsigned long long)len);
-	(void)snprintf(h.mtime, sizeof(h.mtime), "%011o", 0);
-	put_checksum(&h);
-	(void)fwrite(&h, 1, sizeof(h), f);
+	(void)snprintf(h->mode, sizeof(h->mode), "%07o", mode & 07777);
+	(void)snprintf(h->uid, sizeof(h->uid), "%07o", 0);
+	(void)snprintf(h->gid, sizeof(h->gid), "%07o", 0);
+	(void)snprintf(h->size, sizeof(h->size), "%011llo", (unsigned long long)len);
+	(void)snprintf(h->mtime, sizeof(h->mtime), "%011o", 0);
+	return 0;
+}
+
+static int put_entry(FILE *f, struct header *h, const char *data, size_t len)
+{
+	static const char zeros[TAR_BLOCK];
+
+	put_checksum(h);
+	(void)fwrite(h, 1, sizeof(*h), f);
 	(void)fwrite(data, 1, len, f);
 	(void)fwrite(zeros, 1, (TAR_BLOCK - len % TAR_BLOCK) % TAR_BLOCK, f);
 	return ferror(f) ? -EIO : 0;
+}
+
+int tar_add(FILE *f, const char *name, unsigned int mode, const char *data, size_t len)
+{
+	struct header h;
+	int r = fill_header(&h, '0', name, mode, len);
+
+	return r < 0 ? r : put_entry(f, &h, data, len);
+}
+
+/* pax(1), "pax Extended Header": "LENGTH linkpath=TARGET\n", the length counting itself. */
+static int put_long_target(FILE *f, const char *name, const char *target)
+{
+	char record[TAR_TARGET_MAX + 32];
+	size_t len = strlen(" linkpath=\n") + strlen(target), digits = 1;
+	struct header h;
+	int r;
+
+	while (snprintf(NULL, 0, "%zu", len + digits) > (int)digits)
+		digits++;
+	len += digits;
+	(void)snprintf(record, sizeof(record), "%zu linkpath=%s\n", len, target); /* fits: two or three digits */
+	r = fill_header(&h, 'x', name, 0644, len);
+	return r < 0 ? r : put_entry(f, &h, record, len);
+}
+
+int tar_link(FILE *f, const char *name, const char *target)
+{
+	size_t len = strlen(target);
+	struct header h;
+	int r = fill_header(&h, '2', name, 0777, 0);
+
+	if (r < 0 || len >= TAR_TARGET_MAX)
+		return r < 0 ? r : -ENAMETOOLONG;
+	if (len > sizeof(h.linkname)) {
+		r = put_long_target(f, name, target);
+		len = 0;
+	}
+	memcpy(h.linkname, target, len);
+	return r < 0 ? r : put_entry(f, &h, "", 0);
 }
 
 int tar_end(FILE *f)

@@ -580,6 +580,43 @@ def retuning():
     retune(3, "^$", "web1", "--connect", uri("latency"), err="web1: it has no process on this host")
 
 
+def capturing_disks():
+    """LVM on a partition, a namespace of two controllers, names in /dev: what the links come to is the same in the copy."""
+    root, twin = make_root("disks", "--cpus", "2"), os.path.join(work, "disks-twin")
+    scsi = "sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/host0/port-0:0/expander-0:0/port-0:0:5/end_device-0:0:5/" \
+        "target0:0:5/0:0:5:0/block/sda"
+    files = {scsi + "/dev": "8:0", scsi + "/uevent": "MAJOR=8", scsi + "/queue/scheduler": "[none] bfq", scsi + "/sda1/dev": "8:1",
+             scsi + "/sda1/uevent": "DEVTYPE=partition", "sys/devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0/numa_node": "1",
+             "sys/devices/virtual/block/dm-0/uevent": "MAJOR=253", "sys/devices/virtual/block/dm-0/dev": "253:0",
+             "sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1/uevent": "x",
+             "sys/devices/pci0000:00/0000:01:00.0/nvme/nvme3/numa_node": "0", "dev/sda": "", "dev/sda1": "", "dev/dm-0": "",
+             "etc/libvirt/storage/vg.xml": "<pool/>", "sys/fs/cgroup/io.cost.qos": "8:0 enable=1",
+             "proc/self/mountinfo": "20 1 8:1 / / rw - ext4 /dev/sda1 rw"}
+    links = {"sys/class/block/sda": scsi, "sys/block/sda": scsi, "sys/class/block/sda1": scsi + "/sda1",
+             "sys/dev/block/8:0": scsi, "sys/dev/block/8:1": scsi + "/sda1", "sys/dev/block/253:0": "sys/devices/virtual/block/dm-0",
+             "sys/class/block/dm-0": "sys/devices/virtual/block/dm-0", "sys/devices/virtual/block/dm-0/slaves/sda1": scsi + "/sda1",
+             "sys/class/block/nvme0n1": "sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1",
+             "sys/devices/virtual/nvme-subsystem/nvme-subsys0/nvme3": "sys/devices/pci0000:00/0000:01:00.0/nvme/nvme3",
+             "sys/fs/btrfs/1-2/devices/sda1": scsi + "/sda1", "dev/vg/web": "dev/dm-0", "dev/disk/by-id/wwn-5": "dev/sda"}
+    for path, text in files.items():
+        write(os.path.join(root, path), text and text + "\n")
+    for path, to in links.items():
+        os.makedirs(os.path.dirname(os.path.join(root, path)), exist_ok=True)
+        os.symlink(os.path.relpath(to, os.path.dirname(path)), os.path.join(root, path))
+    os.makedirs(os.path.join(root, "dev/bus"))
+    os.symlink("/etc/passwd", os.path.join(root, "dev/bus/absolute"))
+    os.symlink("../gone", os.path.join(root, "dev/bus/dangling"))
+    write(os.path.join(work, "disks.tar"), run("capture", "--root", root).stdout)
+    with tarfile.open(os.path.join(work, "disks.tar")) as archive:
+        names = archive.getnames()
+        archive.extractall(twin)
+    wrong = [p for p in links if os.path.relpath(os.path.realpath(os.path.join(twin, p)), twin) != links[p]]
+    wrong += [p for p, t in files.items() if not p.endswith("/dev") and
+              open(os.path.join(twin, p), encoding="utf-8").read().strip() != t]
+    tap.ok(not wrong, "capture: block devices, what they lie on, where they are", wrong, names)
+    tap.ok(not [n for n in names if n.startswith("dev/bus")], "capture: no links to anything else", names)
+
+
 def capturing():
     status, out, err = with_terminal("capture")
     tap.ok(status == 2 and not out and "terminal" in err, "capture: not to a terminal", out[:50], err)
@@ -595,6 +632,7 @@ def capturing():
     here, there = (json.loads(run("plan", "--json", "--profile", "latency", *where, xml).stdout)
                    for where in ([], ["--root", twin]))
     tap.ok(here == there, "capture of this machine: the same plan", here, there)
+    capturing_disks()
     empty = os.path.join(work, "empty")
     os.makedirs(empty)
     fails(3, "nothing of a host", "capture", "--root", empty)

@@ -28,7 +28,6 @@ static void put_disks(struct root *r)
 		{VIRTUAL "/loop0", "7:0", "[none] mq-deadline", 0},
 		{VIRTUAL "/loop1", "7:1", "[none] mq-deadline", 0},
 		{VIRTUAL "/loop2", "7:2", "[none] mq-deadline", 0},
-		{VIRTUAL "/loop3", "7:3", "[none] mq-deadline", 0},
 		{VIRTUAL "/loop4", "7:4", "[none] mq-deadline", 0},
 		{VIRTUAL "/md0", "9:0", "none", 1},
 		{VIRTUAL "/zd0", "230:0", "none", 0},
@@ -77,7 +76,6 @@ static void put_disks(struct root *r)
 	root_put(r, VIRTUAL "/loop0/loop/backing_file", "/dev/nvme0n1p1\n");
 	root_put(r, VIRTUAL "/loop1/loop/backing_file", "/dev/loop1\n");
 	root_put(r, VIRTUAL "/loop2/loop/backing_file", "/var/lib/disk.img\n");
-	root_put(r, VIRTUAL "/loop3/loop/backing_file", "/gone/disk.img (deleted)\n");
 	root_link(r, "dev/vg/web1", "../dm-1");
 	root_link(r, "dev/mapper/vg-web1", "../dm-1");
 	root_link(r, "dev/disk/by-id/wwn-0x5", "../../sda");
@@ -201,7 +199,8 @@ static const char *found_for(struct root *r, const char *devices)
 	return text;
 }
 
-#define DISK(type, attr, path) "<disk type='" type "'><source " attr "='" path "'/><target dev='vda' bus='virtio'/></disk>"
+#define DISK(type, attr, path) \
+	"<disk type='" type "'><source " attr "='" path "'/><target dev='vda' bus='virtio'/></disk>"
 #define BLOCK(path) DISK("block", "dev", path)
 #define FILE_(path) DISK("file", "file", path)
 

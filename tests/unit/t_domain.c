@@ -132,77 +132,6 @@ TEST(a_bare_domain)
 	domain_fini(&d);
 }
 
-/* Only what means the same as an attribute of ours counts. */
-TEST(memtune)
-{
-	static const struct {
-		const char *text;
-		unsigned int has;
-	} cases[] = {
-		{ "<memtune/>", 0 },
-		{ "<memtune><hard_limit>5</hard_limit><swap_hard_limit>5</swap_hard_limit></memtune>", 0 },
-		{ "<memtune><soft_limit>5</soft_limit></memtune>", DOMAIN_HAS_SOFT_LIMIT },
-		{ "<memtune><min_guarantee>5</min_guarantee></memtune>", DOMAIN_HAS_MIN_GUARANTEE },
-	};
-	char text[256];
-	struct domain d;
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		(void)snprintf(text, sizeof(text), "<domain>%s</domain>", cases[i].text);
-		IS_INT(parse(text, &d), 0);
-		IS_INT(d.has, cases[i].has);
-		domain_fini(&d);
-	}
-}
-
-/* "KIND NAME[ MORE]" of each, by commas. What is done with them is t_device's. */
-TEST(devices)
-{
-	static const struct {
-		const char *text, *want;
-	} cases[] = {
-		{ "<emulator>/bin/q</emulator><emulator>/bin/r</emulator>", "" },
-		{ "<hostdev mode='subsystem' type='pci'><source><address domain='0x10000' bus='0xff' slot='0x1f' "
-		  "function='0x7'/></source><address type='pci' bus='1'/></hostdev>",
-		  "0 10000:ff:1f.7," },
-		{ "<hostdev type='pci'><source><address bus='0x100'/></source></hostdev>", "" },
-		{ "<hostdev type='pci'><source><address slot='-1'/></source></hostdev>", "" },
-		{ "<hostdev type='pci'><source><address slot='0x'/></source></hostdev>", "" },
-		{ "<hostdev type='pci'><source/></hostdev><hostdev type='pci'/>", "" },
-		{ "<hostdev type='usb'><source><address bus='1' device='2'/></source></hostdev>", "" },
-		{ "<hostdev type='mdev'><source><address uuid='u-1'/></source></hostdev>", "1 u-1," },
-		{ "<disk type='file'><source file='/a b.qcow2'/></disk><disk><source file='/a b.qcow2'/></disk>",
-		  "2 /a b.qcow2," },
-		{ "<disk type='file'><source file='relative'/></disk><disk type='file'><source file=''/></disk>", "" },
-		{ "<disk type='block' device='lun'><source dev='/dev/sda'/></disk>", "2 /dev/sda," },
-		{ "<disk type='file' device='floppy'><source file='/a'/></disk><disk type='file'/>", "" },
-		{ "<disk type='volume'><source pool='p' volume='v'/></disk><disk type='volume'><source pool='p' "
-		  "volume='w'/></disk><disk type='volume'><source pool='p'/></disk>",
-		  "3 p v,3 p w," },
-		{ "<interface type='bridge'><source bridge='br0'/></interface>", "4 br0," },
-		{ "<interface type='direct'><source dev='eth0' mode='bridge'/></interface>", "4 eth0," },
-		{ "<interface type='network'><source network='lan'/></interface>", "5 lan," },
-		{ "<interface type='network'><source network='lan' bridge='virbr0'/></interface>", "4 virbr0," },
-		{ "<interface type='vdpa'><source dev='/dev/vhost-vdpa-0'/></interface><interface type='user'/>", "" },
-		{ "<x:disk xmlns:x='urn:x' type='file'><source file='/a'/></x:disk>", "" },
-	};
-	char text[512];
-	struct domain d;
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char got[512] = "";
-
-		(void)snprintf(text, sizeof(text), "<domain><devices>%s</devices></domain>", cases[i].text);
-		IS_INT(parse(text, &d), 0);
-		for (unsigned int k = 0; k < d.n_devices; k++)
-			(void)snprintf(got + strlen(got), sizeof(got) - strlen(got), "%d %s%s%s,", d.devices[k].kind,
-				       d.devices[k].name, d.devices[k].more ? " " : "",
-				       d.devices[k].more ? d.devices[k].more : "");
-		IS_STR(got, cases[i].want);
-		domain_fini(&d);
-	}
-}
-
 /* "TARGET BUS ALIAS KIND SOURCE[+MORE] FORMAT CACHE INDEX" of each, by commas, "-" for what is absent. */
 static const char *shown_disks(const struct domain *d)
 {
@@ -432,6 +361,77 @@ TEST(very_many_disks)
 	IS_STR(d.disks[DOMAIN_DISKS_MAX - 1].source, "/255");
 	domain_fini(&d);
 	sbuf_fini(&b);
+}
+
+/* Only what means the same as an attribute of ours counts. */
+TEST(memtune)
+{
+	static const struct {
+		const char *text;
+		unsigned int has;
+	} cases[] = {
+		{ "<memtune/>", 0 },
+		{ "<memtune><hard_limit>5</hard_limit><swap_hard_limit>5</swap_hard_limit></memtune>", 0 },
+		{ "<memtune><soft_limit>5</soft_limit></memtune>", DOMAIN_HAS_SOFT_LIMIT },
+		{ "<memtune><min_guarantee>5</min_guarantee></memtune>", DOMAIN_HAS_MIN_GUARANTEE },
+	};
+	char text[256];
+	struct domain d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		(void)snprintf(text, sizeof(text), "<domain>%s</domain>", cases[i].text);
+		IS_INT(parse(text, &d), 0);
+		IS_INT(d.has, cases[i].has);
+		domain_fini(&d);
+	}
+}
+
+/* "KIND NAME[ MORE]" of each, by commas. What is done with them is t_device's. */
+TEST(devices)
+{
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{ "<emulator>/bin/q</emulator><emulator>/bin/r</emulator>", "" },
+		{ "<hostdev mode='subsystem' type='pci'><source><address domain='0x10000' bus='0xff' slot='0x1f' "
+		  "function='0x7'/></source><address type='pci' bus='1'/></hostdev>",
+		  "0 10000:ff:1f.7," },
+		{ "<hostdev type='pci'><source><address bus='0x100'/></source></hostdev>", "" },
+		{ "<hostdev type='pci'><source><address slot='-1'/></source></hostdev>", "" },
+		{ "<hostdev type='pci'><source><address slot='0x'/></source></hostdev>", "" },
+		{ "<hostdev type='pci'><source/></hostdev><hostdev type='pci'/>", "" },
+		{ "<hostdev type='usb'><source><address bus='1' device='2'/></source></hostdev>", "" },
+		{ "<hostdev type='mdev'><source><address uuid='u-1'/></source></hostdev>", "1 u-1," },
+		{ "<disk type='file'><source file='/a b.qcow2'/></disk><disk><source file='/a b.qcow2'/></disk>",
+		  "2 /a b.qcow2," },
+		{ "<disk type='file'><source file='relative'/></disk><disk type='file'><source file=''/></disk>", "" },
+		{ "<disk type='block' device='lun'><source dev='/dev/sda'/></disk>", "2 /dev/sda," },
+		{ "<disk type='file' device='floppy'><source file='/a'/></disk><disk type='file'/>", "" },
+		{ "<disk type='volume'><source pool='p' volume='v'/></disk><disk type='volume'><source pool='p' "
+		  "volume='w'/></disk><disk type='volume'><source pool='p'/></disk>",
+		  "3 p v,3 p w," },
+		{ "<interface type='bridge'><source bridge='br0'/></interface>", "4 br0," },
+		{ "<interface type='direct'><source dev='eth0' mode='bridge'/></interface>", "4 eth0," },
+		{ "<interface type='network'><source network='lan'/></interface>", "5 lan," },
+		{ "<interface type='network'><source network='lan' bridge='virbr0'/></interface>", "4 virbr0," },
+		{ "<interface type='vdpa'><source dev='/dev/vhost-vdpa-0'/></interface><interface type='user'/>", "" },
+		{ "<x:disk xmlns:x='urn:x' type='file'><source file='/a'/></x:disk>", "" },
+	};
+	char text[512];
+	struct domain d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char got[512] = "";
+
+		(void)snprintf(text, sizeof(text), "<domain><devices>%s</devices></domain>", cases[i].text);
+		IS_INT(parse(text, &d), 0);
+		for (unsigned int k = 0; k < d.n_devices; k++)
+			(void)snprintf(got + strlen(got), sizeof(got) - strlen(got), "%d %s%s%s,", d.devices[k].kind,
+				       d.devices[k].name, d.devices[k].more ? " " : "",
+				       d.devices[k].more ? d.devices[k].more : "");
+		IS_STR(got, cases[i].want);
+		domain_fini(&d);
+	}
 }
 
 TEST(memory_units)

@@ -289,4 +289,34 @@ TEST(bad_overrides_are_usage_errors)
 	remove_root();
 }
 
+/* What decides whether the devices below the disks are looked at. */
+TEST(what_asks_for_disks)
+{
+	static const struct {
+		const char *annotation;
+		bool asks;
+	} cases[] = {
+		{ "<tune" NS "><cpu policy='shared'/><memory pages='thp'/></tune>", false },
+		{ "<tune" NS "><interface target='*' rate='1mbit'/></tune>", false },
+		{ "<tune" NS "><disk target='*'/></tune>", false },
+		{ "<tune" NS "><disk target='vda' scheduler='wrong'/></tune>", false },
+		{ "<tune" NS "><disk target='vda' scheduler='auto'/></tune>", true },
+		{ "<tune" NS "><interface target='*' rate='1mbit'/><disk target='*' weight='5'/></tune>", true },
+		{ "<tune" NS "><io priority='be:2'/></tune>", true },
+		{ "<tune" NS " profile='usual'/>", true },
+	};
+	struct intent i;
+
+	make_root();
+	for (size_t k = 0; k < ARRAY_SIZE(cases); k++) {
+		const struct asked a = { .policy = "", .annotation = cases[k].annotation };
+
+		IS_INT(make(&a, &i, NULL), 0);
+		if (intent_asks_disks(&i) != cases[k].asks)
+			TAP_FAIL("%s", cases[k].annotation);
+		intent_fini(&i);
+	}
+	remove_root();
+}
+
 TAP_MAIN

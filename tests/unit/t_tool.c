@@ -288,4 +288,49 @@ TEST(tar_names)
 	}
 }
 
+/* A link that is longer than ustar's field is said by a pax header before it. */
+TEST(tar_links)
+{
+	static const struct {
+		size_t target;
+		int code;
+		const char *record; /* begins so */
+	} cases[] = {
+		{ 1, 0, NULL },
+		{ 100, 0, NULL },
+		{ 101, 0, "115 linkpath=t" },
+		{ 900, 0, "914 linkpath=t" },
+		{ 985, 0, "999 linkpath=t" },
+		{ 986, 0, "1001 linkpath=t" }, /* the length counts itself */
+		{ 1023, 0, "1038 linkpath=t" },
+		{ 1024, -ENAMETOOLONG, NULL },
+	};
+	char target[2000], at[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_free_ char *archive = NULL;
+		size_t len, record = cases[i].record ? strtoul(cases[i].record, NULL, 10) : 0;
+		FILE *f = open_memstream(&archive, &len);
+
+		memset(target, 't', sizeof(target));
+		target[cases[i].target] = '\0';
+		IS_INT(tar_link(f, "a/b", target), cases[i].code);
+		fclose(f);
+		if (cases[i].code < 0) {
+			IS_INT(len, 0);
+			continue;
+		}
+		IS_INT(len, record ? 1024 + (record + 511) / 512 * 512 : 512);
+		IS_INT(archive[len - 512 + 156], '2');
+		IS_INT(archive[156], cases[i].record ? 'x' : '2');
+		if (!cases[i].record) {
+			OK(strncmp(archive + 157, target, cases[i].target) == 0);
+			continue;
+		}
+		(void)snprintf(at, sizeof(at), "%.*s", (int)strlen(cases[i].record), archive + 512);
+		IS_STR(at, cases[i].record);
+		IS_INT(archive[512 + record - 1], '\n');
+	}
+}
+
 TAP_MAIN
