@@ -327,6 +327,14 @@ static uint64_t read_period(const struct hostfs *fs, const struct run *r)
 	return period ? period : PERIOD_DEFAULT_US;
 }
 
+/* libvirt makes its group below a scope with the controllers that it found enabled there. */
+static bool find_io_max(const struct hostfs *fs, const struct run *r)
+{
+	const char *group = r->domain_group[CGROUP_IO];
+
+	return group[0] && r->layout.at[CGROUP_IO].version == 2 && hostfs_exists(fs, "%s/io.max", group);
+}
+
 /* "6.1.0-18-amd64" is 601; 0 if it does not look like that. */
 static unsigned int kernel_version(const struct hostfs *fs)
 {
@@ -387,6 +395,7 @@ int run_find_groups(const struct hostfs *fs, const char *name, struct run *ret, 
 	}
 	find_domain_groups(&r);
 	r.period_us = read_period(fs, &r);
+	r.has_io_max = find_io_max(fs, &r);
 	*ret = r;
 	return 0;
 }

@@ -47,6 +47,17 @@ static bool v2_own_group(const struct expansion *x)
 	return !on_v1(x) && !step_domain_is_scope(x);
 }
 
+/* Limits need not be where weights are: the scope's are only for a domain whose own group has no I/O controller. */
+static bool io_of_scope(const struct expansion *x)
+{
+	return step_domain_is_scope(x) || (in_scope(x) && !on_v1(x) && !x->run->has_io_max);
+}
+
+static bool v2_io_of_group(const struct expansion *x)
+{
+	return !on_v1(x) && !io_of_scope(x);
+}
+
 static bool on_v2(const struct expansion *x)
 {
 	return x->run->layout.at[x->row->controller].version == 2;
@@ -300,32 +311,32 @@ static const struct row rows[] = {
 	{ "disk.weight", "*", STAGE_STARTED, v2_no_bfq, step_at_group_device, as_written,
 	  "io.weight", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
 
-	{ "disk.read-bps", "*", STAGE_STARTED, step_domain_is_scope, step_at_scope_device, as_written,
+	{ "disk.read-bps", "*", STAGE_STARTED, io_of_scope, step_at_scope_device, as_written,
 	  "IOReadBandwidthMax", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
 	{ "disk.read-bps", "*", STAGE_STARTED, v1_own_group, step_at_group_device, as_written,
 	  "blkio.throttle.read_bps_device", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
-	{ "disk.read-bps", "*", STAGE_STARTED, v2_own_group, step_at_group_device, as_written,
+	{ "disk.read-bps", "*", STAGE_STARTED, v2_io_of_group, step_at_group_device, as_written,
 	  "io.max rbps", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
 
-	{ "disk.write-bps", "*", STAGE_STARTED, step_domain_is_scope, step_at_scope_device, as_written,
+	{ "disk.write-bps", "*", STAGE_STARTED, io_of_scope, step_at_scope_device, as_written,
 	  "IOWriteBandwidthMax", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
 	{ "disk.write-bps", "*", STAGE_STARTED, v1_own_group, step_at_group_device, as_written,
 	  "blkio.throttle.write_bps_device", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
-	{ "disk.write-bps", "*", STAGE_STARTED, v2_own_group, step_at_group_device, as_written,
+	{ "disk.write-bps", "*", STAGE_STARTED, v2_io_of_group, step_at_group_device, as_written,
 	  "io.max wbps", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
 
-	{ "disk.read-iops", "*", STAGE_STARTED, step_domain_is_scope, step_at_scope_device, as_written,
+	{ "disk.read-iops", "*", STAGE_STARTED, io_of_scope, step_at_scope_device, as_written,
 	  "IOReadIOPSMax", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
 	{ "disk.read-iops", "*", STAGE_STARTED, v1_own_group, step_at_group_device, as_written,
 	  "blkio.throttle.read_iops_device", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
-	{ "disk.read-iops", "*", STAGE_STARTED, v2_own_group, step_at_group_device, as_written,
+	{ "disk.read-iops", "*", STAGE_STARTED, v2_io_of_group, step_at_group_device, as_written,
 	  "io.max riops", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
 
-	{ "disk.write-iops", "*", STAGE_STARTED, step_domain_is_scope, step_at_scope_device, as_written,
+	{ "disk.write-iops", "*", STAGE_STARTED, io_of_scope, step_at_scope_device, as_written,
 	  "IOWriteIOPSMax", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
 	{ "disk.write-iops", "*", STAGE_STARTED, v1_own_group, step_at_group_device, as_written,
 	  "blkio.throttle.write_iops_device", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
-	{ "disk.write-iops", "*", STAGE_STARTED, v2_own_group, step_at_group_device, as_written,
+	{ "disk.write-iops", "*", STAGE_STARTED, v2_io_of_group, step_at_group_device, as_written,
 	  "io.max wiops", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
 	/* The tree before what hangs on it, the class before what leads to it; undone in reverse, the shared tree last. */
 	{ "interface.rate", "*", STAGE_STARTED, NULL, step_at_trees, as_written,

@@ -41,6 +41,7 @@ struct run {
 	char scope[1024];             /* systemd scope, "" none */
 	struct cgroup_layout layout;
 	unsigned int kernel;          /* as host.kernel */
+	bool has_io_max;              /* the domain's own group has the io controller of v2 */
 	uint64_t period_us;           /* CPU bandwidth period of the domain's group; 100000 where it is not known */
 };
 

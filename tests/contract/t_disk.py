@@ -234,9 +234,11 @@ def test_answers():
     if not can_inject():
         tap.skip("errors of the kernel", "needs a build with SAN=1")
         return
-    for what in "queue/scheduler", "nr_requests", "wbt_lat_usec", "nomerges", "io.max", "io.bfq.weight":
+    every = (errno.EIO, errno.EBUSY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV, errno.EACCES)
+    for what, codes in (("queue/scheduler", every), ("nr_requests", every[:1]), ("wbt_lat_usec", every[3:4]),
+                        ("nomerges", every[:2]), ("io.max", every[:4]), ("io.bfq.weight", every[2:3])):
         bad = []
-        for code in errno.EIO, errno.EBUSY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV, errno.EACCES:
+        for code in codes:
             root = make_root(LAYOUTS[0])
             before = outside(root)
             tune = TUNES["web1"].replace("weight=", "merges='2' latency='500' weight=")

@@ -395,4 +395,29 @@ TEST(queue_taken_by_somebody_else)
 	IS_FILE(&r, "sys/sda/wbt", QUEUE_WBT);
 }
 
+/* Decided again while it runs: the scheduler stays, the rest is not wanted any more. */
+TEST(wishes_that_end_before_the_scheduler)
+{
+	static const struct queue_wish bfq = {"bfq", NULL, NULL}, all = {"bfq", "64", "500"};
+	ROOT(r);
+
+	root_put(&r, "sys/sda/scheduler", "none\n");
+	root_put(&r, "sys/sda/requests", "100\n");
+	root_put(&r, "sys/sda/wbt", QUEUE_WBT "\n");
+	begin(&r, UUID_A, false);
+	(void)apply_queue(&r, UUID_A, &bfq);
+	IS_FILE(&r, "sys/sda/wbt", "0");
+	IS_INT(apply_queue(&r, UUID_A, &all).in_force, 3);
+	IS_FILE(&r, "sys/sda/requests", "64");
+	IS_FILE(&r, "sys/sda/wbt", "500");
+	IS_INT(apply_queue(&r, UUID_A, &bfq).failed, 0);
+	IS_FILE(&r, "sys/sda/scheduler", "bfq");
+	IS_FILE(&r, "sys/sda/requests", "100");
+	IS_FILE(&r, "sys/sda/wbt", QUEUE_WBT); /* nobody is left to say what bfq had made of it: it is what it was */
+	release(&r, UUID_A, 1);
+	IS_FILE(&r, "sys/sda/scheduler", "none");
+	IS_FILE(&r, "sys/sda/requests", "100");
+	IS_FILE(&r, "sys/sda/wbt", QUEUE_WBT);
+}
+
 TAP_MAIN

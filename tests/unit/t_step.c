@@ -70,6 +70,7 @@ static void world_init(struct world *w, enum where where, unsigned int kernel)
 	r->start = 1000 + PID;
 	r->kernel = kernel;
 	r->period_us = 100000;
+	r->has_io_max = places[where].cpu == 2;
 	r->layout.at[CGROUP_CPU].version = places[where].cpu;
 	r->layout.at[CGROUP_CPUSET].version = places[where].cpuset;
 	r->layout.at[CGROUP_MEMORY] = r->layout.at[CGROUP_IO] = r->layout.at[CGROUP_CPU];
@@ -683,6 +684,13 @@ TEST(weights_and_limits_of_devices)
 		IS_STR(steps_text(&w, STAGE_STARTED, true), cases[i].steps);
 		world_fini(&w);
 	}
+	/* libvirt's own group without the controller: then the scope's are the domain's */
+	world_init(&w, V2_MACHINED, 612);
+	w.run.has_io_max = false;
+	IS_INT(plan_add_block(&w.plan, "sdb", 8, 16, true), 0);
+	set(&w, "disk.read-bps", "sdb", STAGE_STARTED, "1000");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "unit " SCOPE "/IOReadBandwidthMax 8:16=1000\n");
+	world_fini(&w);
 	/* a record that was damaged */
 	world_init(&w, V2_MACHINED, 612);
 	set(&w, "disk.read-bps", "sdb", STAGE_STARTED, "1000");
