@@ -514,20 +514,27 @@ static void count_outcomes(const struct apply_run *a, const struct steps *s, con
 	}
 }
 
+static bool has_outcome(const struct steps *s, const enum apply_outcome *outcome, const struct setting *setting,
+			enum apply_outcome which)
+{
+	for (unsigned int i = 0; i < s->n; i++)
+		if (s->s[i].setting == setting && outcome[i] == which)
+			return true;
+	return false;
+}
+
 /*
  * A part that its setting is nothing without (step.h, is_vital) is not there, the others are: that is a failure, and on
- * record, where an absent object is not.
+ * record, where an absent object is not. One is enough, and so is a part that was refused.
  */
 static void record_missing(struct apply_run *a, const struct steps *s, enum apply_outcome *outcome)
 {
 	for (unsigned int i = 0; i < s->n; i++) {
 		const struct step *x = &s->s[i];
-		bool others = false;
 		int n;
 
-		for (unsigned int j = 0; j < s->n && x->is_vital && outcome[i] == APPLY_ABSENT && !others; j++)
-			others = s->s[j].setting == x->setting && outcome[j] != APPLY_ABSENT;
-		if (!others)
+		if (!x->is_vital || outcome[i] != APPLY_ABSENT || !has_outcome(s, outcome, x->setting, APPLY_IN_FORCE) ||
+		    has_outcome(s, outcome, x->setting, APPLY_FAILED))
 			continue;
 		outcome[i] = APPLY_FAILED;
 		log_warning("%s: %s %s: %s %s is not possible here (wanted: %s): it has no effect", a->name,
