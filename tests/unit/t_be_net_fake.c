@@ -33,7 +33,8 @@ static struct {
 	struct net_rings rings;
 	unsigned int changes, exchanges, ring_sets;
 	uint32_t set_rx, set_tx;
-	int next_failure; /* of the next change of a filter of this preference */
+	struct filter late; /* comes when the link to the table of u32 goes */
+	int next_failure;   /* of the next change of a filter of this preference */
 	uint32_t failing;
 } fake;
 
@@ -152,6 +153,10 @@ static int del_filters(const struct tcmsg *tc)
 			drop(f);
 			r = 0;
 		}
+	}
+	if (r == 0 && tc->tcm_handle == 1 && fake.late.attrs) {
+		fake.filters[FILTERS - 1] = fake.late;
+		fake.late = (struct filter){0};
 	}
 	return r;
 }
@@ -675,6 +680,31 @@ TEST(the_number_of_another_uplink_is_not_ours)
 	IS_INT(put(other, value("bridged", "vnet1", MAC)), -EBUSY);
 	IS_STR(get(object("flow/d001")), "priority via vnet0");
 	IS_INT(put(object("flow/d001"), ""), 0);
+	IS_INT(n_filters(), 0);
+}
+
+/* Another process adds a key when the last one out has just removed the link. */
+TEST(a_key_that_comes_late_gets_its_link_back)
+{
+	const struct filter *key = NULL;
+
+	ENTER("skbedit flower");
+	IS_INT(put(object("flow/d002"), "direct mac=52:54:00:11:22:44"), 0);
+	IS_INT(n_filters(), 3); /* table, link, key */
+	for (int i = 0; i < FILTERS; i++)
+		if (fake.filters[i].attrs && fake.filters[i].tc.tcm_handle == 0x0d044002) {
+			fake.late = fake.filters[i];
+			fake.filters[i] = (struct filter){0};
+			key = &fake.late;
+		}
+	OK(key);
+	IS_INT(put(object("flow/d001"), "direct " MAC), 0);
+	IS_INT(put(object("flow/d001"), ""), 0);
+	OK(!fake.late.attrs);
+	IS_INT(n_filters(), 3);
+	IS_STR(get(object("flow/d001")), "");
+	IS_STR(get(object("flow/d002")), "u32 52:54:00:11:22:44");
+	IS_INT(put(object("flow/d002"), ""), 0);
 	IS_INT(n_filters(), 0);
 }
 
