@@ -615,7 +615,7 @@ int apply_repair(const struct hostfs *fs, struct undo *u, struct apply_count *re
 	if (found < 0)
 		log_debug("%s: %s", a.name, e.text);
 	else
-		run_read_taps(fs, &run, &u->plan);
+		run_read_taps(fs, &run, &u->plan, false);
 	rc = steps_make(&u->plan, STAGE_PREPARE, NULL, &s[0]);
 	if (rc == 0 && found == 0)
 		rc = steps_make(&u->plan, STAGE_STARTED, &run, &s[1]);
