@@ -516,20 +516,27 @@ static void count_outcomes(const struct apply_run *a, const struct steps *s, con
 	}
 }
 
+static bool has_outcome(const struct steps *s, const enum apply_outcome *outcome, const struct setting *setting,
+			enum apply_outcome which)
+{
+	for (unsigned int i = 0; i < s->n; i++)
+		if (s->s[i].setting == setting && outcome[i] == which)
+			return true;
+	return false;
+}
+
 /*
  * A part that its setting is nothing without (step.h, is_vital) is not there, the others are: that is a failure, and on
- * record, where an absent object is not.
+ * record, where an absent object is not. One is enough, and so is a part that was refused.
  */
 static void record_missing(struct apply_run *a, const struct steps *s, enum apply_outcome *outcome)
 {
 	for (unsigned int i = 0; i < s->n; i++) {
 		const struct step *x = &s->s[i];
-		bool others = false;
 		int n;
 
-		for (unsigned int j = 0; j < s->n && x->is_vital && outcome[i] == APPLY_ABSENT && !others; j++)
-			others = s->s[j].setting == x->setting && outcome[j] != APPLY_ABSENT;
-		if (!others)
+		if (!x->is_vital || outcome[i] != APPLY_ABSENT || !has_outcome(s, outcome, x->setting, APPLY_IN_FORCE) ||
+		    has_outcome(s, outcome, x->setting, APPLY_FAILED))
 			continue;
 		outcome[i] = APPLY_FAILED;
 		log_warning("%s: %s %s: %s %s is not possible here (wanted: %s): it has no effect", a->name,
@@ -610,7 +617,7 @@ int apply_repair(const struct hostfs *fs, struct undo *u, struct apply_count *re
 	if (found < 0)
 		log_debug("%s: %s", a.name, e.text);
 	else
-		run_read_taps(fs, &run, &u->plan);
+		run_read_taps(fs, &run, &u->plan, false);
 	rc = steps_make(&u->plan, STAGE_PREPARE, NULL, &s[0]);
 	if (rc == 0 && found == 0)
 		rc = steps_make(&u->plan, STAGE_STARTED, &run, &s[1]);

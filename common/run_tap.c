@@ -26,11 +26,13 @@ static void count_queues(const struct hostfs *fs, struct run_tap *t)
 				++*kinds[i].count;
 }
 
-void run_read_taps(const struct hostfs *fs, struct run *r, const struct plan *p)
+void run_read_taps(const struct hostfs *fs, struct run *r, const struct plan *p, bool starts)
 {
 	_cleanup_free_ struct netdev_tap *taps = NULL;
-	int n = steps_need_taps(p) ? netdev_taps(fs, r->pid, &taps) : 0;
+	int n = 0;
 
+	if (steps_need_taps(p))
+		n = starts ? netdev_taps_of_start(fs, r->pid, &taps) : netdev_taps(fs, r->pid, &taps);
 	free(r->taps);
 	r->n_taps = 0;
 	r->taps = n > 0 ? calloc((size_t)n, sizeof(*r->taps)) : NULL;

@@ -51,8 +51,11 @@ int run_find(const struct hostfs *fs, const char *name, struct run *ret, struct 
 int run_find_groups(const struct hostfs *fs, const char *name, struct run *ret, struct err *e);
 /* Read those that are missing; threads that have gone are left out. steps_need_starts() says if it is necessary. */
 void run_read_starts(const struct hostfs *fs, struct run *r);
-/* Its network devices, if steps of this plan may be about them (steps_need_taps()). What cannot be read is not there. */
-void run_read_taps(const struct hostfs *fs, struct run *r, const struct plan *p);
+/*
+ * Its network devices, if steps of this plan may be about them (steps_need_taps()). What cannot be read is not there.
+ * starts: it has just been started, so that nothing was plugged in yet, which is cheaper to look up.
+ */
+void run_read_taps(const struct hostfs *fs, struct run *r, const struct plan *p, bool starts);
 void run_fini(struct run *r);
 
 struct step {

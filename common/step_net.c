@@ -8,21 +8,11 @@
 
 #include <inttypes.h>
 
-/*
- * Of a tap that was plugged in while QEMU ran only the host's own MAC address is known: libvirt puts 0xfe in the place
- * of the guest's first byte (virNetDevTapCreateInBridgePort(), so that a bridge does not take it for its own).
- */
-static bool is_tap_of(const struct netdev_tap *tap, const char *mac)
-{
-	return streq(tap->mac, mac) ||
-	       (!*tap->alias && str_starts(tap->mac, "fe:") && strlen(mac) > 2 && streq(tap->mac + 2, mac + 2));
-}
-
 /* The device of this MAC address; NULL (x->why says so): QEMU has none open. */
 static const struct run_tap *tap_of(struct expansion *x)
 {
 	for (unsigned int i = 0; i < x->run->n_taps; i++)
-		if (is_tap_of(&x->run->taps[i].tap, x->setting->target))
+		if (netdev_tap_is(&x->run->taps[i].tap, x->setting->target))
 			return &x->run->taps[i];
 	(void)snprintf(x->why, sizeof(x->why), "QEMU has no host device open for it"); /* fits */
 	return NULL;

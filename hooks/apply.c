@@ -95,7 +95,7 @@ static int apply_stage(const struct call *c, struct undo *u, enum stage stage, s
 	if (run && steps_need_starts(&u->plan, run))
 		run_read_starts(&c->fs, run);
 	if (run)
-		run_read_taps(&c->fs, run, &u->plan);
+		run_read_taps(&c->fs, run, &u->plan, true); /* the stages before have none */
 	rc = steps_make(&u->plan, stage, run, &s);
 	if (rc == 0)
 		rc = apply_steps(&c->fs, u, &s, count);

@@ -129,7 +129,7 @@ static int add_current(const struct hostfs *fs, bool running, struct plan *p)
 	int r = 0;
 
 	if (runs)
-		run_read_taps(fs, &run, p);
+		run_read_taps(fs, &run, p, false);
 	for (size_t i = 0; i < ARRAY_SIZE(stages) && r == 0; i++) {
 		struct steps steps = { 0 };
 

@@ -126,6 +126,17 @@ ok 'net1 ends too' virsh -q destroy net1
 is 'both ended: the uplink is as it was' "$(root_of dtup0)" "$root_before"
 is 'both ended: nothing is left' "$(host_state)" "$before"
 
+# --- two interfaces of one guest ------------------------------------------------------------------------------------------
+nic="<interface type='bridge'><source bridge='dtbr0'/><model type='virtio'/></interface>"
+define net4 wrap=no tune="<tune><interface target='*' rate='400mbit' ceil='500mbit'/></tune>" devices="$nic$nic$nic"
+ok 'three interfaces: starts' start net4
+is 'three interfaces: a class each' "$(classes)" 'd070:d001 d070:d002 d070:d003'
+like 'three interfaces: the last one gets what is left' "$(class_line d070:d003)" 'rate 150Mbit ceil 500Mbit'
+ok 'three interfaces: verify' domtune verify net4
+ok 'three interfaces: end' virsh -q destroy net4
+is 'three interfaces: the uplink is as it was' "$(root_of dtup0)" "$root_before"
+is 'three interfaces: nothing is left' "$(host_state)" "$before"
+
 # --- roots of somebody else ---------------------------------------------------------------------------------------------
 tc qdisc add dev dtup0 root handle 5: pfifo limit 77
 ok 'foreign root: starts' start net2
@@ -135,7 +146,7 @@ ok 'foreign root: ends' virsh -q destroy net2
 is 'foreign root: has survived' "$(tc qdisc show dev dtup0 root | grep -o 'pfifo 5: root refcnt [0-9]* limit 77p' | cut -d ' ' -f 1,2)" 'pfifo 5:'
 tc qdisc del dev dtup0 root
 tc qdisc add dev dtup0 root handle 7: htb default 1
-tc class add dev dtup0 parent 7: classid 7:1 htb rate 500mbit
+tc class add dev dtup0 parent 7: classid 7:1 htb rate 500mbit quantum 3000
 ok 'foreign HTB: starts' start net2
 is 'foreign HTB: is joined' "$(root_of dtup0) $(classes)" 'htb 7: 7:d001'
 ok 'foreign HTB: packets go to the class' wait_for has_sent 7:d001
@@ -166,7 +177,7 @@ ok 'no uplink: starts' start net3
 ok 'no uplink: ends' virsh -q destroy net3
 ok 'verify: nothing is left' domtune verify
 
-for name in net1 net2 net3; do undefine $name; done
+for name in net1 net2 net3 net4; do undefine $name; done
 ip link del dtup0
 ip link del dtbr0
 ip link del dtbr1

@@ -367,4 +367,56 @@ TEST(many_threads)
 	root_fini(&t);
 }
 
+/* Taps are read for plans that are about them only, with the queues that they have. */
+TEST(taps_and_their_queues)
+{
+	static const char argv[] = "qemu\0-netdev\0{\"type\":\"tap\",\"fds\":\"30:31\",\"id\":\"hostnet0\"}\0"
+				   "-device\0{\"driver\":\"virtio-net-pci\",\"netdev\":\"hostnet0\",\"id\":\"net0\","
+				   "\"mac\":\"52:54:00:00:00:01\"}";
+	static const char *const queues[] = {"rx-0", "rx-1", "tx-0", "tx-1", "tx-2", "rx-x", "other"};
+	struct run run = {.pid = PID};
+	struct plan p = {0};
+	struct root t;
+
+	root_init(&t);
+	root_put_bytes(&t, "proc/4711/cmdline", argv, sizeof(argv));
+	root_mkdir(&t, "proc/4711/fd");
+	for (int fd = 30; fd <= 31; fd++) {
+		char path[64];
+
+		(void)snprintf(path, sizeof(path), "proc/4711/fd/%d", fd);
+		IS_INT(symlinkat("/dev/net/tun", t.fs.fd, path), 0);
+		(void)snprintf(path, sizeof(path), "proc/4711/fdinfo/%d", fd);
+		root_put(&t, path, "pos:\t0\niff:\tvnet7\n");
+	}
+	root_put(&t, "sys/class/net/vnet7/ifindex", "12\n");
+	for (size_t i = 0; i < ARRAY_SIZE(queues); i++) {
+		char path[64];
+
+		(void)snprintf(path, sizeof(path), "sys/class/net/vnet7/queues/%s", queues[i]);
+		root_mkdir(&t, path);
+	}
+	run_read_taps(&t.fs, &run, &p, false);
+	IS_INT(run.n_taps, 0);
+	IS_INT(plan_add_setting(&p, "interface.rx-ring", "eth0", STAGE_PREPARE, "512", "", ""), 0);
+	run_read_taps(&t.fs, &run, &p, false);
+	IS_INT(run.n_taps, 0);
+	IS_INT(plan_add_setting(&p, "interface.steering", "52:54:00:00:00:01", STAGE_STARTED, "0", "", ""), 0);
+	for (int starts = 0; starts <= 1; starts++) {
+		run_read_taps(&t.fs, &run, &p, starts);
+		IS_INT(run.n_taps, 1);
+		IS_STR(run.taps[0].tap.name, "vnet7");
+		IS_STR(run.taps[0].tap.mac, "52:54:00:00:00:01");
+		IS_INT(run.taps[0].tap.ifindex, 12);
+		IS_INT(run.taps[0].n_rxq, 2);
+		IS_INT(run.taps[0].n_txq, 3);
+	}
+	run.pid++; /* gone */
+	run_read_taps(&t.fs, &run, &p, false);
+	IS_INT(run.n_taps, 0);
+	run_fini(&run);
+	plan_fini(&p);
+	root_fini(&t);
+}
+
 TAP_MAIN
