@@ -309,8 +309,9 @@ bool intent_asks_disks(const struct intent *i)
 bool intent_names(const struct intent *i, enum knob_element element)
 {
 	for (size_t k = 0; k < i->n_targets; k++)
-		if (i->targets[k].element == element)
-			return true;
+		for (unsigned int id = 0; id < KNOB_ID_MAX; id++)
+			if (i->targets[k].element == element && i->targets[k].v[id].text)
+				return true;
 	return false;
 }
 

@@ -58,12 +58,12 @@ static void settle_disk(struct maker *m, const struct domain_disk *k)
 		.id = KNOB_DISK_QUEUES,
 		.target = k->target,
 		.most = at_most(m->in->domain->vcpus_max, knob_table[KNOB_DISK_QUEUES].max),
-		.is_virtio = streq(k->bus, "virtio"),
+		.is_virtio = k->bus && streq(k->bus, "virtio"),
 		.is_said = k->has & DISK_HAS_QUEUES,
 		.what = what,
 	};
 
-	(void)snprintf(what, sizeof(what), "a disk on bus %.40s", *k->bus ? k->bus : "?"); /* cut is fine */
+	(void)snprintf(what, sizeof(what), "a disk on bus %.40s", k->bus && *k->bus ? k->bus : "?"); /* cut is fine */
 	if (v)
 		settle(&q, v);
 }
@@ -77,12 +77,12 @@ static void settle_interface(struct maker *m, const struct domain_interface *i)
 		.id = KNOB_NET_QUEUES,
 		.target = i->mac,
 		.most = at_most(m->in->domain->vcpus_max, AUTO_MAX),
-		.is_virtio = str_starts(i->model, "virtio"),
+		.is_virtio = i->model && str_starts(i->model, "virtio"),
 		.is_said = i->has & INTERFACE_HAS_QUEUES,
 		.what = what,
 	};
 
-	(void)snprintf(what, sizeof(what), "model %.40s", *i->model ? i->model : "?"); /* cut is fine */
+	(void)snprintf(what, sizeof(what), "model %.40s", i->model && *i->model ? i->model : "?"); /* cut is fine */
 	if (v)
 		settle(&q, v);
 }

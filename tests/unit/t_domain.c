@@ -281,7 +281,7 @@ TEST(what_the_owner_says_of_disks)
 		unsigned int has;
 	} cases[] = {
 		{ "", 0 },
-		{ "<driver name='qemu' type='raw' queues='4' iothread='1'/>", 0 },
+		{ "<driver name='qemu' type='raw' queues='4' iothread='1'/>", DISK_HAS_QUEUES },
 		{ "<driver cache='none'/>", DISK_HAS_CACHE },
 		{ "<driver cache='default' io='' discard='default' detect_zeroes='default'/>", 0 },
 		{ "<driver io='native'/>", DISK_HAS_IO },

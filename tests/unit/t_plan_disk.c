@@ -214,7 +214,10 @@ static char *text_of(const struct plan *p)
 /* clang-format off */
 static const struct dcase cases[] = {
 	{ .name = "nothing wanted", .disks = { { "vda", "0" } }, .want = "" },
-	{ .name = "nothing there", .intent = "*.scheduler=auto *.weight=5 *.read-bps=5", .want = "" },
+	{ .name = "nothing there", .intent = "*.scheduler=auto *.weight=5 *.read-bps=5",
+	  .want = "skip disk.scheduler *: the domain has no disk\n"
+		  "skip disk.weight *: the domain has no disk\n"
+		  "skip disk.read-bps *: the domain has no disk\n" },
 	{ .name = "all of a queue", .disks = { { "vda", "1", 1 } },
 	  .intent = "vda.scheduler=kyber vda.requests=64 vda.read-ahead=512 vda.affinity=2 vda.latency=2000 vda.merges=1",
 	  .want = "disk.scheduler sdb prepare kyber (profile p: behind vda; mq-deadline's own tunables do not come back)\n"
@@ -365,9 +368,11 @@ static const struct dcase cases[] = {
 	  .intent = "*.requests=5 sdb.requests=6", .want = "disk.requests sdb prepare 6 (profile p: behind sdb)\n" },
 	{ .name = "no such disk", .disks = { { "vda", "1", 1 } },
 	  .intent = "vdz.requests=5 ../../x.requests=5 vdz.merges=1 !vdz.weight=1 a\tb.requests=5",
-	  .want = "skip disk vdz: the domain has no disk 'vdz'\n"
-		  "skip disk ../../x: the domain has no disk '../../x'\n"
-		  "skip disk a?b: the domain has no disk 'a?b'\n" },
+	  .want = "skip disk.requests vdz: the domain has no disk 'vdz'\n"
+		  "skip disk.requests ../../x: the domain has no disk '../../x'\n"
+		  "skip disk.merges vdz: the domain has no disk 'vdz'\n"
+		  "skip disk.weight vdz: the domain has no disk 'vdz'\n"
+		  "skip disk.requests a?b: the domain has no disk 'a?b'\n" },
 	{ .name = "not looked at", .disks = { { "vda", "1", 1 } }, .not_looked = true,
 	  .intent = "*.requests=5 *.read-bps=5 io.priority=idle",
 	  .want = "io.priority started idle (profile p: all of its threads)\n"

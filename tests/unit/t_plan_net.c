@@ -306,9 +306,9 @@ static const struct ncase cases[] = {
 		  "50 Mbit/s of them for all other traffic\n" },
 	{ .name = "targets that it does not have", .nics = { BRIDGED }, .devices = { ETH0 },
 	  .intent = "interface[../../x].rate=1gbit interface[net9].steering=auto interface[net9].queues=4",
-	  .want = "skip queues[net9]: not in this version, and later by `rewrite` and `apply` only\n"
-		  "skip rate[../../x]: the domain has no interface '../../x'\n"
-		  "skip steering[net9]: the domain has no interface 'net9'\n" },
+	  .want = "skip rate[../../x]: the domain has no interface '../../x'\n"
+		  "skip steering[net9]: the domain has no interface 'net9'\n"
+		  "skip queues[net9]: the domain has no interface 'net9'\n" },
 	{ .name = "no interface at all", .intent = "interface[*].steering=auto", .devices = { ETH0 },
 	  .want = "skip steering[*]: the domain has no interface\n" },
 	{ .name = "a ceiling below the rate, and one above the link", .devices = { ETH0 },

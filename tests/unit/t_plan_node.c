@@ -178,7 +178,7 @@ TEST(which_value)
 		  .want = "skip disk.io[vdz]: the domain has no disk 'vdz'\n"
 			  "skip disk.cache[../../x]: the domain has no disk '../../x'\n" },
 		{ "no disks at all", .no_disk = true, .profile = "*.io=auto",
-		  .want = "skip disk.io[*]: the domain has no disks\n" },
+		  .want = "skip disk.io[*]: the domain has no disk\n" },
 	};
 
 	run_cases(cases, ARRAY_SIZE(cases));
@@ -298,6 +298,7 @@ TEST(metadata)
 }
 
 #define IO .annotation = "*.io=io_uring"
+#define IO_OF_VDA .annotation = "vda.io=io_uring"
 
 TEST(left_alone)
 {
@@ -307,9 +308,10 @@ TEST(left_alone)
 		  .want = SKIPPED("io", "an NVMe controller that QEMU drives itself") },
 		{ "vhost-user", IO, .kind = DOMAIN_DISK_VHOSTUSER, .want = SKIPPED("io", "another process serves it (vhost-user)") },
 		{ "a directory", IO, .kind = DOMAIN_DISK_DIR, .source = "/d", .want = SKIPPED("io", "a directory, not an image") },
-		{ "an empty drive", IO, .kind = DOMAIN_DISK_NONE, .source = "", .has = DISK_IS_REMOVABLE,
+		{ "an empty drive", IO_OF_VDA, .kind = DOMAIN_DISK_NONE, .source = "", .has = DISK_IS_REMOVABLE,
 		  .want = SKIPPED("io", "an empty drive") },
-		{ "a CD", IO, .has = DISK_IS_REMOVABLE, .want = SKIPPED("io", "a drive whose medium may be changed") },
+		{ "removable, among all", IO, .has = DISK_IS_REMOVABLE, .want = "" },
+		{ "a CD", IO_OF_VDA, .has = DISK_IS_REMOVABLE, .want = SKIPPED("io", "a drive whose medium may be changed") },
 		{ "a form that is not known", IO, .kind = DOMAIN_DISK_NONE, .source = "", .want = SKIPPED("io", "it has no image") },
 		{ "a LUN", IO, .kind = DOMAIN_DISK_BLOCK, .source = "/dev/sda", .has = DISK_IS_LUN,
 		  .want = SKIPPED("io", "LUN passthrough: the guest's SCSI commands go to the device") },
