@@ -102,11 +102,59 @@ static bool weight_acts(const struct hostfs *fs, const struct blockdev *b)
 	return (b->major || b->minor) && io_cost_enabled(fs, b->major, b->minor);
 }
 
+static bool has_word(const char *text, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = text; (p = strstr(p, word)); p += len)
+		if ((p == text || p[-1] == ' ') && (!p[len] || p[len] == ' '))
+			return true;
+	return false;
+}
+
+/*
+ * Schedulers that are modules and not loaded: writing the name loads them (block/elevator.c, elv_iosched_load_module()),
+ * so they are to be had where the file is. Debian's bfq is one.
+ */
+static unsigned int find_loadable(const struct hostfs *fs, const char *ret[], unsigned int max)
+{
+	static const struct {
+		const char *file, *name;
+	} modules[] = {{"bfq.ko", "bfq"}, {"kyber-iosched.ko", "kyber"}, {"mq-deadline.ko", "mq-deadline"}};
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+	unsigned int n = 0;
+	char release[128];
+
+	if (hostfs_read(fs, release, sizeof(release), "proc/sys/kernel/osrelease") > 0 && hostfs_is_name(release))
+		dir = hostfs_opendir(fs, "lib/modules/%s/kernel/block", release);
+	while (dir && n < max && (entry = readdir(dir)))
+		for (size_t i = 0; i < ARRAY_SIZE(modules); i++)
+			if (str_starts(entry->d_name, modules[i].file)) /* ".ko.xz" */
+				ret[n++] = modules[i].name;
+	return n;
+}
+
+/* A queue that lists none but "none" takes no other. */
+static void add_loadable(struct blockdev *b, const char *const names[], unsigned int n)
+{
+	for (unsigned int i = 0; i < n && strchr(b->schedulers, ' '); i++) {
+		size_t len = strlen(b->schedulers);
+
+		if (!has_word(b->schedulers, names[i]) && len + strlen(names[i]) + 2 <= sizeof(b->schedulers))
+			(void)snprintf(b->schedulers + len, sizeof(b->schedulers) - len, " %s", names[i]); /* fits */
+	}
+}
+
 static void fill_devices(const struct hostfs *fs, const struct walk *w, struct blockdev_facts *f)
 {
+	const char *loadable[4];
+	unsigned int n_loadable = w->n_leaves ? find_loadable(fs, loadable, ARRAY_SIZE(loadable)) : 0;
+
 	f->n_devices = w->n_leaves;
 	for (unsigned int i = 0; i < w->n_leaves; i++) {
 		fill_device(fs, w, &w->leaves[i], &f->devices[i]);
+		add_loadable(&f->devices[i], loadable, n_loadable);
 		f->cgroup_weight_acts[i] = weight_acts(fs, &f->devices[i]);
 	}
 }

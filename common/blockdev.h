@@ -25,8 +25,8 @@ struct blockdev {
 	bool rotational;
 	bool is_nvme, is_virtio;  /* by name, which the driver gives: the scheduler `auto` is none for both */
 	char scheduler[32];       /* in force, "" not known */
-	char schedulers[128];     /* available, blank-separated, brackets removed; "none" alone: it has no others, or
-				     queues nothing; "" not known */
+	char schedulers[128];     /* available, modules that are not loaded yet included; blank-separated. "none" alone: it has
+				     no others, or queues nothing; "" not known */
 };
 
 /* What a disk's data lies on. */

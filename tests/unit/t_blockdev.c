@@ -366,6 +366,37 @@ TEST(io_cost_of_a_hybrid_host)
 	root_fini(&r);
 }
 
+/* What is not loaded yet is there if its module is. */
+TEST(schedulers_that_are_modules)
+{
+	static const struct {
+		const char *module, *text, *schedulers;
+	} cases[] = {
+		{"bfq.ko", "[none] mq-deadline", "none mq-deadline bfq"},
+		{"bfq.ko.xz", "none [mq-deadline]", "none mq-deadline bfq"},
+		{"bfq.ko.zst", "none [bfq]", "none bfq"},
+		{"kyber-iosched.ko", "[none] bfq", "none bfq kyber"},
+		{"bfq.ko", "none", "none"}, /* it schedules nothing */
+		{"bfq.o", "[none] mq-deadline", "none mq-deadline"},
+		{"t10-pi.ko", "[none] mq-deadline", "none mq-deadline"},
+	};
+	char path[128];
+	struct root r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		make_host(&r);
+		root_put(&r, "proc/sys/kernel/osrelease", "6.1.0-18-amd64\n");
+		(void)snprintf(path, sizeof(path), "lib/modules/6.1.0-18-amd64/kernel/block/%s", cases[i].module);
+		root_put(&r, path, "");
+		put_queue(&r, "sdb", cases[i].text, 0);
+		if (look(&r, BLOCK("/dev/sdb"))) {
+			IS_STR(facts.devices[0].schedulers, cases[i].schedulers);
+			done();
+		}
+		root_fini(&r);
+	}
+}
+
 TEST(schedulers_of_any_text)
 {
 	static const struct {
