@@ -2,17 +2,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Install what building and testing need and is missing. Debian and its relatives only; elsewhere it lists it.
 #
-#   usage: deps.sh build|test
+#   usage: deps.sh build|test|bench
 set -eu
 
 build='gcc make pkg-config libc6-dev libxml2-dev libcgroup-dev libnuma-dev libjson-c-dev libvirt-dev libsystemd-dev
 	libnl-3-dev libnl-route-3-dev libnl-genl-3-dev'
 test="$build libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils libxml2-utils python3 perl iproute2 numactl
-	strace procps util-linux binutils"
+	strace procps util-linux binutils e2fsprogs"
+bench="$test fio valgrind"
 case ${1:-build} in
 build) wanted=$build ;;
 test) wanted=$test ;;
-*) echo "usage: deps.sh build|test" >&2 && exit 2 ;;
+bench) wanted=$bench ;;
+*) echo "usage: deps.sh build|test|bench" >&2 && exit 2 ;;
 esac
 
 missing=

@@ -80,6 +80,8 @@ def main():
     aim("untouched, the dearest phase", max(ratio(rows, n) for n in rows if n.startswith("untouched")), 1.3)
     for phase in "start", "started", "stopped", "release":
         aim("tuned " + phase, ratio(rows, "tuned " + phase), 2.5)
+    for phase in "prepare", "started", "release":
+        aim("8 disks and 4 interfaces add to " + phase, ratio(rows, "with devices " + phase) - ratio(rows, "tuned " + phase), 1)
     aim("peak memory of a phase, MiB", max(int(f[4]) for n, f in rows.items() if "hook" not in n) / 1024, 8)
     if len(sys.argv) > 3:
         aim("a whole tuned start, to that without the others", whole(rows) / whole(read(sys.argv[3])), 1.5)
