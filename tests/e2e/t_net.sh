@@ -62,6 +62,7 @@ cat >/tmp/dtnet.xml <<-'XML'
 	<ip address='198.51.100.1' netmask='255.255.255.0'/></network>
 XML
 direct=
+mkdir -p /var/lib/libvirt/dnsmasq # of libvirt's network driver, where that is not installed
 if virsh -q net-define /tmp/dtnet.xml && virsh -q net-start dtnet 2>/tmp/dtnet.err; then
 	network=$(iface network "network='dtnet'" 03)
 else
