@@ -315,11 +315,18 @@ uint64_t cgroup_shares_of_weight(uint64_t weight)
 	return shares > 262144 ? 262144 : shares;
 }
 
+#define BFQ_MAX 1000 /* BFQ_MAX_WEIGHT, block/bfq-iosched.h */
+
 uint64_t cgroup_bfq_of_weight(uint64_t weight)
 {
 	if (weight < 1)
 		return 1;
-	if (weight > 10000)
-		return 1000;
-	return weight <= 100 ? weight : 100 + (weight - 100) * (1000 - 100) / (10000 - 100);
+	return weight < BFQ_MAX ? weight : BFQ_MAX;
+}
+
+uint64_t cgroup_unit_of_bfq(uint64_t weight)
+{
+	uint64_t bfq = cgroup_bfq_of_weight(weight);
+
+	return bfq <= 100 ? bfq : 100 + (bfq - 100) * (10000 - 100) / (BFQ_MAX - 100);
 }

@@ -60,7 +60,9 @@ bool cgroup_is_thread_group(const char *group);
 uint64_t cgroup_shares_of_weight(uint64_t weight);
 
 /*
- * bfq's weight (1..1000, 100 is its default) of a v2 weight (1..10000), each half of the range by itself, as systemd
- * converts (BFQ_WEIGHT(), src/shared/cgroup-setup.h, since 247); pure.
+ * bfq's weight (1..1000, 100 is its default) of a v2 weight (1..10000, 100 likewise): the same number, so that the
+ * ratios of weights are what is asked for, and at most 1000. And the weight of which systemd makes that one: above 100
+ * it maps its longer range onto bfq's (BFQ_WEIGHT(), src/shared/cgroup-setup.h, since 247). Pure.
  */
 uint64_t cgroup_bfq_of_weight(uint64_t weight);
+uint64_t cgroup_unit_of_bfq(uint64_t weight);

@@ -16,6 +16,7 @@
 #include <inttypes.h>
 
 #include "blockdev.h"
+#include "cgroup.h"
 #include "num.h"
 #include "sbuf.h"
 
@@ -397,6 +398,7 @@ static void settle_weight(struct disks *x, unsigned int device, const struct att
 {
 	const struct blockdev *b = &x->f->devices[device];
 	bool is_bfq = streq(scheduler, "bfq");
+	uint64_t weight;
 	char why[192];
 
 	if (is_said_of_device(x, b->name, a))
@@ -414,7 +416,12 @@ static void settle_weight(struct disks *x, unsigned int device, const struct att
 		skip_once(x->m, a->id, b->name, why);
 		return;
 	}
-	settle(x->m, a, b->name, t, is_bfq ? ", by bfq" : ", by io.cost");
+	if (num_parse_u64(t->value, &weight) < 0)
+		weight = 0; /* a number, as it was parsed */
+	settle(x->m, a, b->name, t,
+	       !is_bfq					? ", by io.cost"
+	       : cgroup_bfq_of_weight(weight) < weight ? ", by bfq, for which 1000 is the most"
+							: ", by bfq");
 	x->m->failed |= plan_add_block(x->m->p, b->name, b->major, b->minor, is_bfq) < 0;
 }
 

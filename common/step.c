@@ -95,6 +95,16 @@ static bool has_bfq(const struct expansion *x)
 	return d && d->bfq;
 }
 
+static bool v2_scope_bfq(const struct expansion *x)
+{
+	return in_scope(x) && !on_v1(x) && has_bfq(x);
+}
+
+static bool v2_scope_no_bfq(const struct expansion *x)
+{
+	return in_scope(x) && !on_v1(x) && !has_bfq(x);
+}
+
 static bool v2_bfq(const struct expansion *x)
 {
 	return v2_without_scope(x) && has_bfq(x);
@@ -143,6 +153,17 @@ static int bfq_weight(const struct expansion *x, char *buf, size_t size)
 	if (num_parse_range(x->setting->value, 1, 10000, &weight) < 0)
 		return -EINVAL;
 	(void)snprintf(buf, size, "%" PRIu64, cgroup_bfq_of_weight(weight)); /* 20 digits always fit */
+	return 0;
+}
+
+/* systemd makes a bfq weight of it. */
+static int unit_bfq_weight(const struct expansion *x, char *buf, size_t size)
+{
+	uint64_t weight;
+
+	if (num_parse_range(x->setting->value, 1, 10000, &weight) < 0)
+		return -EINVAL;
+	(void)snprintf(buf, size, "%" PRIu64, cgroup_unit_of_bfq(weight)); /* 20 digits always fit */
 	return 0;
 }
 
@@ -302,9 +323,12 @@ static const struct row rows[] = {
 	{ "disk.merges", "*", STAGE_PREPARE, NULL, step_at_queue, as_written,
 	  "nomerges", CGROUP_IO, AFFINITY_NONE, FOLD_STRONGEST, PLAN_MERGES },
 
-	{ "disk.weight", "*", STAGE_STARTED, in_scope, step_at_scope_device, as_written,
+	/* On v1 systemd knows blkio.weight_device alone, which went with cfq in Linux 5.0. */
+	{ "disk.weight", "*", STAGE_STARTED, v2_scope_bfq, step_at_scope_device, unit_bfq_weight,
 	  "IODeviceWeight", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
-	{ "disk.weight", "*", STAGE_STARTED, v1_without_scope, step_at_group_device, bfq_weight,
+	{ "disk.weight", "*", STAGE_STARTED, v2_scope_no_bfq, step_at_scope_device, as_written,
+	  "IODeviceWeight", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "disk.weight", "*", STAGE_STARTED, on_v1, step_at_group_device, bfq_weight,
 	  "blkio.bfq.weight_device", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },
 	{ "disk.weight", "*", STAGE_STARTED, v2_bfq, step_at_group_device, bfq_weight,
 	  "io.bfq.weight", CGROUP_IO, AFFINITY_NONE, FOLD_NONE, NULL },

@@ -142,10 +142,10 @@ def test_there_and_back():
                 tap.ok(not changed(root, before) and not left(root), name + ": and all goes back", changed(root, before),
                        left(root))
                 want = {"io.max": "8:0 rbps=1048576 wbps=max riops=max wiops=50\n",
-                        "io.bfq.weight": "default 100\n8:0 118\n"} if layout[0] == "v2" else {
+                        "io.bfq.weight": "default 100\n8:0 300\n"} if layout[0] == "v2" else {
                             "blkio.throttle.read_bps_device": "8:0 1048576\n",
                             "blkio.throttle.write_iops_device": "8:0 50\n",
-                            "blkio.bfq.weight_device": "default 100\n8:0 118\n"}
+                            "blkio.bfq.weight_device": "default 100\n8:0 300\n"}
                 tap.ok(mine == want, name + ": weights and limits are in the guest's group", mine, want)
                 root.remove()
 

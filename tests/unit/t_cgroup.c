@@ -20,6 +20,20 @@ TEST(weights_become_shares)
 		IS_INT(cgroup_shares_of_weight(cases[i].weight), cases[i].shares);
 }
 
+/* bfq's own, and what systemd has to be told for it: 100 + (w - 100) * 900 / 9900 of that has to be it. */
+TEST(weights_become_bfqs)
+{
+	static const struct {
+		uint64_t weight, bfq, unit;
+	} cases[] = {{0, 1, 1}, {1, 1, 1}, {50, 50, 50}, {100, 100, 100}, {101, 101, 111}, {400, 400, 3400}, {1000, 1000, 10000}, {10000, 1000, 10000}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		IS_INT(cgroup_bfq_of_weight(cases[i].weight), cases[i].bfq);
+		IS_INT(cgroup_unit_of_bfq(cases[i].weight), cases[i].unit);
+		IS_INT(cases[i].unit <= 100 ? cases[i].unit : 100 + (cases[i].unit - 100) * 900 / 9900, cases[i].bfq);
+	}
+}
+
 TEST(groups_of_threads_are_known)
 {
 	static const struct {

@@ -332,9 +332,9 @@ static const struct dcase cases[] = {
 		  "skip disk.read-bps vda: the definition has <iotune> for it\n"
 		  "skip disk.write-iops vda: the definition has <iotune> for it\n" },
 	{ .name = "blkiotune of a device", .disks = { { "vda", "1", 1 }, { "vdb", "0", 0 } }, .blkio = 1 + 1,
-	  .intent = "*.scheduler=bfq *.weight=7 *.read-bps=1 *.write-bps=2",
+	  .intent = "*.scheduler=bfq *.weight=7000 *.read-bps=1 *.write-bps=2",
 	  .want = "disk.scheduler sda prepare bfq (profile p: behind vdb; mq-deadline's own tunables do not come back)\n"
-		  "disk.weight sda started 7 (profile p: its part of contended I/O, behind vdb, by bfq)\n"
+		  "disk.weight sda started 7000 (profile p: its part of contended I/O, behind vdb, by bfq, for which 1000 is the most)\n"
 		  "disk.scheduler sdb prepare bfq (profile p: behind vda; mq-deadline's own tunables do not come back)\n"
 		  "disk.read-bps sda started 1 (profile p: bytes per second, behind vdb)\n"
 		  "disk.write-bps sdb started 2 (profile p: bytes per second, behind vda)\n"

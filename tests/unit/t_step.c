@@ -638,25 +638,25 @@ TEST(weights_and_limits_of_devices)
 		enum where where;
 		const char *steps;
 	} cases[] = {
-		{V1, "cgkey cpu/machine/q/blkio.bfq.weight_device 8:16=190\n"
+		{V1, "cgkey cpu/machine/q/blkio.bfq.weight_device 8:16=300\n"
 		     "cgkey cpu/machine/q/blkio.bfq.weight_device 259:0=50\n"
 		     "cgkey cpu/machine/q/blkio.throttle.read_bps_device 8:16=1000\n"
 		     "cgkey cpu/machine/q/blkio.throttle.write_bps_device 8:16=2000\n"
 		     "cgkey cpu/machine/q/blkio.throttle.read_iops_device 8:16=3000\n"
 		     "cgkey cpu/machine/q/blkio.throttle.write_iops_device 8:16=4000\n"},
-		{V2, "cgkey cg/machine/q/io.bfq.weight 8:16=190\n"
+		{V2, "cgkey cg/machine/q/io.bfq.weight 8:16=300\n"
 		     "cgkey cg/machine/q/io.weight 259:0=50\n"
 		     "cgkey cg/machine/q/io.max 8:16 rbps=1000\n"
 		     "cgkey cg/machine/q/io.max 8:16 wbps=2000\n"
 		     "cgkey cg/machine/q/io.max 8:16 riops=3000\n"
 		     "cgkey cg/machine/q/io.max 8:16 wiops=4000\n"},
-		{V2_MACHINED, "unit " SCOPE "/IODeviceWeight 8:16=1090\n"
+		{V2_MACHINED, "unit " SCOPE "/IODeviceWeight 8:16=2300\n"
 			      "unit " SCOPE "/IODeviceWeight 259:0=50\n"
 			      "cgkey cg/" SCOPE "/libvirt/io.max 8:16 rbps=1000\n"
 			      "cgkey cg/" SCOPE "/libvirt/io.max 8:16 wbps=2000\n"
 			      "cgkey cg/" SCOPE "/libvirt/io.max 8:16 riops=3000\n"
 			      "cgkey cg/" SCOPE "/libvirt/io.max 8:16 wiops=4000\n"},
-		{V2_SCOPE_ONLY, "unit " SCOPE "/IODeviceWeight 8:16=1090\n"
+		{V2_SCOPE_ONLY, "unit " SCOPE "/IODeviceWeight 8:16=2300\n"
 				"unit " SCOPE "/IODeviceWeight 259:0=50\n"
 				"unit " SCOPE "/IOReadBandwidthMax 8:16=1000\n"
 				"unit " SCOPE "/IOWriteBandwidthMax 8:16=2000\n"
@@ -675,7 +675,7 @@ TEST(weights_and_limits_of_devices)
 		world_init(&w, cases[i].where, 612);
 		IS_INT(plan_add_block(&w.plan, "sdb", 8, 16, true), 0);
 		IS_INT(plan_add_block(&w.plan, "nvme0n1", 259, 0, false), 0);
-		set(&w, "disk.weight", "sdb", STAGE_STARTED, "1090");
+		set(&w, "disk.weight", "sdb", STAGE_STARTED, "300");
 		set(&w, "disk.weight", "nvme0n1", STAGE_STARTED, "50");
 		set(&w, "disk.read-bps", "sdb", STAGE_STARTED, "1000");
 		set(&w, "disk.write-bps", "sdb", STAGE_STARTED, "2000");
