@@ -21,6 +21,7 @@ struct work {
 	bool is_ours;
 	bool is_reset;   /* its cause is going to be written, and what that makes of it is right */
 	bool wish_ended; /* this domain wanted a value of its own until now */
+	bool is_stuck;   /* back: it could not be put back, though it is there */
 	bool is_counted; /* back: it is this domain's, and not only as what a cause may reset */
 	int rc;
 };
@@ -551,11 +552,17 @@ static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct 
 		count->in_force += w->is_counted;
 }
 
-static void drop_finished(struct ledger *l)
+/* What could not be put back stays on record, for the next release or the next who wants it. */
+static void drop_finished(struct ledger *l, const struct batch *b)
 {
-	for (unsigned int i = l->n_shared; i-- > 0;)
-		if (l->shared[i].n_claims == 0)
+	for (unsigned int i = l->n_shared; i-- > 0;) {
+		bool failed = false;
+
+		for (unsigned int k = 0; k < b->n; k++)
+			failed |= b->w[k].s == &l->shared[i] && b->w[k].is_stuck;
+		if (l->shared[i].n_claims == 0 && !failed)
 			ledger_remove_shared(l, &l->shared[i]);
+	}
 }
 
 static bool is_wanted(const struct shared *s, const struct steps *keep, unsigned int n_keep)
@@ -602,11 +609,12 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
 		if (w->s->n_claims && !w->wish_ended && w->rc < 0) /* others', which a cause has reset */
 			(void)apply_failure(a, &o, w->target, w->rc, "which another setting has reset");
 		else if (w->rc < 0 && apply_failure(a, &o, w->target, w->rc, "not put back") != APPLY_ABSENT)
-			count->failed++;
+			w->is_stuck = true;
 		else
 			count->in_force += w->is_counted;
+		count->failed += w->is_stuck;
 	}
 	if (rc == 0)
-		drop_finished(l);
+		drop_finished(l, &b);
 	return rc;
 }

@@ -502,13 +502,29 @@ static int undo_domain(const struct hostfs *fs, const char *uuid, const uint64_t
 	return rc;
 }
 
+/* What is not the plan's any more: its class is gone by now. */
+static void drop_links(struct claim *c, const struct plan *p)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < c->n_links; i++) {
+		bool wanted = false;
+
+		for (unsigned int k = 0; k < p->n_links && !wanted; k++)
+			wanted = p->links[k].number == c->links[i].number && streq(p->links[k].uplink, c->links[i].device);
+		if (wanted)
+			c->links[n++] = c->links[i];
+	}
+	c->n_links = n;
+}
+
 int apply_undo_others(const struct hostfs *fs, struct undo *u, const struct steps *keep, unsigned int n_keep,
 		      struct apply_count *count, struct err *e)
 {
 	struct apply_run a = {.fs = fs, .name = u->plan.name, .undo = u, .undoing = true};
 	_cleanup_(ledger_fini) struct ledger l = {0};
 	_cleanup_close_ int lock = -1;
-	const struct claim *c;
+	struct claim *c;
 	int rc = undo_own(&a, keep, n_keep, count);
 
 	if (rc < 0)
@@ -521,6 +537,8 @@ int apply_undo_others(const struct hostfs *fs, struct undo *u, const struct step
 	if (!c || c->generation != u->generation)
 		return err_set(e, ESTALE, "its claim is gone");
 	rc = apply_release_shared(&a, &l, u->plan.uuid, keep, n_keep, count, e);
+	if (rc == 0)
+		drop_links(c, &u->plan);
 	if (rc == 0)
 		rc = ledger_write(fs, &l, e);
 	if (!*count->failure)

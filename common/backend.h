@@ -11,7 +11,7 @@
  *            where that is a list of them                  "machine-qemu\x2d1\x2dx.scope/IODeviceWeight 8:0"
  *   cgkey    path of a control file below the root, block  "sys/fs/cgroup/machine/qemu-1-x/libvirt/io.max 8:0 rbps"
  *            device, and key where it has several
- *   mask     path of a file that holds a CPU mask          "sys/class/net/vnet0/queues/rx-0/rps_cpus"
+ *   mask     path of a file that holds a CPU mask          "sys/class/net/vnet0:17/queues/rx-0/rps_cpus"
  *   net      device, its index, what of it                 "eth0:2/class/d001" (be_net.c)
  */
 #pragma once

@@ -74,7 +74,8 @@ static int find_object(const struct hostfs *fs, const char *object, struct net_o
 	if (!fs->real)
 		return -EOPNOTSUPP;
 	r = parse_object(object, ret);
-	return r < 0 ? r : nl_check_device(ret->ifindex, ret->dev);
+	/* The index is the device; it may have got another name since. */
+	return r < 0 ? r : nl_device_name(ret->ifindex, ret->dev);
 }
 
 static int gone(int r)
@@ -120,4 +121,5 @@ const struct backend be_net = {
 	.read = net_read,
 	.write = net_write,
 	.same = net_same,
+	.is_each_its_own = true,
 };

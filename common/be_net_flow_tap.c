@@ -211,7 +211,10 @@ int net_tap_put(const struct net_object *o, uint32_t class_id, const struct net_
 	r = nl_exchange(&b, NULL, NULL);
 	if (r < 0)
 		return r;
-	r = b.codes[FILTER] < 0 ? b.codes[FILTER] : has_fw ? b.codes[FW] : 0;
+	if (b.codes[INGRESS] < 0 && b.codes[INGRESS] != -EEXIST)
+		r = b.codes[INGRESS]; /* what the filter says then is that it has no parent */
+	else
+		r = b.codes[FILTER] < 0 ? b.codes[FILTER] : has_fw ? b.codes[FW] : 0;
 	if (r == 0)
 		return 0;
 	/* Taken back as far as it came; that it failed is what is told. */

@@ -276,6 +276,14 @@ static bool is_device(const char *name)
 	return *name && !streq(name, ".") && !streq(name, "..") && !name[strcspn(name, "/: \t\n\v\f\r")];
 }
 
+struct claim_link *claim_find_link(const struct claim *c, const char *device, unsigned int number)
+{
+	for (unsigned int i = 0; i < c->n_links; i++)
+		if (c->links[i].number == number && streq(c->links[i].device, device))
+			return &c->links[i];
+	return NULL;
+}
+
 int claim_add_link(struct claim *c, const struct claim_link *link)
 {
 	struct claim_link *l;

@@ -166,6 +166,7 @@ int claim_add_floater(struct ledger *l, struct claim *c, const struct idset *now
 int claim_add_pages(struct claim *c, int node, uint64_t size, uint64_t count);
 /* 0, -EINVAL (no device's name), -E2BIG (CLAIM_LINKS_MAX are there) or -ENOMEM. */
 int claim_add_link(struct claim *c, const struct claim_link *link);
+struct claim_link *claim_find_link(const struct claim *c, const char *device, unsigned int number); /* NULL: none */
 #define CLAIM_LINKS_MAX 512 /* with all else still a line of less than RECORD_MAX */
 void claim_fini(struct claim *c);
 

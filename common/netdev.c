@@ -40,12 +40,14 @@ static unsigned int count_queues(const struct hostfs *fs, const char *name)
 static void fill_device(const struct hostfs *fs, const struct netdev_leaf *l, struct netdev *ret)
 {
 	char dir[64];
-	uint64_t index;
+	uint64_t index, mtu;
 
 	*ret = (struct netdev){.node = -1};
 	memcpy(ret->name, l->name, sizeof(ret->name));
 	if (hostfs_read_u64(fs, &index, "sys/class/net/%s/ifindex", l->name) == 0 && index <= INT32_MAX)
 		ret->ifindex = (unsigned int)index;
+	if (hostfs_read_u64(fs, &mtu, "sys/class/net/%s/mtu", l->name) == 0 && mtu <= INT32_MAX)
+		ret->mtu = (unsigned int)mtu;
 	ret->n_txq = count_queues(fs, l->name);
 	if (l->is_veth)
 		return; /* its speed is made up */

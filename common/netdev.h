@@ -40,6 +40,7 @@ struct netdev {
 	unsigned int ifindex;
 	uint64_t speed;      /* bit/s, 0 not known (virtual devices, no carrier) */
 	unsigned int n_txq;  /* transmit queues */
+	unsigned int mtu;    /* bytes, 0 not known */
 	int node;            /* NUMA node, -1 not known */
 };
 

@@ -66,6 +66,7 @@ struct plan_uplink {
 	unsigned int ifindex;
 	uint64_t link; /* bit/s that it carries; 0: no class of ours is on it */
 	uint64_t rest; /* bit/s of these that are kept for all other traffic */
+	unsigned int mtu; /* bytes, 0 not known */
 };
 
 /* The class of one interface on one uplink: what the steps of interface.rate, ceil, burst and priority are made of. */

@@ -565,6 +565,7 @@ static void add_links(struct classing *c)
 				  p->dev->name, p->dev->name);
 		u->link = p->link;
 		u->rest = p->link / REST_DIVISOR;
+		u->mtu = p->dev->mtu;
 		memcpy(c->link.uplink, p->dev->name, sizeof(c->link.uplink));
 		c->m->failed |= plan_add_link(c->m->p, &c->link) < 0;
 	}

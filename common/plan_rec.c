@@ -14,7 +14,7 @@
  *   pages     node, size, count, of them to be added
  *   float     now, home, limit, vCPUs                       in order: settings refer to them
  *   cell      guest cell, host nodes of its memory, page size
- *   uplink    name, ifindex, bit/s, of them for the rest
+ *   uplink    name, ifindex, bit/s, of them for the rest, MTU
  *   link      MAC, uplink, way, class, rate, ceil, burst, priority, mark, mask, limit
  *   set       knob, target, stage, value, current, source, why, floater or ""
  *   disk      target, alias, path               of those with settings of the exec stage
@@ -372,9 +372,10 @@ static void put_block(struct sbuf *b, const struct plan_device *d)
 
 static void put_uplink(struct sbuf *b, const struct plan_uplink *u)
 {
-	char n1[NUMBER_MAX], n2[NUMBER_MAX], n3[NUMBER_MAX];
+	char n1[NUMBER_MAX], n2[NUMBER_MAX], n3[NUMBER_MAX], n4[NUMBER_MAX];
 
-	record_add(b, "uplink", u->name, number(n1, u->ifindex), number(n2, u->link), number(n3, u->rest), NULL);
+	record_add(b, "uplink", u->name, number(n1, u->ifindex), number(n2, u->link), number(n3, u->rest),
+		   number(n4, u->mtu), NULL);
 }
 
 static void put_link(struct sbuf *b, const struct plan_link *l)
@@ -645,6 +646,7 @@ static int take_uplink(struct plan *p, const struct record *r)
 		return -ENOMEM;
 	u->link = record_u64(r, 3, 0);
 	u->rest = record_u64(r, 4, 0);
+	u->mtu = (unsigned int)record_u64(r, 5, 0) & INT32_MAX;
 	return 0;
 }
 

@@ -72,13 +72,26 @@ static void tree_value(const struct plan_uplink *u, const struct plan_link *l, c
 	(void)snprintf(buf, size, "link=%" PRIu64 " rest=%" PRIu64 " prio=%d", u->link, u->rest, PLAN_PRIORITY_DEFAULT);
 }
 
+/*
+ * A class may send as much at once as comes between two ticks of the slowest timer (HZ=100 to 1000 with high resolution
+ * timers off; 250 is every distribution's), as tc-htb(8) says of burst, and two frames at least, with a VLAN tag.
+ */
+static uint64_t burst_of(const struct plan_uplink *u, const struct plan_link *l, uint64_t rate)
+{
+	uint64_t least = 2 * ((u && u->mtu ? u->mtu : 1500u) + UINT64_C(18)), burst = rate / 8 / 250;
+
+	if (l->burst)
+		return l->burst;
+	burst = burst < least ? least : burst;
+	return burst > INT32_MAX ? INT32_MAX : burst; /* libnl computes in int */
+}
+
 static void class_value(const struct plan_uplink *u, const struct plan_link *l, const struct run_tap *tap, char *buf,
 			size_t size)
 {
-	(void)u;
 	(void)tap;
 	(void)snprintf(buf, size, "rate=%" PRIu64 " ceil=%" PRIu64 " burst=%" PRIu64 " prio=%u", l->rate, l->ceil,
-		       l->burst, l->priority);
+		       burst_of(u, l, l->rate), l->priority);
 }
 
 static void flow_value(const struct plan_uplink *u, const struct plan_link *l, const struct run_tap *tap, char *buf,
@@ -120,18 +133,20 @@ int step_at_limit(struct expansion *x)
 	if (!tap || !l || l->limit == 0)
 		return 0;
 	(void)snprintf(object, sizeof(object), "%s:%u/%s", tap->tap.name, tap->tap.ifindex, x->row->name); /* fits */
-	(void)snprintf(value, sizeof(value), "rate=%" PRIu64 " burst=%" PRIu64, l->limit, l->burst);       /* fits */
+	(void)snprintf(value, sizeof(value), "rate=%" PRIu64 " burst=%" PRIu64, l->limit,
+		       burst_of(plan_find_uplink(x->plan, l->uplink), l, l->limit)); /* fits */
 	return step_add(x, "net", object, value, NULL);
 }
 
-static int add_queues(struct expansion *x, const char *tap, const char *direction, unsigned int n, const char *file)
+static int add_queues(struct expansion *x, const struct netdev_tap *tap, const char *direction, unsigned int n,
+		      const char *file)
 {
-	char object[96];
+	char object[128];
 	int r = 0;
 
 	for (unsigned int i = 0; i < n && r == 0; i++) {
-		(void)snprintf(object, sizeof(object), "sys/class/net/%s/queues/%s-%u/%s", tap, direction, i,
-			       file); /* fits */
+		(void)snprintf(object, sizeof(object), "sys/class/net/%s:%u/queues/%s-%u/%s", tap->name, tap->ifindex,
+			       direction, i, file); /* fits */
 		r = step_add(x, "mask", object, x->value, NULL);
 	}
 	return r;
@@ -146,8 +161,8 @@ int step_at_queues(struct expansion *x)
 	if (!tap)
 		return 0;
 	(void)snprintf(x->why, sizeof(x->why), "%s has no receive queue", tap->tap.name); /* fits */
-	r = add_queues(x, tap->tap.name, "rx", tap->n_rxq, "rps_cpus");
-	return r < 0 || tap->n_txq < 2 ? r : add_queues(x, tap->tap.name, "tx", tap->n_txq, "xps_cpus");
+	r = add_queues(x, &tap->tap, "rx", tap->n_rxq, "rps_cpus");
+	return r < 0 || tap->n_txq < 2 ? r : add_queues(x, &tap->tap, "tx", tap->n_txq, "xps_cpus");
 }
 
 /* "eth0:2/rx-ring" */

@@ -36,7 +36,7 @@ static int strip(struct ledger *l, struct claim *c, const struct idset *cpus, bo
 		if (c->pages[i].size)
 			c->pages[n++] = c->pages[i];
 	c->n_pages = n;
-	c->n_floats = c->n_links = 0;
+	c->n_floats = 0;
 	c->kind = idset_is_empty(cpus) ? CLAIM_OURS : CLAIM_FOREIGN;
 	c->cpus = ledger_set(l, cpus);
 	return c->cpus ? 0 : -ENOMEM;
@@ -72,13 +72,30 @@ static int rewrite(struct decision *d, struct ledger *l, const struct claim *c, 
 		r = undo_replace(&d->fs, u, &d->plan, e);
 	if (r == 0 && !idset_equal(&both, &d->cpus))
 		r = write_claim(d, l, &d->cpus, e);
-	d->next = d->plan.observe ? NULL : "retune";
+	/* Also where the policy only observes by now: what is in force is undone. */
+	d->next = d->plan.observe && d->verb != DECIDE_OFF ? NULL : "retune";
+	return r;
+}
+
+/*
+ * What the classes in force hold stays held until `apply` has undone them (apply_undo_others()): their numbers would be
+ * somebody else's meanwhile.
+ */
+static int keep_links(struct claim *c, const struct claim_link *links, unsigned int n)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < n && r == 0; i++)
+		if (!claim_find_link(c, links[i].device, links[i].number))
+			r = claim_add_link(c, &links[i]);
 	return r;
 }
 
 static int replace(struct decision *d, struct ledger *l, struct claim *c, struct undo *u, enum outcome *ret,
 		   struct err *e)
 {
+	_cleanup_free_ struct claim_link *links = NULL;
+	unsigned int n_links;
 	static const struct idset none;
 	const struct idset pins = foreign_pins(&d->domain, &d->host.online);
 	const struct idset *had = c->kind == CLAIM_OBSERVE ? &none : c->cpus;
@@ -92,12 +109,17 @@ static int replace(struct decision *d, struct ledger *l, struct claim *c, struct
 		d->next = "release"; /* all of it goes; the ledger is not touched before */
 		return 0;
 	}
+	links = steal_ptr(&c->links);
+	n_links = c->n_links;
+	c->n_links = 0;
 	if (leave) {
 		r = strip(l, c, &pins, keeps);
 	} else {
-		c->n_floats = c->n_pages = c->n_links = 0;
+		c->n_floats = c->n_pages = 0;
 		r = decide_fill_claim(d, l, &pins, kind, c);
 	}
+	if (r >= 0)
+		r = keep_links(c, links, n_links);
 	return r < 0 ? err_set(e, -r, "claim: %s", err_name(-r)) : rewrite(d, l, c, had, u, e);
 }
 

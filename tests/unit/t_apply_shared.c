@@ -100,6 +100,28 @@ TEST(shared_and_put_back_by_somebody_else)
 	IS_FILE(&r, "sys/s", "10");
 }
 
+/* What the kernel refuses to take back stays on record, with its original, for whoever releases or wants it next. */
+TEST(shared_and_not_put_back)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/s", "10\n");
+	begin(&r, UUID_A, false);
+	APPLY(&r, UUID_A, shared_step(FOLD_MAX, NULL, "sys/s", "20"));
+	setenv("DOMTUNE_FAULT", "sys/s:22*9", 1);
+	c = release(&r, UUID_A, 1);
+	unsetenv("DOMTUNE_FAULT");
+	IS_INT(c.failed, 1);
+	IS_FILE(&r, "sys/s", "20");
+	OK(!knows(&r, UUID_A) && strstr(root_get(&r, PATH_LEDGER), "sys/s"));
+	begin(&r, UUID_B, false);
+	APPLY(&r, UUID_B, shared_step(FOLD_MAX, NULL, "sys/s", "15"));
+	release(&r, UUID_B, 1);
+	IS_FILE(&r, "sys/s", "10");
+	OK(!strstr(root_get(&r, PATH_LEDGER), "sys/s"));
+}
+
 TEST(shared_and_gone)
 {
 	ROOT(r);

@@ -709,6 +709,17 @@ TEST(masks)
 	IS_INT(be_mask.write(&r.fs, "sys/x", "nonsense"), -EINVAL);
 	IS_INT(be_mask.probe(&r.fs, "sys/x"), 0);
 	IS_INT(be_mask.probe(&r.fs, "sys/y"), -ENOENT);
+	/* a network device's, if it is still that one */
+	root_put(&r, "sys/class/net/vnet0/ifindex", "17\n");
+	root_put(&r, "sys/class/net/vnet0/queues/rx-0/rps_cpus", "3\n");
+	is_value(&be_mask, &r.fs, "sys/class/net/vnet0:17/queues/rx-0/rps_cpus", "0-1");
+	IS_INT(be_mask.probe(&r.fs, "sys/class/net/vnet0:17/queues/rx-0/rps_cpus"), 0);
+	IS_INT(be_mask.write(&r.fs, "sys/class/net/vnet0:17/queues/rx-0/rps_cpus", "2"), 0);
+	IS_INT(be_mask.write(&r.fs, "sys/class/net/vnet0:18/queues/rx-0/rps_cpus", "3"), -ENOENT);
+	IS_INT(be_mask.probe(&r.fs, "sys/class/net/vnet0:18/queues/rx-0/rps_cpus"), -ENOENT);
+	IS_INT(be_mask.read(&r.fs, "sys/class/net/vnet1:17/queues/rx-0/rps_cpus", buf, sizeof(buf)), -ENOENT);
+	IS_INT(be_mask.read(&r.fs, "sys/class/net/vnet0:x/queues/rx-0/rps_cpus", buf, sizeof(buf)), -EINVAL);
+	IS_STR(root_get(&r, "sys/class/net/vnet0/queues/rx-0/rps_cpus"), "4\n");
 	IS_INT(be_mask.read(&r.fs, "sys/y", buf, sizeof(buf)), -ENOENT);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		root_put(&r, "sys/x", bad[i]);

@@ -780,7 +780,7 @@ TEST(classes_of_an_interface)
 		uint64_t limit;
 		const char *flow, *rest;
 	} cases[] = {
-		{NETDEV_BRIDGED, 2000, "bridged dev=vnet7:12 mac=" MAC1, "net vnet7:12/limit=rate=2000 burst=0\n"},
+		{NETDEV_BRIDGED, 2000, "bridged dev=vnet7:12 mac=" MAC1, "net vnet7:12/limit=rate=2000 burst=3036\n"},
 		{NETDEV_BRIDGED, 0, "bridged dev=vnet7:12 mac=" MAC1, ""},
 		{NETDEV_ROUTED, 0, "routed dev=vnet7:12 mac=" MAC1 " mark=0x200/0xff00", ""},
 		{NETDEV_DIRECT, 0, "direct mac=" MAC1, ""},
@@ -800,7 +800,7 @@ TEST(classes_of_an_interface)
 			set(&w, knobs[k], MAC1, STAGE_STARTED, "1000");
 		(void)snprintf(expected, sizeof(expected),
 			       "net eth0:2/tree=link=1000000 rest=50000 prio=3\n"
-			       "net eth0:2/class/d00f=rate=1000 ceil=2000 burst=0 prio=1\n"
+			       "net eth0:2/class/d00f=rate=1000 ceil=2000 burst=3036 prio=1\n"
 			       "net eth0:2/flow/d00f=%s\n%s",
 			       cases[i].flow, cases[i].rest);
 		OK(steps_need_taps(&w.plan));
@@ -825,8 +825,8 @@ TEST(classes_on_two_uplinks)
 	IS_STR(steps_text(&w, STAGE_STARTED, true),
 	       "net eth0:2/tree=link=1000000 rest=50000 prio=3\n"
 	       "net eth1:3/tree=link=2000000 rest=100000 prio=3\n"
-	       "net eth0:2/class/d002=rate=1000 ceil=2000 burst=0 prio=1\n"
-	       "net eth1:3/class/d002=rate=1000 ceil=2000 burst=0 prio=1\n"
+	       "net eth0:2/class/d002=rate=1000 ceil=2000 burst=3036 prio=1\n"
+	       "net eth1:3/class/d002=rate=1000 ceil=2000 burst=3036 prio=1\n"
 	       "net eth0:2/flow/d002=bridged dev=vnet7:12 mac=" MAC1 "\n"
 	       "net eth1:3/flow/d002=bridged dev=vnet7:12 mac=" MAC1 "\n");
 	IS_INT(steps_make(&w.plan, STAGE_STARTED, &w.run, &s), 0);
@@ -849,7 +849,7 @@ TEST(a_tap_that_was_plugged_in)
 	(void)snprintf(w.run.taps[1].tap.alias, sizeof(w.run.taps[1].tap.alias), "net0");
 	add_tap(&w, "fe:54:00:00:00:01", "vnet7", 12, 1);
 	set(&w, "interface.steering", MAC1, STAGE_STARTED, "0-1");
-	IS_STR(steps_text(&w, STAGE_STARTED, true), "mask sys/class/net/vnet7/queues/rx-0/rps_cpus=0-1\n");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "mask sys/class/net/vnet7:12/queues/rx-0/rps_cpus=0-1\n");
 	net_fini(&w);
 }
 
@@ -883,11 +883,11 @@ TEST(steering)
 		const char *steps;
 	} cases[] = {
 		{0, "skipped interface.steering[" MAC1 "]: vnet7 has no receive queue\n"},
-		{1, "mask sys/class/net/vnet7/queues/rx-0/rps_cpus=0-3\n"},
-		{2, "mask sys/class/net/vnet7/queues/rx-0/rps_cpus=0-3\n"
-		    "mask sys/class/net/vnet7/queues/rx-1/rps_cpus=0-3\n"
-		    "mask sys/class/net/vnet7/queues/tx-0/xps_cpus=0-3\n"
-		    "mask sys/class/net/vnet7/queues/tx-1/xps_cpus=0-3\n"},
+		{1, "mask sys/class/net/vnet7:12/queues/rx-0/rps_cpus=0-3\n"},
+		{2, "mask sys/class/net/vnet7:12/queues/rx-0/rps_cpus=0-3\n"
+		    "mask sys/class/net/vnet7:12/queues/rx-1/rps_cpus=0-3\n"
+		    "mask sys/class/net/vnet7:12/queues/tx-0/xps_cpus=0-3\n"
+		    "mask sys/class/net/vnet7:12/queues/tx-1/xps_cpus=0-3\n"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
