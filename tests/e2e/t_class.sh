@@ -10,6 +10,13 @@ if ! command -v tc >/dev/null || ! ip link add dtprobe0 type veth peer name dtpr
 fi
 ip link del dtprobe0
 
+# The lab's kernels have skbedit, flower and fw: routed guests, too.
+if [ -x "${DOMTUNE_BUILD:-}/t/t_be_net" ]; then
+	out=$("$DOMTUNE_BUILD/t/t_be_net")
+	is 'back end: on real devices, as far as this kernel has them' "$(grep '^not ok' <<<"$out")" ''
+	[ "${DOMTUNE_HOST:-}" != lab ] || is 'back end: nothing was left out' "$(grep '# SKIP' <<<"$out")" ''
+fi
+
 policy() { # policy [UPLINK-XML]
 	echo "<policy xmlns='urn:domtune:1'><host deadline='120s'/>${1:-}</policy>" >/etc/domtune/policy.xml
 }

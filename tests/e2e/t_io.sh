@@ -3,6 +3,38 @@
 # Two guests whose images lie on one file system of one device, a loop device of our own: queue, I/O priority of every
 # thread, weights and limits of their groups as the kernel has them; and the device as it was when the last one has gone.
 
+# The lab's own disks, which nobody needs: NVMe and SCSI, with a file system or as they are.
+real_disk() { # real_disk DEVICE SCHEDULER ON-IT: `file` or `block`
+	local device=$1 queue=/sys/block/$1/queue directory=$images/real source before driver=raw
+	state() { grep -H . "$queue"/{scheduler,nr_requests,read_ahead_kb,rq_affinity,nomerges}; }
+	before=$(state)
+	source="<disk type='block' device='disk'><driver name='qemu' type='raw'/><source dev='/dev/$device'/><target dev='vdb' bus='virtio'/></disk>"
+	if [ "$3" = file ]; then
+		mkfs.ext4 -q -F "/dev/$device" && mkdir -p "$directory" && mount "/dev/$device" "$directory" && chmod 0777 "$directory"
+		truncate -s 8M "$directory/x.raw" && chmod 0666 "$directory/x.raw"
+		source="<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='$directory/x.raw'/><target dev='vdb' bus='virtio'/></disk>"
+	fi
+	define rd_a devices="$source" tune="<tune profile='off'><disk target='vdb' scheduler='$2' requests='48' read-ahead='256' weight='300' read-iops='400' cache='none' io='auto'/></tune>"
+	ok "$device, $3: starts" start rd_a
+	like "$device, $3: $2" "$(cat "$queue/scheduler")" "\\[$2\\]"
+	is "$device, $3: requests, read-ahead" "$(cat "$queue/nr_requests") $(cat "$queue/read_ahead_kb")" '48 256'
+	if is_v2; then like "$device, $3: limit" "$(cat "$(group_file "$(pid_of rd_a)" io io.max up)")" "^$(cat "/sys/block/$device/dev") .*riops=400"; fi
+	ok "$device, $3: verify" domtune verify rd_a
+	virsh -q destroy rd_a
+	is "$device, $3: is what it was" "$(state)" "$before"
+	undefine rd_a
+	[ "$3" != file ] || umount "$directory"
+}
+if [ "${DOMTUNE_HOST:-}" = lab ]; then
+	for name in nvme0n1 sda; do
+		if [ ! -b /dev/$name ]; then skip "$name" 'not there'; else
+			real_disk $name mq-deadline file
+			real_disk $name bfq block
+		fi
+	done
+	modprobe -q kyber-iosched
+fi
+
 disk_dir=$images/io
 device=
 [ ! -e /dev/loop-control ] || device=$(loop_disk 64 "$disk_dir")
@@ -41,7 +73,7 @@ is 'its scheduler' "$(in_force)" bfq
 is 'its requests' "$(cat "$queue/nr_requests")" 64
 is 'I/O priority of all of its threads' "$(priorities dk_a)" 'best-effort: prio 1'
 like 'its limit' "$(limits dk_a)" '8388608'
-like 'its weight' "$(weights dk_a)" " 118\$"
+like 'its weight' "$(weights dk_a)" " 300\$"
 like 'before exec, by the wrapper' "$(domtune status --json dk_a | json \
 	'[s["effective"] for s in d["domains"][0]["settings"] if s["knob"] == "io.priority"]')" "'be:1', 'be:1'"
 ok 'the second one starts' start dk_b
