@@ -189,6 +189,49 @@ ok 'no uplink: starts' start net3
 ok 'no uplink: ends' virsh -q destroy net3
 ok 'verify: nothing is left' domtune verify
 
+# --- real cards, on the lab host ----------------------------------------------------------------------------------------
+card() { # card DRIVER: the first one that is on no bridge and has no address
+	local n driver
+	for n in /sys/class/net/*; do
+		driver=$(readlink "$n/device/driver" 2>/dev/null)
+		[ "${driver##*/}" != "$1" ] || [ -e "$n/master" ] || { echo "${n##*/}" && return; }
+	done
+}
+on_card() { # on_card NIC TUNE: a bridge with that card, and a guest on it
+	ip link set "$1" master dtbr1 up
+	net_guest net3 "$2" dtbr1
+}
+off_card() { undefine net3 && ip link set "$1" nomaster down; }
+if [ "${DOMTUNE_HOST:-}" = lab ]; then
+	nic=$(card vmxnet3)
+	rings() { ethtool -g "$nic" | awk '/^Current/ { on = 1 } on && /^RX:/ { rx = $2 } on && /^TX:/ { tx = $2 } END { print rx, tx }'; }
+	most=$(ethtool -g "$nic" | awk '/^RX:/ { print $2; exit }')
+	on_card "$nic" "<tune><interface target='*' rx-ring='max' tx-ring='1024'/></tune>"
+	rings_before=$(rings)
+	ok "rings of $nic: starts" start net3
+	is 'rings: in force' "$(rings)" "$most 1024"
+	ok 'rings: verify' domtune verify net3
+	ok 'rings: ends' virsh -q destroy net3
+	is 'rings: as they were' "$(rings)" "$rings_before"
+	off_card "$nic"
+
+	nic=$(card virtio_net)
+	on_card "$nic" "<tune><interface target='*' rate='10mbit'/></tune>"
+	mq=$(tc qdisc show dev "$nic" | sort)
+	like "many queues: $nic has them" "$mq" '^qdisc mq 0: root'
+	like 'many queues: not without the policy' "$(domtune plan net3)" 'replace-mq'
+	ok 'many queues: starts' start net3
+	is 'many queues: nothing was replaced' "$(tc qdisc show dev "$nic" | sort)" "$mq"
+	ok 'many queues: ends' virsh -q destroy net3
+	policy "<uplink device='$nic' rate='1gbit' replace-mq='yes'/>"
+	ok 'many queues: starts with the policy' start net3
+	is 'many queues: one root' "$(root_of "$nic")" 'htb d070:'
+	ok 'many queues: verify' domtune verify net3
+	ok 'many queues: ends again' virsh -q destroy net3
+	is 'many queues: they are back' "$(tc qdisc show dev "$nic" | sort)" "$mq"
+	off_card "$nic"
+fi
+
 for name in net1 net2 net3 net4; do undefine $name; done
 ip link del dtup0
 ip link del dtbr0
