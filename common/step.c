@@ -136,35 +136,30 @@ static int cpu_list(const struct expansion *x, char *buf, size_t size)
 	return idset_parse(x->setting->value, &cpus) < 0 || idset_format(&cpus, buf, size) < 0 ? -EINVAL : 0;
 }
 
-static int shares(const struct expansion *x, char *buf, size_t size)
+static int weight_as(const struct expansion *x, uint64_t (*convert)(uint64_t weight), char *buf, size_t size)
 {
 	uint64_t weight;
 
 	if (num_parse_range(x->setting->value, 1, 10000, &weight) < 0)
 		return -EINVAL;
-	(void)snprintf(buf, size, "%" PRIu64, cgroup_shares_of_weight(weight)); /* 20 digits always fit */
+	(void)snprintf(buf, size, "%" PRIu64, convert(weight)); /* 20 digits always fit */
 	return 0;
+}
+
+static int shares(const struct expansion *x, char *buf, size_t size)
+{
+	return weight_as(x, cgroup_shares_of_weight, buf, size);
 }
 
 static int bfq_weight(const struct expansion *x, char *buf, size_t size)
 {
-	uint64_t weight;
-
-	if (num_parse_range(x->setting->value, 1, 10000, &weight) < 0)
-		return -EINVAL;
-	(void)snprintf(buf, size, "%" PRIu64, cgroup_bfq_of_weight(weight)); /* 20 digits always fit */
-	return 0;
+	return weight_as(x, cgroup_bfq_of_weight, buf, size);
 }
 
 /* systemd makes a bfq weight of it. */
 static int unit_bfq_weight(const struct expansion *x, char *buf, size_t size)
 {
-	uint64_t weight;
-
-	if (num_parse_range(x->setting->value, 1, 10000, &weight) < 0)
-		return -EINVAL;
-	(void)snprintf(buf, size, "%" PRIu64, cgroup_unit_of_bfq(weight)); /* 20 digits always fit */
-	return 0;
+	return weight_as(x, cgroup_unit_of_bfq, buf, size);
 }
 
 static uint64_t quota_of(uint64_t percent, uint64_t period)
