@@ -6,7 +6,8 @@
 # The lab's own disks, which nobody needs: NVMe and SCSI, with a file system or as they are.
 real_disk() { # real_disk DEVICE SCHEDULER ON-IT: `file` or `block`
 	local device=$1 queue=/sys/block/$1/queue directory=$images/real source before driver=raw
-	state() { grep -H . "$queue"/{scheduler,nr_requests,read_ahead_kb,rq_affinity,nomerges}; }
+	# A module that was loaded for it stays, and in the list.
+	state() { grep -o '\[.*\]' "$queue/scheduler" && grep -H . "$queue"/{nr_requests,read_ahead_kb,rq_affinity,nomerges}; }
 	before=$(state)
 	source="<disk type='block' device='disk'><driver name='qemu' type='raw'/><source dev='/dev/$device'/><target dev='vdb' bus='virtio'/></disk>"
 	if [ "$3" = file ]; then
@@ -55,7 +56,7 @@ priorities() { # of all threads, each once; ioprio_get(2) by ionice
 line_of() { grep "^$number " "$(group_file "$(pid_of "$1")" "$2" "$3" "${4:-}")" 2>/dev/null; }
 limits() { if is_v2; then line_of "$1" io io.max up; else line_of "$1" blkio blkio.throttle.read_bps_device; fi; }
 weights() { # v2: of the scope, which is above libvirt's own group
-	if is_v2; then grep "^$number " "$(dirname "$(dirname "$(group_file "$(pid_of "$1")" io x)")")"/io.bfq.weight; else
+	if is_v2; then grep "^$number " "$(dirname "$(dirname "$(group_file "$(pid_of "$1")" io x up)")")"/io.bfq.weight; else
 		line_of "$1" blkio blkio.bfq.weight_device
 	fi
 }
