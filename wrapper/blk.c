@@ -182,6 +182,18 @@ static bool has_ring(struct blk *b, bool own_workers, struct err *e)
 	return o->r == 0;
 }
 
+static bool has_events(struct blk *b, struct err *e)
+{
+	struct blk_once *o = &b->events;
+
+	if (!o->done)
+		o->r = b->t->native(b->fs, &o->e);
+	o->done = true;
+	if (o->r < 0)
+		*e = o->e;
+	return o->r == 0;
+}
+
 /* Whether this can be had. `gentle`: only if it does no harm elsewhere (auto). */
 static bool can_io(struct blk *b, const char *how, bool gentle, struct err *e)
 {
@@ -193,7 +205,7 @@ static bool can_io(struct blk *b, const char *how, bool gentle, struct err *e)
 		(void)err_set(e, EINVAL, "native needs the host's page cache bypassed"); /* the text is the answer */
 		return false;
 	}
-	return is_linked(b, NATIVE_LIBRARY, &b->libaio, e);
+	return is_linked(b, NATIVE_LIBRARY, &b->libaio, e) && has_events(b, e);
 }
 
 /* What `auto` comes to. Why not better is kept. */

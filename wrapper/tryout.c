@@ -14,6 +14,7 @@
 #include "wrapper/tryout.h"
 
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/io_uring.h>
 #include <linux/magic.h>
 #include <linux/memfd.h>
@@ -29,6 +30,7 @@
 #include "wrapper/linked.h"
 
 #define IO_URING_ENTRIES 128
+#define NATIVE_EVENTS    1024 /* QEMU, block/linux-aio.c, MAX_EVENTS; 128 before 5.0 */
 #ifndef IORING_FEAT_NATIVE_WORKERS
 #define IORING_FEAT_NATIVE_WORKERS (1u << 9) /* Linux 5.12 */
 #endif
@@ -461,6 +463,37 @@ static int try_io_uring(bool own_workers, struct err *e)
 	return 0;
 }
 
+/* What contexts of the whole host may have together: the kernel's own word for it would be EAGAIN. */
+static int check_events(const struct hostfs *fs, struct err *e)
+{
+	uint64_t used, most;
+
+	if (hostfs_read_u64(fs, &used, "proc/sys/fs/aio-nr") < 0 ||
+	    hostfs_read_u64(fs, &most, "proc/sys/fs/aio-max-nr") < 0)
+		return 0;
+	if (used <= most && most - used >= NATIVE_EVENTS)
+		return 0;
+	return err_set(e, EAGAIN, "fs.aio-max-nr leaves native no room (want %d, used %llu of %llu)", NATIVE_EVENTS,
+		       (unsigned long long)used, (unsigned long long)most);
+}
+
+/*
+ * QEMU makes one context for the main loop when it opens the first such image, and before 9.0 ends where it gets none
+ * ("Unable to use native AIO"); for I/O threads it makes more, and goes on with threads where those fail.
+ */
+static int try_native(const struct hostfs *fs, struct err *e)
+{
+	aio_context_t context = 0;
+	int r = check_events(fs, e);
+
+	if (r < 0)
+		return r;
+	if (syscall(SYS_io_setup, NATIVE_EVENTS, &context) < 0)
+		return err_set(e, errno, "native: io_setup: %s", err_name(errno));
+	(void)syscall(SYS_io_destroy, context); /* ours, just made, nothing is in flight */
+	return 0;
+}
+
 /* Reading rights suffice to learn whether the file system has it. No lock is taken, so none is lost by the close. */
 static int try_direct(const struct hostfs *fs, const char *path, struct err *e)
 {
@@ -483,6 +516,7 @@ const struct tryout tryout_kernel = {
 	.lock = try_lock,
 	.merge = try_merge,
 	.io_uring = try_io_uring,
+	.native = try_native,
 	.direct = try_direct,
 	.linked = linked_with,
 	.is_hugetlbfs = is_hugetlbfs,

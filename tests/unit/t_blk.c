@@ -47,9 +47,10 @@ static void words_load(const char *name, struct words *w)
 
 /* What the tryouts answer. */
 static struct {
-	const char *io_uring, *direct, *linked; /* NULL: possible; direct: paths with this in them are not */
+	const char *io_uring, *native, *direct, *linked; /* NULL: possible; direct: paths with this in them are not */
 	bool old_workers;
 	unsigned int tried; /* images opened */
+	unsigned int contexts;
 } fake;
 
 static int fake_io_uring(bool own_workers, struct err *e)
@@ -57,6 +58,13 @@ static int fake_io_uring(bool own_workers, struct err *e)
 	if (own_workers && fake.old_workers)
 		return err_set(e, EOPNOTSUPP, "old workers");
 	return fake.io_uring ? err_set(e, EPERM, "%s", fake.io_uring) : 0;
+}
+
+static int fake_native(const struct hostfs *fs, struct err *e)
+{
+	(void)fs;
+	fake.contexts++;
+	return fake.native ? err_set(e, EAGAIN, "%s", fake.native) : 0;
 }
 
 static int fake_direct(const struct hostfs *fs, const char *path, struct err *e)
@@ -75,6 +83,7 @@ static int fake_linked(const struct hostfs *fs, const char *program, const char 
 
 static const struct tryout fakes = {
 	.io_uring = fake_io_uring,
+	.native = fake_native,
 	.direct = fake_direct,
 	.linked = fake_linked,
 };
@@ -84,7 +93,7 @@ struct blk_case {
 	/* the plan's record, and the host */
 	const char *alias, *path, *io, *cache, *discard, *zeroes;
 	uint64_t metadata; /* + 1 */
-	const char *no_uring, *no_direct, *not_linked;
+	const char *no_uring, *no_native, *no_direct, *not_linked;
 	bool old_workers, no_emulator;
 	/* what comes out: for each changed word its node's name and what it has more than before; reasons */
 	const char *want, *kept;
@@ -147,6 +156,7 @@ static void run_case(const struct blk_case *c)
 
 	memset(&fake, 0, sizeof(fake));
 	fake.io_uring = c->no_uring;
+	fake.native = c->no_native;
 	fake.direct = c->no_direct;
 	fake.linked = c->not_linked;
 	fake.old_workers = c->old_workers;
@@ -238,6 +248,12 @@ TEST(asynchronous_io)
 		{ DEVICE, .io = "native", .cache = "none", .not_linked = "libaio.so",
 		  .want = "libvirt-4-storage " DIRECT "; libvirt-4-format " DIRECT,
 		  .kept = "disk.io vda: built without libaio.so" },
+		/* The host's events are used up: QEMU would end. */
+		{ DEVICE, .io = "native", .cache = "none", .no_native = "no room",
+		  .want = "libvirt-4-storage " DIRECT "; libvirt-4-format " DIRECT, .kept = "disk.io vda: no room" },
+		{ DEVICE, .io = "auto", .cache = "none", NO_URING, .no_native = "no room",
+		  .want = "libvirt-4-storage " DIRECT AIO("threads") "; libvirt-4-format " DIRECT,
+		  .kept = "disk.io vda: io_uring: no, no room" },
 		{ DEVICE, .io = "threads" },
 		/* libvirt's cache mode will do; libvirt's own words stay. */
 		{ .alias = "scsi0-0-0-1", .path = "/srv/images/shared.raw", .io = "native",
@@ -247,6 +263,30 @@ TEST(asynchronous_io)
 	};
 
 	run_cases(cases, ARRAY_SIZE(cases));
+}
+
+/* One context is tried, however many disks are to have it, and none where native is not asked for. */
+TEST(native_is_tried_once)
+{
+	struct wplan_disk disks[2];
+	struct wplan plan = {.merge = -1, .disks = disks, .n_disks = 2};
+	struct words w = {0};
+	struct argv_edit edit = {0};
+	struct kept kept = {.text = ""};
+
+	memset(&fake, 0, sizeof(fake));
+	make_disk(&(struct blk_case){ DEVICE, .io = "native", .cache = "none" }, &disks[0]);
+	make_disk(&(struct blk_case){ CHAIN, .io = "native", .cache = "none" }, &disks[1]);
+	words_load("json-disks", &w);
+	IS_INT(argv_edit_init(&edit, w.n, w.v), 0);
+	IS_INT(blk_rewrite(NULL, &plan, "/usr/bin/qemu-system-x86_64", &fakes, &edit, &kept), 0);
+	IS_INT(kept.len, 0);
+	IS_INT(fake.contexts, 1);
+	argv_edit_fini(&edit);
+	free(w.text);
+	run_case(&(struct blk_case){ DEVICE, .io = "auto", .cache = "none",
+		 .want = "libvirt-4-storage " DIRECT AIO("io_uring") "; libvirt-4-format " DIRECT });
+	IS_INT(fake.contexts, 0);
 }
 
 TEST(discards_zeroes_metadata)
@@ -573,6 +613,35 @@ TEST(tryouts)
 	IS_INT(tryout_kernel.linked(&fs, "/bin/sh", "liburing.so", &e), -ENOENT);
 	IS_STR(e.text, "/bin/sh was built without liburing.so");
 	hostfs_fini(&fs);
+	root_fini(&t);
+}
+
+/* Room for a context's events, where the kernel says what there is. */
+TEST(events_of_the_host)
+{
+	static const struct {
+		const char *used, *most, *why; /* why NULL: as this machine has it */
+	} cases[] = {
+		{ "0", "1023", "fs.aio-max-nr leaves native no room (want 1024, used 0 of 1023)" },
+		{ "64513", "65536", "fs.aio-max-nr leaves native no room (want 1024, used 64513 of 65536)" },
+		{ "65537", "65536", "fs.aio-max-nr leaves native no room (want 1024, used 65537 of 65536)" },
+		{ "64512", "65536", NULL },
+		{ "x", "1", NULL },
+	};
+	struct err e = ERR_INIT;
+	struct root t;
+	int here;
+
+	root_init(&t);
+	here = tryout_kernel.native(&t.fs, &e); /* nothing can be read */
+	OK(here == 0 || str_starts(e.text, "native: io_setup: "));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		root_put(&t, "proc/sys/fs/aio-nr", cases[i].used);
+		root_put(&t, "proc/sys/fs/aio-max-nr", cases[i].most);
+		IS_INT(tryout_kernel.native(&t.fs, &e), cases[i].why ? -EAGAIN : here);
+		if (cases[i].why)
+			IS_STR(e.text, cases[i].why);
+	}
 	root_fini(&t);
 }
 
