@@ -671,6 +671,26 @@ TEST(backing_chains)
 	root_fini(&r);
 }
 
+/* Below another root a node stands for a device of this host: it is looked up there, and never opened. */
+TEST(nodes_of_another_root)
+{
+	struct root r;
+
+	make_host(&r);
+	root_mkdir(&r, "srv/fast");
+	if (mknodat(r.fs.fd, "srv/fast/node", S_IFBLK | 0600, makedev(8, 0)) < 0) {
+		root_fini(&r);
+		SKIP("no device nodes can be made");
+	}
+	put_qcow2(&r, "srv/fast/on-node", GIB, "node", "qcow2");
+	IS_STR(chain_of(&r, QCOW2("/srv/fast/node")),
+	       "0 0/0 0: sda @sda; /srv/fast/node: it is a device node below another root, which is not opened");
+	IS_STR(chain_of(&r, QCOW2("/srv/fast/on-node")),
+	       "1 1073741824/65536 131072: nvme0n1 sda @nvme0n1 xfs; /srv/fast/node: it is a device node below another "
+	       "root, which is not opened");
+	root_fini(&r);
+}
+
 /* A name of a data file counts only where the header says that there is one (QEMU does likewise). */
 TEST(names_that_do_not_count)
 {
