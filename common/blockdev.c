@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Each disk's images are walked down (blockdev_walk.h); leaves are devices, by the same index. The images of a qcow2
- * chain are read only as far as their format is known without looking: the definition says qcow2, and each header names
- * qcow2 for the next. Any other format ends the chain with that image, whose devices count.
+ * Each disk's images are walked down (blockdev_walk.h); leaves are devices, by the same index. What is behind an image
+ * is what the definition says, as far as it says something, since that is what libvirt gives to QEMU; from there on
+ * what headers say. An image is read only where its format is known to be qcow2 without looking. A header, which a
+ * tenant may have written, is followed only to images of a format that is followed: to others no path is looked at.
  */
 #include "blockdev.h"
+
+#include <stdarg.h>
 
 #include "blockdev_priv.h"
 #include "knob.h"
@@ -205,19 +208,37 @@ static void active_image(struct image *m, const char *path)
 	find_limit(m->w, &found, k);
 }
 
-/* A further file of the chain, whose name stands in the header of the image at `base`. False: it is no file. */
-static bool further_file(struct image *m, const char *base, const char *name, char path[WALK_PATH])
+/* The chain is known no further than this image, or name. */
+PRINTF(3, 4) static void chain_stops(struct image *m, const char *name, const char *fmt, ...)
 {
 	char shown[KNOB_SHOW_SIZE], why[WALK_WHY];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(why, sizeof(why), fmt, ap); /* cut is fine */
+	va_end(ap);
+	(void)snprintf(m->k->chain_why, sizeof(m->k->chain_why), "%s: %.60s", knob_show(name, shown), why);
+}
+
+static void further_path(struct image *m, const char *path)
+{
 	struct walk_found found;
 
-	if (qcow2_resolve(base, name, path, why) < 0) {
-		(void)snprintf(m->k->chain_why, sizeof(m->k->chain_why), "%s: %.60s", knob_show(name, shown), why);
-		return false;
-	}
 	walk_path(m->w, path, &found);
 	m->mode = found.mode;
 	m->leaves |= found.leaves;
+}
+
+/* A further file of the chain, whose name stands in the header of the image at `base`. False: it is no file. */
+static bool further_file(struct image *m, const char *base, const char *name, char path[WALK_PATH])
+{
+	char why[WALK_WHY];
+
+	if (qcow2_resolve(base, name, path, why) < 0) {
+		chain_stops(m, name, "%s", why);
+		return false;
+	}
+	further_path(m, path);
 	return true;
 }
 
@@ -230,51 +251,130 @@ static void count_qcow2(struct blockdev_disk *k, const struct qcow2 *q)
 	k->chain_bytes += q->l2_bytes; /* 16 of less than 2^60 */
 }
 
-struct links {
+/* One image of a chain. */
+struct link {
+	char path[WALK_PATH];
+	char format[32];
+	bool is_said; /* by the definition, not by a header */
+};
+
+/* The qcow2 images so far, to tell a circle. */
+struct seen {
 	unsigned int n;
 	dev_t dev[BLOCKDEV_CHAIN];
 	ino_t ino[BLOCKDEV_CHAIN];
 };
 
-/* One more qcow2 image of the chain. -errno, with the reason. */
-static int link_image(struct image *m, struct links *l, const char *path, struct qcow2 *q, char why[WALK_WHY])
+/* The header of a qcow2 image, and the file with its data beside it. False: the chain is known no further. */
+static bool look_inside(struct image *m, struct seen *seen, const struct link *at, struct qcow2 *q)
 {
-	int r = qcow2_read(m->w->fs, path, m->mode, l->n == 0, q, why);
+	char why[WALK_WHY], data[WALK_PATH];
 
-	if (r < 0)
-		return r;
-	for (unsigned int i = 0; i < l->n; i++)
-		if (l->dev[i] == q->dev && l->ino[i] == q->ino) {
-			(void)snprintf(why, WALK_WHY, "it is its own backing file");
-			return -ELOOP;
-		}
-	if (l->n == BLOCKDEV_CHAIN) {
-		(void)snprintf(why, WALK_WHY, "there are more than %u images before it", BLOCKDEV_CHAIN);
-		return -E2BIG;
+	if (qcow2_read(m->w->fs, at->path, m->mode, at->is_said, q, why) < 0) {
+		chain_stops(m, at->path, "%s", why);
+		return false;
 	}
-	l->dev[l->n] = q->dev;
-	l->ino[l->n++] = q->ino;
+	for (unsigned int i = 0; i < seen->n; i++)
+		if (seen->dev[i] == q->dev && seen->ino[i] == q->ino) {
+			chain_stops(m, at->path, "it is its own backing file");
+			return false;
+		}
+	seen->dev[seen->n] = q->dev;
+	seen->ino[seen->n++] = q->ino;
 	count_qcow2(m->k, q);
-	return 0;
+	return !*q->data_file || further_file(m, at->path, q->data_file, data);
 }
 
-/* The images of a chain that begins with a qcow2 one at `path`. */
-static void chain(struct image *m, const char *path)
+/* Formats that have no image behind them. */
+static bool ends_chain(const char *format)
 {
-	char paths[2][WALK_PATH], data[WALK_PATH], shown[KNOB_SHOW_SIZE], why[WALK_WHY];
-	struct links l = {0};
-	struct qcow2 q;
+	static const char *const without[] = {"raw", "luks", "vdi", "vpc"};
 
-	while (link_image(m, &l, path, &q, why) == 0) {
-		char *next = paths[l.n % 2];
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++)
+		if (streq(format, without[i]))
+			return true;
+	return false;
+}
 
-		if (*q.data_file && !further_file(m, path, q.data_file, data))
-			return;
-		if (!*q.backing || !further_file(m, path, q.backing, next) || !streq(q.format, "qcow2"))
-			return;
-		path = next;
+/* What the definition says is next. False: it is no file. */
+static bool said_image(struct image *m, const struct domain_image *said, struct link *next)
+{
+	char why[WALK_WHY] = "it is no file of this host";
+
+	switch (said->kind) {
+	case DOMAIN_DISK_FILE:
+	case DOMAIN_DISK_BLOCK:
+	case DOMAIN_DISK_DIR:
+		if (snprintf(next->path, sizeof(next->path), "%s", said->source) < (int)sizeof(next->path))
+			break;
+		chain_stops(m, said->source, "%s", err_name(ENAMETOOLONG));
+		return false;
+	case DOMAIN_DISK_VOLUME:
+		if (walk_volume(m->w->fs, said->source, said->more, next->path, why) == 0)
+			break;
+		chain_stops(m, said->more, "%s", why);
+		return false;
+	case DOMAIN_DISK_NONE:
+	case DOMAIN_DISK_NETWORK:
+	case DOMAIN_DISK_NVME:
+	case DOMAIN_DISK_VHOSTUSER:
+		chain_stops(m, *said->source ? said->source : "<backingStore>", "%s", why);
+		return false;
 	}
-	(void)snprintf(m->k->chain_why, sizeof(m->k->chain_why), "%s: %.60s", knob_show(path, shown), why);
+	(void)snprintf(next->format, sizeof(next->format), "%s",
+		       said->kind == DOMAIN_DISK_DIR ? "raw" : said->format); /* a longer one is none that is known */
+	next->is_said = true;
+	further_path(m, next->path);
+	return true;
+}
+
+/* What a header says is next; its format is checked before anything is looked at. False: nothing, or not known. */
+static bool image_of_header(struct image *m, const struct link *at, const struct qcow2 *q, struct link *next)
+{
+	if (ends_chain(at->format))
+		return false;
+	if (!streq(at->format, "qcow2")) {
+		chain_stops(m, at->path, "what is behind a %s image is not looked for", at->format);
+		return false;
+	}
+	if (!*q->backing)
+		return false;
+	if (!streq(q->format, "qcow2") && !ends_chain(q->format)) {
+		if (*q->format)
+			chain_stops(m, q->backing, "images of this format are not followed");
+		else
+			chain_stops(m, q->backing, "its format is not said");
+		return false;
+	}
+	memcpy(next->format, q->format, sizeof(next->format));
+	next->is_said = false;
+	return further_file(m, at->path, q->backing, next->path);
+}
+
+/* The images of a chain that begins with the one at `path`, whose devices are known. */
+static void chain(struct image *m, const struct domain_disk *d, const char *path)
+{
+	struct link links[2] = {{.is_said = true}}, *at = &links[0], *next;
+	struct seen seen = {0};
+
+	(void)snprintf(at->path, sizeof(at->path), "%s", path); /* a path of this length was not found */
+	(void)snprintf(at->format, sizeof(at->format), "%s", *d->format ? d->format : "raw"); /* libvirt's default */
+	for (unsigned int i = 0;; i++) {
+		struct qcow2 q = {0};
+
+		if (i == BLOCKDEV_CHAIN) {
+			chain_stops(m, at->path, "there are more than %d images before it", BLOCKDEV_CHAIN);
+			return;
+		}
+		if (streq(at->format, "qcow2") && !look_inside(m, &seen, at, &q))
+			return;
+		if (i == d->n_chain && (d->has & DISK_CHAIN_ENDS))
+			return;
+		next = &links[(i + 1) % 2];
+		if (i < d->n_chain ? !said_image(m, &d->chain[i], next) : !image_of_header(m, at, &q, next))
+			return;
+		at = next;
+	}
 }
 
 static void take_leaves(const struct image *m)
@@ -289,8 +389,8 @@ static void image(struct walk *w, const struct domain_disk *d, const char *path,
 	struct image m = {.w = w, .k = k};
 
 	active_image(&m, path);
-	if (streq(d->format, "qcow2") && d->kind != DOMAIN_DISK_DIR)
-		chain(&m, path);
+	if (d->kind != DOMAIN_DISK_DIR)
+		chain(&m, d, path);
 	take_leaves(&m);
 }
 

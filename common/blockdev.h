@@ -16,7 +16,7 @@
 
 #define BLOCKDEV_NAME 64
 #define BLOCKDEV_MAX 64   /* physical devices behind one domain */
-#define BLOCKDEV_CHAIN 16 /* images of one backing chain that are looked at */
+#define BLOCKDEV_CHAIN DOMAIN_CHAIN_MAX /* images of one backing chain that are looked at */
 
 /* One whole device with a request queue of its own: what scheduler, nr_requests and the like belong to. */
 struct blockdev {

@@ -20,9 +20,9 @@ struct qcow2 {
 };
 
 /*
- * Read it, by root, from a file that a tenant may have written: nothing but a regular file or block device is opened,
- * and, where the name came out of an image (`follow` false), no link to a file. mode: what the path was just seen to
- * name (walk_found). -errno, with a reason that names no path.
+ * Read it, by root, from a file that a tenant may have written: nothing but a regular file or block device is opened
+ * (below another root: but a regular file), and, where the name came out of an image (`follow` false), no link to a
+ * file. mode: what the path was just seen to name (walk_found). -errno, with a reason that names no path.
  */
 int qcow2_read(const struct hostfs *fs, const char *path, unsigned int mode, bool follow, struct qcow2 *ret,
 	       char why[WALK_WHY]);

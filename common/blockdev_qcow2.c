@@ -181,6 +181,9 @@ int qcow2_read(const struct hostfs *fs, const char *path, unsigned int mode, boo
 	ssize_t n;
 
 	*ret = (struct qcow2){0};
+	/* A node in a captured tree has the number of a device of this host, whatever it was where it was captured. */
+	if (S_ISBLK(mode) && !fs->real)
+		return bad(why, EINVAL, "it is a device node below another root, which is not opened");
 	fd = open_image(fs, path, mode, follow, &st);
 	if (fd == -EINVAL)
 		return bad(why, EINVAL, "it is neither a file nor a block device");

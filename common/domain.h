@@ -102,6 +102,16 @@ enum domain_disk_explicit {
 	DISK_IS_LUN = 1 << 13,
 	DISK_HAS_QUEUES = 1 << 14,
 	DISK_DISCARDS = 1 << 14,     /* <driver discard='unmap'>, beside DISK_HAS_DISCARD */
+	DISK_CHAIN_ENDS = 1 << 16,   /* <backingStore/>: behind the last image of `chain` there is none, whatever headers say */
+};
+
+#define DOMAIN_CHAIN_MAX 16 /* <backingStore> of one disk that are kept; libvirt takes 200 (virstoragefile.c) */
+
+/* A <backingStore type=>, as a disk has these. */
+struct domain_image {
+	enum domain_disk_kind kind;
+	char *source, *more;
+	char *format;
 };
 
 struct domain_disk {
@@ -113,6 +123,8 @@ struct domain_disk {
 	char *format;  /* <driver type=>; "" absent */
 	char *cache;   /* <driver cache=>; "" absent or "default" */
 	unsigned int has;   /* enum domain_disk_explicit */
+	/* Images behind it, as far as they are said, the nearest first. libvirt finds out the rest, in the headers. */
+	struct domain_image *chain; unsigned int n_chain;
 	unsigned int index; /* <source index=> of a running domain, 0 none: QEMU's node is libvirt-INDEX-format */
 };
 

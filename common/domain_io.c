@@ -51,18 +51,18 @@ static const struct {
 	{"vhostuser", NULL, DOMAIN_DISK_VHOSTUSER},
 };
 
-static int disk_source(struct domain_disk *k, const xmlNode *disk)
+/* The <source> of a <disk> or <backingStore>. */
+static int image_source(struct domain_image *k, const xmlNode *n)
 {
-	const xmlNode *source = xml_child(disk, NULL, "source");
-	uint64_t index;
+	const xmlNode *source = xml_child(n, NULL, "source");
 	int r = 0;
 
-	if (source && domain_attr_is(disk, "type", "nvme")) {
+	if (source && domain_attr_is(n, "type", "nvme")) {
 		k->kind = DOMAIN_DISK_NVME;
 		r = domain_pci_name(source, &k->source);
 	}
 	for (size_t i = 0; source && i < ARRAY_SIZE(disk_types); i++)
-		if (domain_attr_is(disk, "type", disk_types[i].type)) {
+		if (domain_attr_is(n, "type", disk_types[i].type)) {
 			k->kind = disk_types[i].kind;
 			k->source = disk_types[i].attribute ? xml_attr(source, disk_types[i].attribute) : NULL;
 		}
@@ -70,12 +70,65 @@ static int disk_source(struct domain_disk *k, const xmlNode *disk)
 		k->kind = DOMAIN_DISK_NONE;
 	if (k->kind == DOMAIN_DISK_FILE || k->kind == DOMAIN_DISK_BLOCK || k->kind == DOMAIN_DISK_DIR)
 		k->kind = k->source[0] == '/' ? k->kind : DOMAIN_DISK_NONE;
-	if (source && domain_attr_number(source, "index", UINT32_MAX, &index) == 0)
-		k->index = (unsigned int)index;
 	if (r == 0 && !k->source)
 		k->source = strdup("");
 	k->more = text_of(k->kind == DOMAIN_DISK_VOLUME ? source : NULL, "volume");
 	return k->source && k->more ? r : -ENOMEM;
+}
+
+static int disk_source(struct domain_disk *k, const xmlNode *disk)
+{
+	const xmlNode *source = xml_child(disk, NULL, "source");
+	struct domain_image image = {0};
+	int r = image_source(&image, disk);
+	uint64_t index;
+
+	k->kind = image.kind;
+	k->source = image.source;
+	k->more = image.more;
+	if (source && domain_attr_number(source, "index", UINT32_MAX, &index) == 0)
+		k->index = (unsigned int)index;
+	return r;
+}
+
+static void free_image(struct domain_image *k)
+{
+	free(k->source);
+	free(k->more);
+	free(k->format);
+}
+
+static int add_image(struct domain_disk *k, const xmlNode *n)
+{
+	struct domain_image image = {0};
+	int r = image_source(&image, n);
+
+	image.format = text_of(xml_child(n, NULL, "format"), "type");
+	if (r == 0 && (!image.format || !GROW(k->chain, k->n_chain)))
+		r = -ENOMEM;
+	if (r < 0)
+		free_image(&image);
+	else
+		k->chain[k->n_chain++] = image;
+	return r;
+}
+
+/* Nested <backingStore>; one without a type ends the chain (src/conf/domain_conf.c, virDomainStorageSourceParseBacking). */
+static int disk_chain(struct domain_disk *k, const xmlNode *disk)
+{
+	const xmlNode *n = xml_child(disk, NULL, "backingStore");
+	int r = 0;
+
+	for (; n && r == 0 && k->n_chain < DOMAIN_CHAIN_MAX; n = xml_child(n, NULL, "backingStore")) {
+		_cleanup_free_ char *type = xml_attr(n, "type");
+
+		if (!type) {
+			k->has |= DISK_CHAIN_ENDS;
+			break;
+		}
+		r = add_image(k, n);
+	}
+	return r;
 }
 
 static void disk_driver(struct domain_disk *k, const xmlNode *driver)
@@ -204,6 +257,9 @@ static void free_disk(struct domain_disk *k)
 	free(k->more);
 	free(k->format);
 	free(k->cache);
+	for (unsigned int i = 0; i < k->n_chain; i++)
+		free_image(&k->chain[i]);
+	free(k->chain);
 }
 
 static int fill_disk(struct domain_disk *k, const xmlNode *n)
@@ -211,6 +267,8 @@ static int fill_disk(struct domain_disk *k, const xmlNode *n)
 	const xmlNode *target = xml_child(n, NULL, "target"), *driver = xml_child(n, NULL, "driver");
 	int r = disk_source(k, n);
 
+	if (r == 0)
+		r = disk_chain(k, n);
 	k->target = text_of(target, "dev");
 	k->bus = text_of(target, "bus");
 	k->format = text_of(driver, "type");

@@ -56,6 +56,25 @@ static bool is_direct(const struct blk *b)
 	return true;
 }
 
+/*
+ * Whether a file is written to and stays as long as it is: the active image's, where nothing above it is a format that
+ * takes the right to make its file longer (block.c, bdrv_default_perms_for_storage()). raw and luks do not.
+ */
+static bool is_fixed(const struct blk *b, const struct blk_part *file)
+{
+	for (unsigned int i = 0; i < b->n_parts; i++) {
+		const struct blk_part *p = &b->parts[i];
+
+		if (!p->active)
+			continue;
+		if (obj_bool(&p->node->o, "read-only") == 1)
+			return false;
+		if (p->role == BLK_FORMAT && !streq(p->node->driver, "raw") && !streq(p->node->driver, "luks"))
+			return false;
+	}
+	return file->active;
+}
+
 /* Why the nodes do not get this mode; NULL: they do, or (*ret_same) have it. */
 static const char *why_no_cache(const struct blk *b, int direct, int no_flush, bool *ret_same, struct err *e)
 {
@@ -70,7 +89,7 @@ static const char *why_no_cache(const struct blk *b, int direct, int no_flush, b
 		if (!same && obj_has(&p->node->o, "cache"))
 			return "libvirt has given it a cache mode";
 		if (!same && p->role == BLK_FILE && direct &&
-		    b->t->direct(b->fs, obj_str(&p->node->o, "filename"), e) < 0)
+		    b->t->direct(b->fs, obj_str(&p->node->o, "filename"), is_fixed(b, p), e) < 0)
 			return e->text;
 	}
 	return !*ret_same && b->own_write_cache ? "its device has a write-cache of its own" : NULL;
@@ -182,6 +201,18 @@ static bool has_ring(struct blk *b, bool own_workers, struct err *e)
 	return o->r == 0;
 }
 
+static bool has_events(struct blk *b, struct err *e)
+{
+	struct blk_once *o = &b->events;
+
+	if (!o->done)
+		o->r = b->t->native(b->fs, &o->e);
+	o->done = true;
+	if (o->r < 0)
+		*e = o->e;
+	return o->r == 0;
+}
+
 /* Whether this can be had. `gentle`: only if it does no harm elsewhere (auto). */
 static bool can_io(struct blk *b, const char *how, bool gentle, struct err *e)
 {
@@ -193,7 +224,7 @@ static bool can_io(struct blk *b, const char *how, bool gentle, struct err *e)
 		(void)err_set(e, EINVAL, "native needs the host's page cache bypassed"); /* the text is the answer */
 		return false;
 	}
-	return is_linked(b, NATIVE_LIBRARY, &b->libaio, e);
+	return is_linked(b, NATIVE_LIBRARY, &b->libaio, e) && has_events(b, e);
 }
 
 /* What `auto` comes to. Why not better is kept. */

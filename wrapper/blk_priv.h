@@ -41,7 +41,7 @@ struct blk {
 	struct blk_node *nodes;
 	int *devices; /* indices of values of -device */
 	unsigned int n_nodes, n_devices;
-	struct blk_once ring[2], liburing, libaio; /* ring: without and with workers of its own */
+	struct blk_once ring[2], events, liburing, libaio; /* ring: without and with workers of its own */
 	/* Of the disk in question: */
 	const struct wplan_disk *want;
 	struct blk_part *parts;

@@ -14,11 +14,13 @@
 #include "wrapper/tryout.h"
 
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/io_uring.h>
 #include <linux/magic.h>
 #include <linux/memfd.h>
 #include <numaif.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -29,9 +31,17 @@
 #include "wrapper/linked.h"
 
 #define IO_URING_ENTRIES 128
+#define NATIVE_EVENTS    1024 /* QEMU, block/linux-aio.c, MAX_EVENTS; 128 before 5.0 */
 #ifndef IORING_FEAT_NATIVE_WORKERS
 #define IORING_FEAT_NATIVE_WORKERS (1u << 9) /* Linux 5.12 */
 #endif
+
+#define DIRECT_MAX 4096 /* QEMU tries no more (MAX_BLOCKSIZE) */
+/* XFS_IOC_DIOINFO, of a header that xfsprogs has. */
+struct xfs_dioattr {
+	uint32_t memory, smallest, largest;
+};
+#define XFS_DIOINFO _IOR('X', 30, struct xfs_dioattr)
 
 #define NODE "sys/devices/system/node"
 
@@ -461,18 +471,106 @@ static int try_io_uring(bool own_workers, struct err *e)
 	return 0;
 }
 
-/* Reading rights suffice to learn whether the file system has it. No lock is taken, so none is lost by the close. */
-static int try_direct(const struct hostfs *fs, const char *path, struct err *e)
+/* What contexts of the whole host may have together: the kernel's own word for it would be EAGAIN. */
+static int check_events(const struct hostfs *fs, struct err *e)
 {
-	_cleanup_close_ int fd = -1;
-	struct stat st;
-	int r = path[0] == '/' ? hostfs_stat(fs, &st, "%s", path + 1) : -EINVAL;
+	uint64_t used, most;
 
-	if (r == 0 && !S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+	if (hostfs_read_u64(fs, &used, "proc/sys/fs/aio-nr") < 0 ||
+	    hostfs_read_u64(fs, &most, "proc/sys/fs/aio-max-nr") < 0)
+		return 0;
+	if (used <= most && most - used >= NATIVE_EVENTS)
+		return 0;
+	return err_set(e, EAGAIN, "fs.aio-max-nr leaves native no room (want %d, used %llu of %llu)", NATIVE_EVENTS,
+		       (unsigned long long)used, (unsigned long long)most);
+}
+
+/*
+ * QEMU makes one context for the main loop when it opens the first such image, and before 9.0 ends where it gets none
+ * ("Unable to use native AIO"); for I/O threads it makes more, and goes on with threads where those fail.
+ */
+static int try_native(const struct hostfs *fs, struct err *e)
+{
+	aio_context_t context = 0;
+	int r = check_events(fs, e);
+
+	if (r < 0)
+		return r;
+	if (syscall(SYS_io_setup, NATIVE_EVENTS, &context) < 0)
+		return err_set(e, errno, "native: io_setup: %s", err_name(errno));
+	(void)syscall(SYS_io_destroy, context); /* ours, just made, nothing is in flight */
+	return 0;
+}
+
+/* Whether the kernel takes a read of this length; other errors than EINVAL are the device's, and no answer. */
+static bool takes_length(int fd, void *buf, size_t len)
+{
+	return pread(fd, buf, len, 0) >= 0 || errno != EINVAL;
+}
+
+/*
+ * The alignment of requests as QEMU finds it (block/file-posix.c, raw_probe_alignment()): by trying lengths, where that
+ * of one byte (a hole, a file system that reads through the page cache then) tells nothing and comes to 4096. XFS says
+ * it itself. 0: none works, and QEMU ends with "Could not find working O_DIRECT alignment".
+ */
+static unsigned int direct_alignment(int fd)
+{
+	static const unsigned int lengths[] = {1, 512, 1024, 2048, DIRECT_MAX};
+	_cleanup_free_ void *buf = NULL;
+	struct xfs_dioattr xfs = {0};
+	struct statfs st;
+
+	if (fstatfs(fd, &st) == 0 && st.f_type == NFS_SUPER_MAGIC)
+		return 1; /* dio_byte_aligned() */
+	buf = aligned_alloc(DIRECT_MAX, DIRECT_MAX);
+	for (size_t i = 0; buf && i < ARRAY_SIZE(lengths); i++) {
+		if (!takes_length(fd, buf, lengths[i]))
+			continue;
+		if (ioctl(fd, XFS_DIOINFO, &xfs) == 0 && xfs.smallest)
+			return xfs.smallest;
+		return lengths[i] == 1 ? DIRECT_MAX : lengths[i];
+	}
+	return 0;
+}
+
+/*
+ * Since QEMU 5.1 (9c60a5d1978) an image whose writer may not make it longer must end where a request can; of sectors of
+ * 512 bytes, which QEMU counts a file in. Block devices do.
+ */
+static int check_end(const struct stat *st, unsigned int alignment, struct err *e)
+{
+	uint64_t size = ((uint64_t)st->st_size + 511) / 512 * 512;
+
+	if (!S_ISREG(st->st_mode) || size % alignment == 0)
+		return 0;
+	return err_set(e, EINVAL, "its size (%llu) is no multiple of %u", (unsigned long long)st->st_size, alignment);
+}
+
+/* Reading rights suffice to learn whether the file system has it. No lock is taken, so none is lost by the close. */
+static int open_direct(const struct hostfs *fs, const char *path, struct stat *st)
+{
+	int r = path[0] == '/' ? hostfs_stat(fs, st, "%s", path + 1) : -EINVAL;
+
+	if (r == 0 && !S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode))
 		r = -EINVAL; /* opening a pipe, say, would be heard at its other end */
-	if (r == 0)
-		fd = r = hostfs_open(fs, O_RDONLY | O_DIRECT | O_NONBLOCK, "%s", path + 1);
-	return r < 0 ? err_set(e, -r, "O_DIRECT, %s: %s", path, err_name(-r)) : 0;
+	return r < 0 ? r : hostfs_open(fs, O_RDONLY | O_DIRECT | O_NONBLOCK, "%s", path + 1);
+}
+
+static int try_direct(const struct hostfs *fs, const char *path, bool fixed, struct err *e)
+{
+	struct stat st;
+	_cleanup_close_ int fd = open_direct(fs, path, &st);
+	unsigned int alignment;
+	int r = 0;
+
+	if (fd < 0)
+		return err_set(e, -fd, "O_DIRECT, %s: %s", path, err_name(-fd));
+	alignment = direct_alignment(fd);
+	if (!alignment)
+		r = err_set(e, EINVAL, "no alignment up to %d works", DIRECT_MAX);
+	else if (fixed)
+		r = check_end(&st, alignment, e);
+	return r < 0 ? err_wrap(e, "O_DIRECT, %s", path) : 0;
 }
 
 const struct tryout tryout_kernel = {
@@ -483,6 +581,7 @@ const struct tryout tryout_kernel = {
 	.lock = try_lock,
 	.merge = try_merge,
 	.io_uring = try_io_uring,
+	.native = try_native,
 	.direct = try_direct,
 	.linked = linked_with,
 	.is_hugetlbfs = is_hugetlbfs,

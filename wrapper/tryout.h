@@ -31,8 +31,13 @@ struct tryout {
 	int (*merge)(struct err *e);
 	/* A ring for as many requests as QEMU's. own_workers: the kernel's helpers are threads of the process. */
 	int (*io_uring)(bool own_workers, struct err *e);
-	/* The image, open for reading with O_DIRECT, and closed again. */
-	int (*direct)(const struct hostfs *fs, const char *path, struct err *e);
+	/* A context for as many events as QEMU's, with aio=native. */
+	int (*native)(const struct hostfs *fs, struct err *e);
+	/*
+	 * The image, open for reading with O_DIRECT, read at an alignment that QEMU finds, and closed again. fixed: it is
+	 * written to and cannot grow (a raw one), so its size must be a multiple of that.
+	 */
+	int (*direct)(const struct hostfs *fs, const char *path, bool fixed, struct err *e);
 	/* A program (absolute path) linked with this library ("liburing.so"). */
 	int (*linked)(const struct hostfs *fs, const char *program, const char *library, struct err *e);
 	/* Whether a file there would be on huge pages. */

@@ -3,6 +3,8 @@
  * The wrapper's rewriting of disks: command lines (tests/data/argv/; see t_wrapper.c), disk records of a plan, what the
  * tryouts would answer; changed words and reasons out. Run from the top directory, or with DOMTUNE_SOURCE set to it.
  */
+#include <sys/mount.h>
+
 #include "tests/unit/tap.h"
 
 #include "common/exec_disk.h"
@@ -47,9 +49,11 @@ static void words_load(const char *name, struct words *w)
 
 /* What the tryouts answer. */
 static struct {
-	const char *io_uring, *direct, *linked; /* NULL: possible; direct: paths with this in them are not */
+	const char *io_uring, *native, *direct, *linked; /* NULL: possible; direct: paths with this in them are not */
+	const char *odd_end; /* paths with this in them are not, if they cannot grow */
 	bool old_workers;
 	unsigned int tried; /* images opened */
+	unsigned int contexts;
 } fake;
 
 static int fake_io_uring(bool own_workers, struct err *e)
@@ -59,10 +63,19 @@ static int fake_io_uring(bool own_workers, struct err *e)
 	return fake.io_uring ? err_set(e, EPERM, "%s", fake.io_uring) : 0;
 }
 
-static int fake_direct(const struct hostfs *fs, const char *path, struct err *e)
+static int fake_native(const struct hostfs *fs, struct err *e)
+{
+	(void)fs;
+	fake.contexts++;
+	return fake.native ? err_set(e, EAGAIN, "%s", fake.native) : 0;
+}
+
+static int fake_direct(const struct hostfs *fs, const char *path, bool fixed, struct err *e)
 {
 	(void)fs;
 	fake.tried++;
+	if (fixed && fake.odd_end && strstr(path, fake.odd_end))
+		return err_set(e, EINVAL, "O_DIRECT, %s: odd end", path);
 	return fake.direct && strstr(path, fake.direct) ? err_set(e, EINVAL, "O_DIRECT, %s: no", path) : 0;
 }
 
@@ -75,6 +88,7 @@ static int fake_linked(const struct hostfs *fs, const char *program, const char 
 
 static const struct tryout fakes = {
 	.io_uring = fake_io_uring,
+	.native = fake_native,
 	.direct = fake_direct,
 	.linked = fake_linked,
 };
@@ -84,7 +98,7 @@ struct blk_case {
 	/* the plan's record, and the host */
 	const char *alias, *path, *io, *cache, *discard, *zeroes;
 	uint64_t metadata; /* + 1 */
-	const char *no_uring, *no_direct, *not_linked;
+	const char *no_uring, *no_native, *no_direct, *odd_end, *not_linked;
 	bool old_workers, no_emulator;
 	/* what comes out: for each changed word its node's name and what it has more than before; reasons */
 	const char *want, *kept;
@@ -147,7 +161,9 @@ static void run_case(const struct blk_case *c)
 
 	memset(&fake, 0, sizeof(fake));
 	fake.io_uring = c->no_uring;
+	fake.native = c->no_native;
 	fake.direct = c->no_direct;
+	fake.odd_end = c->odd_end;
 	fake.linked = c->not_linked;
 	fake.old_workers = c->old_workers;
 	words_load(c->args ? c->args : "json-disks", &w);
@@ -195,6 +211,18 @@ TEST(cache_of_a_whole_chain)
 		/* One image that cannot be opened so: all stay. */
 		{ CHAIN, .cache = "none", .no_direct = "base.raw", .kept = "disk.cache vda: O_DIRECT, /srv/images/base.raw: no" },
 		{ CHAIN, .cache = "none", .no_direct = "chain", .kept = "disk.cache vda: O_DIRECT, /srv/images/chain.qcow2: no" },
+		/* The end counts of what is written to and does not grow: not of qcow2, nor of what is behind it. */
+		{ DEVICE, .cache = "none", .odd_end = "device", .kept = "disk.cache vda: O_DIRECT, /srv/images/device: odd end" },
+		{ DEVICE, .cache = "unsafe", .odd_end = "device",
+		  .want = "libvirt-4-storage ,\"cache\":{\"direct\":false,\"no-flush\":true}; "
+			  "libvirt-4-format ,\"cache\":{\"direct\":false,\"no-flush\":true}" },
+		{ CHAIN, .cache = "none", .odd_end = "/srv",
+		  .want = "libvirt-10-storage " DIRECT "; libvirt-10-format " DIRECT "; libvirt-9-storage " DIRECT
+			  "; libvirt-9-format " DIRECT "; libvirt-8-storage " DIRECT "; libvirt-8-format " DIRECT },
+		{ .args = "json-storage", .alias = "virtio-disk0", .cache = "none", .odd_end = "a.raw",
+		  .kept = "disk.cache vda: O_DIRECT, /srv/images/a.raw: odd end" },
+		{ .alias = "scsi0-0-0-2", .cache = "none", .odd_end = "medium",
+		  .want = "libvirt-2-storage " DIRECT "; libvirt-2-format " DIRECT },
 		/* What it has already is not done again; what libvirt wrote stays. */
 		{ NATIVE, .cache = "none" },
 		{ NATIVE, .cache = "writeback", .kept = "disk.cache vda: libvirt has given it a cache mode" },
@@ -238,6 +266,12 @@ TEST(asynchronous_io)
 		{ DEVICE, .io = "native", .cache = "none", .not_linked = "libaio.so",
 		  .want = "libvirt-4-storage " DIRECT "; libvirt-4-format " DIRECT,
 		  .kept = "disk.io vda: built without libaio.so" },
+		/* The host's events are used up: QEMU would end. */
+		{ DEVICE, .io = "native", .cache = "none", .no_native = "no room",
+		  .want = "libvirt-4-storage " DIRECT "; libvirt-4-format " DIRECT, .kept = "disk.io vda: no room" },
+		{ DEVICE, .io = "auto", .cache = "none", NO_URING, .no_native = "no room",
+		  .want = "libvirt-4-storage " DIRECT AIO("threads") "; libvirt-4-format " DIRECT,
+		  .kept = "disk.io vda: io_uring: no, no room" },
 		{ DEVICE, .io = "threads" },
 		/* libvirt's cache mode will do; libvirt's own words stay. */
 		{ .alias = "scsi0-0-0-1", .path = "/srv/images/shared.raw", .io = "native",
@@ -247,6 +281,30 @@ TEST(asynchronous_io)
 	};
 
 	run_cases(cases, ARRAY_SIZE(cases));
+}
+
+/* One context is tried, however many disks are to have it, and none where native is not asked for. */
+TEST(native_is_tried_once)
+{
+	struct wplan_disk disks[2];
+	struct wplan plan = {.merge = -1, .disks = disks, .n_disks = 2};
+	struct words w = {0};
+	struct argv_edit edit = {0};
+	struct kept kept = {.text = ""};
+
+	memset(&fake, 0, sizeof(fake));
+	make_disk(&(struct blk_case){ DEVICE, .io = "native", .cache = "none" }, &disks[0]);
+	make_disk(&(struct blk_case){ CHAIN, .io = "native", .cache = "none" }, &disks[1]);
+	words_load("json-disks", &w);
+	IS_INT(argv_edit_init(&edit, w.n, w.v), 0);
+	IS_INT(blk_rewrite(NULL, &plan, "/usr/bin/qemu-system-x86_64", &fakes, &edit, &kept), 0);
+	IS_INT(kept.len, 0);
+	IS_INT(fake.contexts, 1);
+	argv_edit_fini(&edit);
+	free(w.text);
+	run_case(&(struct blk_case){ DEVICE, .io = "auto", .cache = "none",
+		 .want = "libvirt-4-storage " DIRECT AIO("io_uring") "; libvirt-4-format " DIRECT });
+	IS_INT(fake.contexts, 0);
 }
 
 TEST(discards_zeroes_metadata)
@@ -556,13 +614,13 @@ TEST(tryouts)
 	IS_INT(hostfs_init(&fs, NULL, &e), 0);
 	root_put(&t, "image", "data");
 	(void)snprintf(path, sizeof(path), "%s/nothing", t.dir);
-	IS_INT(tryout_kernel.direct(&fs, path, &e), -ENOENT);
+	IS_INT(tryout_kernel.direct(&fs, path, false, &e), -ENOENT);
 	OK(strstr(e.text, path) != NULL);
 	(void)snprintf(path, sizeof(path), "%s", t.dir);
-	IS_INT(tryout_kernel.direct(&fs, path, &e), -EINVAL);
-	IS_INT(tryout_kernel.direct(&fs, "image", &e), -EINVAL);
+	IS_INT(tryout_kernel.direct(&fs, path, false, &e), -EINVAL);
+	IS_INT(tryout_kernel.direct(&fs, "image", false, &e), -EINVAL);
 	(void)snprintf(path, sizeof(path), "%s/image", t.dir);
-	r = tryout_kernel.direct(&fs, path, &e);
+	r = tryout_kernel.direct(&fs, path, false, &e);
 	OK(r == 0 || r == -EINVAL); /* tmpfs: from Linux 6.6 on */
 	r = tryout_kernel.io_uring(false, &e);
 	OK(r == 0 || str_starts(e.text, "io_uring: "));
@@ -573,6 +631,154 @@ TEST(tryouts)
 	IS_INT(tryout_kernel.linked(&fs, "/bin/sh", "liburing.so", &e), -ENOENT);
 	IS_STR(e.text, "/bin/sh was built without liburing.so");
 	hostfs_fini(&fs);
+	root_fini(&t);
+}
+
+static bool shell(const char *fmt, ...) PRINTF(1, 2);
+static bool shell(const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return system(text) == 0;
+}
+
+/* A file of that many bytes in dir, with data at its begin, or nothing but a hole. */
+static void put_bytes(const char *path, off_t size, bool hole)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	char block[4096];
+
+	memset(block, 'x', sizeof(block));
+	if (fd < 0 || (!hole && pwrite(fd, block, sizeof(block), 0) != sizeof(block)) || ftruncate(fd, size) < 0 ||
+	    fsync(fd) < 0)
+		TAP_FAIL("%s", path);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+/* What a file system with sectors of 4096 bytes lets QEMU have; dir is on one, disk its device. */
+static void ends_of_files(const char *dir, const char *disk)
+{
+	struct hostfs fs = HOSTFS_INIT;
+	struct err e = ERR_INIT;
+	char path[160], want[256];
+
+	IS_INT(hostfs_init(&fs, NULL, &e), 0);
+	(void)snprintf(path, sizeof(path), "%s/image", dir);
+	(void)snprintf(want, sizeof(want), "O_DIRECT, %s: its size (12800) is no multiple of 4096", path);
+	for (int hole = 0; hole < 2; hole++) {
+		put_bytes(path, 4096 * 3 + 512, hole);
+		IS_INT(tryout_kernel.direct(&fs, path, true, &e), -EINVAL);
+		IS_STR(e.text, want);
+		IS_INT(tryout_kernel.direct(&fs, path, false, &e), 0);
+		put_bytes(path, 4096 * 3, hole);
+		IS_INT(tryout_kernel.direct(&fs, path, true, &e), 0);
+		put_bytes(path, 4096 * 4 - 1, hole); /* up to 512 it is a multiple */
+		IS_INT(tryout_kernel.direct(&fs, path, true, &e), 0);
+	}
+	put_bytes(path, 0, true);
+	IS_INT(tryout_kernel.direct(&fs, path, true, &e), 0);
+	IS_INT(tryout_kernel.direct(&fs, disk, true, &e), 0);
+	hostfs_fini(&fs);
+}
+
+/* A loop device of such sectors over the file: its path in ret. */
+static bool attach_loop(const char *file, char ret[64])
+{
+	char command[256];
+	FILE *f;
+	bool got;
+
+	put_bytes(file, 16 << 20, true);
+	(void)snprintf(command, sizeof(command), "losetup -f --show --sector-size 4096 %s 2>&1", file);
+	f = popen(command, "re");
+	got = f && fgets(ret, 64, f);
+	if (f)
+		(void)pclose(f);
+	if (got)
+		ret[strcspn(ret, "\n")] = '\0';
+	return got && str_starts(ret, "/dev/loop");
+}
+
+/* Mounted where nobody else sees it. */
+TEST(ends_of_images)
+{
+	char disk[64], file[128], dir[128];
+	struct root t;
+
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		SKIP("only root can mount");
+	root_init(&t);
+	root_mkdir(&t, "on");
+	(void)snprintf(dir, sizeof(dir), "%s/on", t.dir);
+	(void)snprintf(file, sizeof(file), "%s/disk", t.dir);
+	if (!attach_loop(file, disk)) {
+		root_fini(&t);
+		SKIP("no loop device with sectors of 4096 bytes can be attached");
+	}
+	if (shell("mkfs.ext4 -q %s >/dev/null 2>&1", disk) && mount(disk, dir, "ext4", 0, NULL) == 0) {
+		ends_of_files(dir, disk);
+		IS_INT(umount(dir), 0);
+	} else {
+		tap_skip_why = "no ext4 can be made and mounted";
+	}
+	OK(shell("losetup -d %s", disk));
+	root_fini(&t);
+}
+
+/* Where a hole or data begins the image, and sectors are smaller, it is another alignment; it is found, or none is. */
+TEST(alignments_of_this_machine)
+{
+	struct hostfs fs = HOSTFS_INIT;
+	struct err e = ERR_INIT;
+	struct root t;
+	char path[128];
+
+	root_init(&t);
+	IS_INT(hostfs_init(&fs, NULL, &e), 0);
+	(void)snprintf(path, sizeof(path), "%s/image", t.dir);
+	put_bytes(path, 4096 * 3, false);
+	if (tryout_kernel.direct(&fs, path, false, &e) == 0) {
+		IS_INT(tryout_kernel.direct(&fs, path, true, &e), 0);
+		put_bytes(path, 4096 * 3 + 512, false);
+		IS_INT(tryout_kernel.direct(&fs, path, false, &e), 0);
+		if (tryout_kernel.direct(&fs, path, true, &e) < 0)
+			OK(strstr(e.text, "its size (12800) is no multiple of ") != NULL);
+	}
+	hostfs_fini(&fs);
+	root_fini(&t);
+}
+
+/* Room for a context's events, where the kernel says what there is. */
+TEST(events_of_the_host)
+{
+	static const struct {
+		const char *used, *most, *why; /* why NULL: as this machine has it */
+	} cases[] = {
+		{ "0", "1023", "fs.aio-max-nr leaves native no room (want 1024, used 0 of 1023)" },
+		{ "64513", "65536", "fs.aio-max-nr leaves native no room (want 1024, used 64513 of 65536)" },
+		{ "65537", "65536", "fs.aio-max-nr leaves native no room (want 1024, used 65537 of 65536)" },
+		{ "64512", "65536", NULL },
+		{ "x", "1", NULL },
+	};
+	struct err e = ERR_INIT;
+	struct root t;
+	int here;
+
+	root_init(&t);
+	here = tryout_kernel.native(&t.fs, &e); /* nothing can be read */
+	OK(here == 0 || str_starts(e.text, "native: io_setup: "));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		root_put(&t, "proc/sys/fs/aio-nr", cases[i].used);
+		root_put(&t, "proc/sys/fs/aio-max-nr", cases[i].most);
+		IS_INT(tryout_kernel.native(&t.fs, &e), cases[i].why ? -EAGAIN : here);
+		if (cases[i].why)
+			IS_STR(e.text, cases[i].why);
+	}
 	root_fini(&t);
 }
 

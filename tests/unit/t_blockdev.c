@@ -599,8 +599,12 @@ TEST(backing_chains)
 		{FILE_("/srv/fast/alone"), "0 0/0 0: nvme0n1 @nvme0n1 xfs"}, /* the definition does not say qcow2 */
 		{QCOW2("/srv/fast/top"), "3 2147483648/65536 1638400: nvme0n1 sda sdb @nvme0n1 xfs"},
 		{QCOW2("/srv/fast/on-raw"), "1 1073741824/65536 131072: nvme0n1 sda @nvme0n1 xfs"},
-		/* what lies there is looked at, what is in it is not */
-		{QCOW2("/srv/fast/no-format"), "1 1073741824/65536 131072: nvme0n1 sdb @nvme0n1 xfs"},
+		/* a path is looked at only if what is there is of a format that is followed */
+		{QCOW2("/srv/fast/no-format"),
+		 "1 1073741824/65536 131072: nvme0n1 @nvme0n1 xfs; /srv/images/middle: its format is not said"},
+		{QCOW2("/srv/fast/on-vmdk"),
+		 "1 1073741824/65536 131072: nvme0n1 @nvme0n1 xfs; /srv/images/middle: images of this format are not followed"},
+		{QCOW2("/srv/fast/on-luks"), "1 1073741824/65536 131072: nvme0n1 sdb @nvme0n1 xfs"},
 		{QCOW2("/srv/fast/on-lv"), "2 1073741824/65536 262144: nvme0n1 sda sdb @nvme0n1 xfs"},
 		{QCOW2("/srv/fast/on-nbd"),
 		 "1 1073741824/65536 131072: nvme0n1 @nvme0n1 xfs; nbd://10.0.0.1:10809/x: it is no file of this host (nbd:)"},
@@ -643,6 +647,8 @@ TEST(backing_chains)
 	put_qcow2(&r, "var/base", GIB / 2, NULL, NULL);
 	put_qcow2(&r, "srv/fast/on-raw", GIB, "/var/base", "raw");
 	put_qcow2(&r, "srv/fast/no-format", GIB, "/srv/images/middle", NULL);
+	put_qcow2(&r, "srv/fast/on-vmdk", GIB, "/srv/images/middle", "vmdk");
+	put_qcow2(&r, "srv/fast/on-luks", GIB, "/srv/images/middle", "luks");
 	put_qcow2(&r, "dev/dm-1", GIB, NULL, NULL); /* a plain file stands for the node */
 	put_qcow2(&r, "srv/fast/on-lv", GIB, "/dev/dm-1", "qcow2");
 	put_qcow2(&r, "srv/fast/on-nbd", GIB, "nbd://10.0.0.1:10809/x", "qcow2");
@@ -668,6 +674,125 @@ TEST(backing_chains)
 	put_image(&r, "srv/fast/external", &m);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
 		IS_STR(chain_of(&r, cases[i].devices), cases[i].want);
+	root_fini(&r);
+}
+
+#define BACKED(format, path, more) \
+	"<disk type='file'><driver type='" format "'/><source file='" path "'/>" more "<target dev='vda'/></disk>"
+#define BEHIND(format, path, more) \
+	"<backingStore type='file'><format type='" format "'/><source file='" path "'/>" more "</backingStore>"
+#define ENDS "<backingStore/>"
+
+/* The definition's word counts before that of headers. */
+TEST(chains_of_the_definition)
+{
+	static const struct {
+		const char *devices, *want;
+	} cases[] = {
+		{BACKED("qcow2", "/srv/fast/top", ENDS), "1 2147483648/65536 262144: nvme0n1 @nvme0n1 xfs"},
+		{BACKED("qcow2", "/srv/fast/top", BEHIND("raw", "/srv/a b/raw", ENDS)),
+		 "1 2147483648/65536 262144: nvme0n1 sda sdb @nvme0n1 xfs"},
+		{BACKED("qcow2", "/srv/fast/top", BEHIND("raw", "/srv/images/middle", "")),
+		 "1 2147483648/65536 262144: nvme0n1 sdb @nvme0n1 xfs"},
+		{BACKED("qcow2", "/srv/fast/top", BEHIND("qcow2", "/srv/images/middle", ENDS)),
+		 "2 2147483648/65536 1572864: nvme0n1 sdb @nvme0n1 xfs"},
+		/* behind what it says last, headers */
+		{BACKED("qcow2", "/srv/fast/top", BEHIND("qcow2", "/srv/images/middle", "")),
+		 "3 2147483648/65536 1638400: nvme0n1 sda sdb @nvme0n1 xfs"},
+		/* the owner's links are followed, the tenant's still not */
+		{BACKED("qcow2", "/srv/fast/top", BEHIND("qcow2", "/var/link", "")),
+		 "2 2147483648/65536 327680: nvme0n1 sda @nvme0n1 xfs"},
+		{BACKED("qcow2", "/srv/fast/alone", BEHIND("qcow2", "/srv/fast/on-link", "")),
+		 "2 1073741824/65536 262144: nvme0n1 sda @nvme0n1 xfs; /var/link: it is a symbolic link, which is not followed"},
+		/* any format, where the definition goes on or ends */
+		{BACKED("vmdk", "/srv/fast/x", ENDS), "0 0/0 0: nvme0n1 @nvme0n1 xfs"},
+		{BACKED("vmdk", "/srv/fast/x", ""),
+		 "0 0/0 0: nvme0n1 @nvme0n1 xfs; /srv/fast/x: what is behind a vmdk image is not looked for"},
+		{BACKED("raw", "/srv/fast/x", ""), "0 0/0 0: nvme0n1 @nvme0n1 xfs"},
+		{BACKED("qed", "/srv/fast/x", BEHIND("qcow2", "/srv/images/middle", "")),
+		 "2 10737418240/65536 1376256: nvme0n1 sda sdb @nvme0n1 xfs"},
+		{BACKED("qcow2", "/srv/fast/top", BEHIND("qed", "/srv/images/x", "")),
+		 "1 2147483648/65536 262144: nvme0n1 sdb @nvme0n1 xfs; /srv/images/x: what is behind a qed image is not looked "
+		 "for"},
+		{BACKED("qcow2", "/srv/fast/top", "<backingStore type='block'><format type='raw'/><source dev='/dev/vda'/>" ENDS
+		 "</backingStore>"), "1 2147483648/65536 262144: nvme0n1 vda @nvme0n1 xfs"},
+		{BACKED("qcow2", "/srv/fast/top", "<backingStore type='volume'><format type='raw'/><source pool='vg' "
+		 "volume='web1'/></backingStore>"), "1 2147483648/65536 262144: nvme0n1 sda sdb @nvme0n1 xfs"},
+		{BACKED("qcow2", "/srv/fast/top", "<backingStore type='volume'><format type='raw'/><source pool='no' "
+		 "volume='web1'/></backingStore>"),
+		 "1 2147483648/65536 262144: nvme0n1 @nvme0n1 xfs; web1: libvirt's files have no pool 'no'"},
+		{BACKED("qcow2", "/srv/fast/top", "<backingStore type='network'><format type='raw'/><source protocol='rbd' "
+		 "name='a/b'/>" ENDS "</backingStore>"),
+		 "1 2147483648/65536 262144: nvme0n1 @nvme0n1 xfs; rbd: it is no file of this host"},
+		{BACKED("qcow2", "/srv/fast/top", "<backingStore type='new'/>"),
+		 "1 2147483648/65536 262144: nvme0n1 @nvme0n1 xfs; <backingStore>: it is no file of this host"},
+		{BACKED("qcow2", "/srv/fast/top", BEHIND("qcow2", "/srv/fast/top", "")),
+		 "1 2147483648/65536 262144: nvme0n1 @nvme0n1 xfs; /srv/fast/top: it is its own backing file"},
+		/* a data file is its image's, wherever the chain ends */
+		{BACKED("qcow2", "/srv/fast/external", ENDS), "1 1073741824/65536 131072: nvme0n1 sda @nvme0n1 xfs"},
+	};
+	struct made m = make_qcow2(GIB, NULL, NULL);
+	struct root r;
+
+	make_host(&r);
+	put_qcow2(&r, "srv/fast/alone", GIB, NULL, NULL);
+	put_qcow2(&r, "srv/fast/top", 2 * GIB, "../images/middle", "qcow2");
+	put_qcow2(&r, "srv/images/middle", 10 * GIB, "/var/base", "qcow2");
+	put_qcow2(&r, "var/base", GIB / 2, NULL, NULL);
+	put_qcow2(&r, "srv/fast/on-link", GIB, "/var/link", "qcow2");
+	root_link(&r, "var/link", "base");
+	root_put(&r, "etc/libvirt/storage/vg.xml",
+		 "<pool type='logical'><name>vg</name><target><path>/dev/vg</path></target></pool>");
+	put64(&m, 72, 1 << 2);
+	m.len -= 8; /* over the end mark */
+	add_extension(&m, 0x44415441, "/var/data.raw");
+	add_extension(&m, 0, "");
+	put_image(&r, "srv/fast/external", &m);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		IS_STR(chain_of(&r, cases[i].devices), cases[i].want);
+	root_fini(&r);
+}
+
+/* More <backingStore> than are kept: said, whatever their formats. */
+TEST(long_chains_of_the_definition)
+{
+	static char xml[8192];
+	struct root r;
+
+	make_host(&r);
+	for (int n = 15; n <= 20; n += 5) {
+		(void)snprintf(xml, sizeof(xml), "<disk type='file'><source file='/srv/fast/0'/><target dev='vda'/>");
+		for (int i = 1; i <= n; i++)
+			(void)snprintf(xml + strlen(xml), sizeof(xml) - strlen(xml),
+				       "<backingStore type='file'><format type='raw'/><source file='/srv/fast/%d'/>", i);
+		(void)snprintf(xml + strlen(xml), sizeof(xml) - strlen(xml), ENDS);
+		for (int i = 1; i <= n; i++)
+			(void)snprintf(xml + strlen(xml), sizeof(xml) - strlen(xml), "</backingStore>");
+		(void)snprintf(xml + strlen(xml), sizeof(xml) - strlen(xml), "</disk>");
+		IS_STR(chain_of(&r, xml), n == 15 ? "0 0/0 0: nvme0n1 @nvme0n1 xfs"
+						  : "0 0/0 0: nvme0n1 @nvme0n1 xfs; /srv/fast/16: there are more than 16 "
+						    "images before it");
+	}
+	root_fini(&r);
+}
+
+/* Below another root a node stands for a device of this host: it is looked up there, and never opened. */
+TEST(nodes_of_another_root)
+{
+	struct root r;
+
+	make_host(&r);
+	root_mkdir(&r, "srv/fast");
+	if (mknodat(r.fs.fd, "srv/fast/node", S_IFBLK | 0600, makedev(8, 0)) < 0) {
+		root_fini(&r);
+		SKIP("no device nodes can be made");
+	}
+	put_qcow2(&r, "srv/fast/on-node", GIB, "node", "qcow2");
+	IS_STR(chain_of(&r, QCOW2("/srv/fast/node")),
+	       "0 0/0 0: sda @sda; /srv/fast/node: it is a device node below another root, which is not opened");
+	IS_STR(chain_of(&r, QCOW2("/srv/fast/on-node")),
+	       "1 1073741824/65536 131072: nvme0n1 sda @nvme0n1 xfs; /srv/fast/node: it is a device node below another "
+	       "root, which is not opened");
 	root_fini(&r);
 }
 

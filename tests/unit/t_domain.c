@@ -217,6 +217,83 @@ TEST(disks)
 	}
 }
 
+/* "KIND SOURCE[+MORE] FORMAT" of each image behind the disk, by commas, "." where there are no more. */
+static const char *shown_chain(const struct domain_disk *k)
+{
+	static char text[4096];
+
+	text[0] = '\0';
+	for (unsigned int i = 0; i < k->n_chain; i++) {
+		const struct domain_image *m = &k->chain[i];
+
+		(void)snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%d %s%s%s %s", i ? ", " : "", m->kind,
+			       OR_DASH(m->source), *m->more ? "+" : "", m->more, OR_DASH(m->format));
+	}
+	if (k->has & DISK_CHAIN_ENDS)
+		(void)strcat(text, ".");
+	return text;
+}
+
+TEST(images_behind_disks)
+{
+#define STORE(type, format, source, more) \
+	"<backingStore type='" type "'><format type='" format "'/><source " source "/>" more "</backingStore>"
+#define END "<backingStore/>"
+	static const struct {
+		const char *text, *want;
+	} cases[] = {
+		{ "", "" },
+		{ END, "." },
+		{ "<backingStore> </backingStore>", "." },
+		{ STORE("file", "qcow2", "file='/a'", ""), "1 /a qcow2" },
+		{ STORE("file", "qcow2", "file='/a' index='2'", STORE("block", "raw", "dev='/dev/b'", END)),
+		  "1 /a qcow2, 2 /dev/b raw." },
+		{ STORE("volume", "raw", "pool='p' volume='v'", ""), "4 p+v raw" },
+		{ STORE("network", "raw", "protocol='nbd'", END), "5 nbd raw." },
+		{ "<backingStore type='file'/>", "0 - -" },
+		{ "<backingStore type='file'><source file='a'/></backingStore>", "0 a -" },
+		{ STORE("nvme", "raw", "type='pci'", END), "0 - raw." },
+		{ STORE("new", "raw", "file='/a'", END), "0 - raw." },
+		{ END STORE("file", "raw", "file='/a'", ""), "." }, /* the first counts */
+		{ "<mirror>" STORE("file", "raw", "file='/a'", "") "</mirror>", "" },
+	};
+	char text[1024];
+	struct domain d;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		(void)snprintf(text, sizeof(text),
+			       "<disk type='file'><source file='/top'/><target dev='vda'/>%s</disk>", cases[i].text);
+		if (!parse_devices(text, &d) || d.n_disks != 1)
+			TAP_FAIL("%s", text);
+		else
+			IS_STR(shown_chain(&d.disks[0]), cases[i].want);
+		domain_fini(&d);
+	}
+}
+
+TEST(more_images_than_are_kept)
+{
+	static char text[4096];
+	struct domain d;
+
+	for (int n = DOMAIN_CHAIN_MAX - 1; n <= DOMAIN_CHAIN_MAX + 1; n++) {
+		(void)snprintf(text, sizeof(text), "<disk type='file'><source file='/top'/><target dev='vda'/>");
+		for (int i = 0; i < n; i++)
+			(void)strcat(text, "<backingStore type='file'><source file='/a'/>");
+		(void)strcat(text, END);
+		for (int i = 0; i < n; i++)
+			(void)strcat(text, "</backingStore>");
+		(void)strcat(text, "</disk>");
+		if (parse_devices(text, &d)) {
+			IS_INT(d.disks[0].n_chain, n < DOMAIN_CHAIN_MAX ? n : DOMAIN_CHAIN_MAX);
+			IS_INT(d.disks[0].has, n < DOMAIN_CHAIN_MAX ? DISK_CHAIN_ENDS : 0);
+		} else {
+			TAP_FAIL("%d", n);
+		}
+		domain_fini(&d);
+	}
+}
+
 /* What libvirt 9.0 gave these devices in `virsh domxml-to-native qemu-argv`, as it had printed the definition. */
 TEST(disk_aliases)
 {
