@@ -100,8 +100,8 @@ enum domain_disk_explicit {
 	DISK_IS_SHARED = 1 << 11,   /* <shareable/> */
 	DISK_IS_REMOVABLE = 1 << 12, /* cdrom, floppy */
 	DISK_IS_LUN = 1 << 13,
-	DISK_HAS_QUEUES = 1 << 14,
 	DISK_DISCARDS = 1 << 14,     /* <driver discard='unmap'>, beside DISK_HAS_DISCARD */
+	DISK_HAS_QUEUES = 1 << 15,
 	DISK_CHAIN_ENDS = 1 << 16,   /* <backingStore/>: behind the last image of `chain` there is none, whatever headers say */
 };
 

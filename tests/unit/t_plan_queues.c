@@ -31,6 +31,8 @@ static const struct qcase cases[] = {
 	  "virtio", INTERFACE_HAS_QUEUES,
 	  "skip disk.queues vda: the definition has <driver queues>\n"
 	  "skip interface.queues 52:54:00:00:00:01: the definition has <driver queues>\n" },
+	{ "what else is said of it", "<disk target='*' queues='auto'/>", 4, "virtio", ~(unsigned int)(DISK_HAS_QUEUES | DISK_IS_REMOVABLE),
+	  "virtio", 0, "disk.queues vda 4 " AT_MOST },
 	{ "a CD is none of all", "<disk target='*' queues='auto'/>", 4, "virtio", DISK_IS_REMOVABLE, "virtio", 0, "" },
 };
 
