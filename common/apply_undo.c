@@ -119,7 +119,9 @@ static enum apply_outcome put_back(struct apply_run *a, struct judged *j)
 		conclude(a, j->step, "gone");
 		return APPLY_IN_FORCE;
 	}
-	conclude(a, j->step, err_name(-rc));
+	/* Nobody has refused it: as long as the record is there it is tried again. */
+	if (rc != -ETIMEDOUT)
+		conclude(a, j->step, err_name(-rc));
 	return apply_failure(a, &o, j->step->original, rc, "not put back");
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Objects of a domain's own. */
 #include "apply_host.h"
+#include "common/apply_priv.h"
 
 /* --- own objects ------------------------------------------------------------------------------------------------ */
 
@@ -283,6 +284,33 @@ TEST(what_cannot_be_put_back_is_reported_and_dropped)
 	OK(strstr(c.failure, "not put back") != NULL);
 	OK(!knows(&r, UUID_A));
 	fail_times = 0;
+}
+
+/* What a retune could not put back in time is neither forgotten nor taken for somebody else's. */
+TEST(what_was_not_answered_is_tried_again)
+{
+	static const unsigned int failed[] = {1, 0};
+	ROOT(r);
+
+	root_put(&r, "sys/a", "1\n");
+	begin(&r, UUID_A, false);
+	fail_times = 0;
+	APPLY(&r, UUID_A, make_step(&one, "fail", "sys/a", "2"));
+	fail_code = -ETIMEDOUT;
+	fail_times = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(failed); i++) {
+		struct apply_count back = {0};
+		struct undo u;
+
+		IS_INT(undo_open(&r.fs, UUID_A, true, &u, NULL), 0);
+		IS_INT(apply_undo_others(&r.fs, &u, NULL, 0, &back, NULL), 0);
+		undo_fini(&u);
+		IS_INT(back.failed, failed[i]);
+		IS_INT(back.in_force, !failed[i]);
+		IS_STR(root_get(&r, "sys/a"), failed[i] ? "2\n" : "1\n");
+	}
+	fail_times = 0;
+	release(&r, UUID_A, 1);
 }
 
 TEST(ignored_writes_are_failures)
