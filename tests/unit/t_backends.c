@@ -320,6 +320,13 @@ static void sleeper_end(struct sleeper *s)
 		usleep(1000);
 }
 
+static unsigned int heirs_found;
+
+static void is_heir(void *data, const char *object)
+{
+	heirs_found += streq(object, (const char *)data);
+}
+
 TEST(thread_attributes)
 {
 	static const char *const priorities[] = {"be:7", "be:0", "idle", "rt:0", "rt:7", "none"};
@@ -367,7 +374,21 @@ TEST(thread_attributes)
 	for (size_t i = 0; i < ARRAY_SIZE(no_priorities); i++)
 		IS_INT(be_thread.write(&fs, object, no_priorities[i]), -EINVAL);
 	IS_INT(be_thread.read(&fs, object, original, 3), -EFBIG);
+	/* a thread has it from its process, and is found there */
+	OK(be_thread.source(object, original, sizeof(original)));
+	(void)snprintf(other, sizeof(other), "%d:%" PRIu64 "/%d:%" PRIu64 "/ioprio", pid, start, pid, start);
+	IS_STR(original, other);
+	OK(!be_thread.source(other, original, sizeof(original)));
+	IS_INT(be_thread.heirs(&fs, other, is_heir, object), 0);
+	IS_INT(heirs_found, 1);
+	IS_INT(be_thread.heirs(&fs, object, is_heir, object), 0);
 	(void)snprintf(strrchr(object, '/'), 16, "/affinity");
+	(void)snprintf(strrchr(other, '/'), 16, "/affinity");
+	OK(!be_thread.source(object, original, sizeof(original)));
+	IS_INT(be_thread.heirs(&fs, other, is_heir, object), 0);
+	(void)snprintf(other, sizeof(other), "%d:%" PRIu64 "/%d:%" PRIu64 "/ioprio", pid, start + 1, pid, start + 1);
+	IS_INT(be_thread.heirs(&fs, other, is_heir, object), -ENOENT);
+	IS_INT(heirs_found, 1);
 
 	/* another start of either number, a thread of another process */
 	for (n = 0; n < 3; n++) {
