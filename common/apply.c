@@ -205,6 +205,25 @@ static enum apply_outcome record_as_is(struct apply_run *a, const struct step *s
 	return APPLY_IN_FORCE;
 }
 
+/*
+ * What came after its kind was recorded goes on record as if it had come before: with the original of what it has its
+ * value from, and as ours with the value that it has now. The step's number; 0: it has nothing from there; or -errno.
+ */
+static int record_heir(struct apply_run *a, const struct step *s, const struct backend *be, unsigned int n_before,
+		       const char *now)
+{
+	const struct undo_step *source = apply_source(a->undo, n_before, be, s->object);
+	int n;
+
+	if (!source || be->same(s->object, now, source->original))
+		return 0;
+	n = undo_intent(a->undo, s->setting->knob, s->setting->target, s->backend, s->object, source->original, now,
+			false);
+	if (n > 0)
+		record_done(a, be, (unsigned int)n, now);
+	return n;
+}
+
 /* What was refused is tried once more: only the last answer counts. */
 static void forget_refused(struct undo *u, unsigned int n_before, const struct step *s)
 {
@@ -222,7 +241,7 @@ static enum apply_outcome apply_one(struct apply_run *a, const struct step *give
 	_cleanup_free_ char *now = NULL, *kept = NULL;
 	struct step copy = *given, *s = &copy;
 	const struct apply_object o = object_of(s);
-	int rc = 0;
+	int rc = 0, n;
 	const struct backend *be = apply_backend(a, s->backend, s->object, &rc);
 
 	/* What is only to keep its value has none to be set to unless it was on record. */
@@ -241,9 +260,50 @@ static enum apply_outcome apply_one(struct apply_run *a, const struct step *give
 	if (r)
 		return set_again(a, s, be, r, now, ret_number);
 	forget_refused(a->undo, n_before, s);
+	n = record_heir(a, s, be, n_before, now);
+	if (n < 0)
+		return not_recorded(a, &o, n);
+	r = n ? undo_find(a->undo, (unsigned int)n) : NULL;
+	if (r)
+		return set_again(a, s, be, r, now, ret_number);
 	if (be->same(s->object, now, s->value))
 		return record_as_is(a, s, be, now);
 	return set_object(a, s, be, 0, now, ret_number);
+}
+
+struct late {
+	struct apply_run *a;
+	const struct step *s;
+	enum apply_outcome worst;
+};
+
+static void apply_late(void *data, const char *object)
+{
+	struct late *l = data;
+	struct step heir = *l->s;
+	enum apply_outcome outcome;
+
+	heir.object = (char *)(uintptr_t)object; /* only read */
+	if (recorded(l->a->undo, l->a->undo->n_steps, &heir))
+		return;
+	outcome = apply_one(l->a, &heir, l->a->undo->n_steps, NULL);
+	if (outcome != APPLY_ABSENT && outcome > l->worst)
+		l->worst = outcome;
+}
+
+/*
+ * What has come since the steps were made: it has its value from objects that had not got theirs. Those have it now, so
+ * that what comes after this has it from them, and undo knows it (apply_heirs.c).
+ */
+static enum apply_outcome apply_to_heirs(struct apply_run *a, const struct step *s)
+{
+	struct late l = {.a = a, .s = s, .worst = APPLY_IN_FORCE};
+	int rc = 0;
+	const struct backend *be = apply_backend(a, s->backend, s->object, &rc);
+
+	if (be && be->heirs)
+		(void)be->heirs(a->fs, s->object, apply_late, &l); /* not listed, they are the next run's */
+	return l.worst;
 }
 
 /* Steps that stand alone. */
@@ -272,6 +332,9 @@ static void apply_singles(struct apply_run *a, const struct step *s, unsigned in
 			record_left(a, r, rc);
 		outcome[i] = apply_failure(a, &o, s[i].value, rc, "left as it was");
 	}
+	for (unsigned int i = 0; i < n && numbers; i++)
+		if (numbers[i] && outcome[i] == APPLY_IN_FORCE)
+			outcome[i] = apply_to_heirs(a, &s[i]);
 }
 
 /* One dependant after its cause was written. */

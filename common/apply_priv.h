@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Between the parts of apply: apply.c forward, apply_shared.c shared objects, apply_undo.c back, apply_host.c host. */
+/* Between the parts of apply: apply.c forward, apply_shared.c shared objects, apply_undo.c back,
+   apply_heirs.c objects that came later, apply_host.c host. */
 #pragma once
 
 #include "apply.h"
@@ -58,6 +59,19 @@ int apply_run_steps(struct apply_run *a, const struct steps *s, struct apply_cou
 
 /* The object holds something that is neither ours nor the original. */
 void apply_log_foreign(struct apply_run *a, const struct apply_object *o, const char *value, const char *consequence);
+
+/*
+ * The open record, among the first n_before, of the object that this one has had its value from if it came later; NULL:
+ * there is none. apply_heirs.c.
+ */
+const struct undo_step *apply_source(const struct undo *u, unsigned int n_before, const struct backend *be,
+				     const char *object);
+
+/*
+ * Put back what came after s was recorded and has its value from there: objects without a record that say what s says.
+ * s is still open, or its object was put back just now.
+ */
+enum apply_outcome apply_undo_heirs(struct apply_run *a, const struct undo_step *s);
 
 /* Apply shared steps s[0..n), all under one hold of the lock; outcome[i] is set for each. */
 void apply_shared(struct apply_run *a, const struct step *s, unsigned int n, enum apply_outcome *outcome);

@@ -119,7 +119,9 @@ static enum apply_outcome put_back(struct apply_run *a, struct judged *j)
 		conclude(a, j->step, "gone");
 		return APPLY_IN_FORCE;
 	}
-	conclude(a, j->step, err_name(-rc));
+	/* Nobody has refused it: as long as the record is there it is tried again. */
+	if (rc != -ETIMEDOUT)
+		conclude(a, j->step, err_name(-rc));
 	return apply_failure(a, &o, j->step->original, rc, "not put back");
 }
 
@@ -154,6 +156,18 @@ static enum apply_outcome undo_one(struct apply_run *a, struct undo_step *s)
 	_cleanup_(judged_fini) struct judged j = judge(a, s);
 
 	return undo_judged(a, &j);
+}
+
+/*
+ * An object and those that have their value from it, which go first (apply_heirs.c). Until it is back itself there may
+ * be more of them, so they are looked for once more; what comes after that has it from objects that are all back.
+ */
+static enum apply_outcome undo_with_heirs(struct apply_run *a, struct undo_step *s)
+{
+	enum apply_outcome before = apply_undo_heirs(a, s), own = undo_one(a, s), after = apply_undo_heirs(a, s);
+	enum apply_outcome worst = before > after ? before : after;
+
+	return own > worst ? own : worst;
 }
 
 /* Once the cause is back: what it made of a dependant does not matter. */
@@ -313,7 +327,7 @@ static int undo_own(struct apply_run *a, const struct steps *keep, unsigned int 
 		if (has_dependants(u, s))
 			undo_group(a, i, outcome);
 		else
-			outcome[i] = undo_one(a, s);
+			outcome[i] = undo_with_heirs(a, s);
 	}
 	(void)undo_flush(u); /* what is lost is found as it is now, and done again */
 	for (unsigned int i = 0; i < n; i++)

@@ -33,6 +33,14 @@ struct backend {
 	bool ends_with_domain;
 	/* Objects are devices' and the like: what one answers (EIO) says nothing of the others. Else it is not asked on. */
 	bool is_each_its_own;
+	/*
+	 * The object that this one, if it is younger than a value of that, has had its value from: threads have
+	 * attributes from their process. False: none. NULL: there are no such objects. Pure.
+	 */
+	bool (*source)(const char *object, char *buf, size_t size);
+	/* Calls found() for each object of now whose source() this one is. 0, or -errno where they cannot be listed. */
+	int (*heirs)(const struct hostfs *fs, const char *object, void (*found)(void *data, const char *object),
+		     void *data);
 };
 
 /* By name; NULL if this program has none of that name. The table is in backend.c. */

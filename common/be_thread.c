@@ -8,6 +8,7 @@
  */
 #include "backend.h"
 
+#include <inttypes.h>
 #include <sched.h>
 
 #include "ioprio.h"
@@ -18,6 +19,7 @@ struct attribute {
 	int (*read)(int tid, char *buf, size_t size);
 	int (*write)(int tid, const char *value);
 	bool (*same)(const char *a, const char *b);
+	bool inherited; /* by new threads, and nothing but the process says what they should have */
 };
 
 /* Large enough for every kernel that struct idset is for; a smaller mask than the kernel's gives EINVAL. */
@@ -99,8 +101,8 @@ static bool ioprio_same(const char *a, const char *b)
 }
 
 static const struct attribute attributes[] = {
-	{"affinity", affinity_read, affinity_write, affinity_same},
-	{"ioprio", ioprio_read, ioprio_write, ioprio_same},
+	{"affinity", affinity_read, affinity_write, affinity_same, false}, /* libvirt's groups and pins say it */
+	{"ioprio", ioprio_read, ioprio_write, ioprio_same, true},
 };
 
 static const struct attribute *find_attribute(const char *name)
@@ -205,11 +207,62 @@ static bool thread_same(const char *object, const char *a, const char *b)
 	return attribute ? attribute->same(a, b) : streq(a, b);
 }
 
+static void format_object(const struct thread *t, char *buf, size_t size)
+{
+	(void)snprintf(buf, size, "%d:%" PRIu64 "/%d:%" PRIu64 "/%s", t->pid, t->pid_start, t->tid, t->tid_start,
+		       t->attribute->name); /* four numbers and a short name fit in 128 */
+}
+
+/* The process's first thread: those that make others have had it from that one themselves. */
+static bool thread_source(const char *object, char *buf, size_t size)
+{
+	struct thread t;
+
+	if (parse_object(object, &t) < 0 || !t.attribute->inherited || t.tid == t.pid)
+		return false;
+	t.tid = t.pid;
+	t.tid_start = t.pid_start;
+	format_object(&t, buf, size);
+	return true;
+}
+
+static int thread_heirs(const struct hostfs *fs, const char *object, void (*found)(void *data, const char *object),
+			void *data)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct thread t;
+	struct dirent *d;
+	char heir[128];
+	int r = fs->real ? parse_object(object, &t) : -EOPNOTSUPP;
+
+	if (r < 0 || !t.attribute->inherited || t.tid != t.pid)
+		return r < 0 ? r : 0;
+	r = find_thread(fs, object, &t);
+	dir = r < 0 ? NULL : hostfs_opendir(fs, "proc/%d/task", t.pid);
+	if (!dir)
+		return r < 0 ? r : gone(-errno);
+	while ((d = readdir(dir))) {
+		uint64_t tid;
+
+		if (num_parse_range(d->d_name, 1, INT32_MAX, &tid) < 0 || (int)tid == t.pid)
+			continue;
+		t.tid = (int)tid;
+		t.tid_start = hostfs_proc_start(fs, t.tid);
+		if (t.tid_start == 0)
+			continue; /* it has ended */
+		format_object(&t, heir, sizeof(heir));
+		found(data, heir);
+	}
+	return 0;
+}
+
 const struct backend be_thread = {
 	.name = "thread",
 	.probe = thread_probe,
 	.read = thread_read,
 	.write = thread_write,
 	.same = thread_same,
+	.source = thread_source,
+	.heirs = thread_heirs,
 	.ends_with_domain = true,
 };

@@ -10,16 +10,19 @@
  *
  * Weights and limits of block devices are lists of (device node, number); there the object is "UNIT/PROPERTY MAJ:MIN",
  * one entry of the list. systemd forgets an entry that is taken away, and tells the kernel so of limits, but not of
- * weights (src/core/cgroup.c, cgroup_context_apply()): these get the default first.
+ * weights (src/core/cgroup.c, cgroup_context_apply()): the kernel is made to forget those here. That comes first, so
+ * that whoever is killed in between leaves a property that still says what it said, and all of it is done again.
  */
 #include "backend.h"
 
 #include <inttypes.h>
 
 #include "be_unit_priv.h"
+#include "cgroup.h"
 #include "num.h"
 
 #define UNSET "unset"
+#define NODES "/dev/block/"
 
 const struct unit_bus_ops *unit_bus = &unit_bus_system;
 
@@ -40,7 +43,6 @@ static const struct {
 	{"IODeviceWeight", true},      {"IOReadBandwidthMax", false}, {"IOWriteBandwidthMax", false},
 	{"IOReadIOPSMax", false},      {"IOWriteIOPSMax", false},
 };
-#define WEIGHT_DEFAULT 100 /* CGROUP_WEIGHT_DEFAULT, systemd, src/shared/cgroup-setup.h */
 
 struct unit_object {
 	char unit[256]; /* UNIT_NAME_MAX, systemd, src/basic/unit-def.h */
@@ -73,7 +75,7 @@ static int parse_property(const char *text, struct unit_object *ret)
 		return 0;
 	if (!*device || strlen(device) > 24 || device[strspn(device, "0123456789:")])
 		return -EINVAL;
-	(void)snprintf(ret->node, sizeof(ret->node), "/dev/block/%s", device); /* fits */
+	(void)snprintf(ret->node, sizeof(ret->node), NODES "%s", device); /* fits */
 	return 0;
 }
 
@@ -127,6 +129,34 @@ static int unit_probe(const struct hostfs *fs, const char *object)
 	return r < 0 ? r : 0;
 }
 
+/*
+ * Where systemd writes weights of devices (src/core/cgroup.c, cgroup_apply_io_device_weight()). On v1 it knows cfq's
+ * file alone, which went in Linux 5.0.
+ */
+static const char *const weight_files[] = {"io.weight", "io.bfq.weight"};
+
+/*
+ * The unit's group has no weight for this device any more; "default" takes the line away (cgroup-v2.rst, io.weight;
+ * block/bfq-cgroup.c). A file that is not there, or that the kernel refuses (-EOPNOTSUPP: nothing on this device heeds
+ * it), has nothing to be forgotten.
+ */
+static int forget_weight(const struct hostfs *fs, const struct unit_object *o)
+{
+	struct cgroup_layout layout;
+	char group[1024], line[64];
+	int r = unit_bus->get_group(o->unit, o->interface, group, sizeof(group));
+
+	if (r < 0)
+		return r;
+	if (group[0] != '/' || (cgroup_layout_load(fs, &layout) < 0 && cgroup_layout_mounts(fs, &layout) < 0) ||
+	    layout.at[CGROUP_IO].version != 2)
+		return 0;
+	(void)snprintf(line, sizeof(line), "%s default", o->node + strlen(NODES)); /* fits: 24 and a word */
+	for (size_t i = 0; i < ARRAY_SIZE(weight_files); i++)
+		(void)hostfs_write(fs, line, "%s%s/%s", layout.at[CGROUP_IO].path, group, weight_files[i]);
+	return 0;
+}
+
 static int unit_write(const struct hostfs *fs, const char *object, const char *value)
 {
 	struct unit_object o;
@@ -140,7 +170,7 @@ static int unit_write(const struct hostfs *fs, const char *object, const char *v
 	if (!o.node[0])
 		return unit_bus->set(o.unit, o.property, number);
 	if (o.keeps && number == UINT64_MAX)
-		r = unit_bus->set_device(o.unit, o.interface, o.property, o.node, WEIGHT_DEFAULT);
+		r = forget_weight(fs, &o);
 	return r < 0 ? r : unit_bus->set_device(o.unit, o.interface, o.property, o.node, number);
 }
 

@@ -36,6 +36,7 @@
 	X(sd_bus_message_enter_container)                                                                              \
 	X(sd_bus_call)                                                                                                 \
 	X(sd_bus_get_property)                                                                                         \
+	X(sd_bus_get_property_string)                                                                                  \
 	X(sd_bus_message_unref)                                                                                        \
 	X(sd_bus_get_property_trivial)                                                                                 \
 	X(sd_bus_error_free)                                                                                           \
@@ -178,6 +179,30 @@ static int system_get(const char *unit, const char *interface, const char *prope
 	return result(r, &error);
 }
 
+static int system_get_group(const char *unit, const char *interface, char *buf, size_t size)
+{
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	sd_bus_message *reply = NULL;
+	_cleanup_free_ char *group = NULL;
+	const char *path;
+	int r = connect_bus();
+
+	if (r < 0)
+		return r;
+	r = lib.sd_bus_call_method(connection.bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "GetUnit", &error, &reply,
+				   "s", unit);
+	if (r >= 0)
+		r = lib.sd_bus_message_read(reply, "o", &path);
+	if (r >= 0)
+		r = lib.sd_bus_get_property_string(connection.bus, MANAGER, path, interface, "ControlGroup", &error,
+						   &group);
+	lib.sd_bus_message_unref(reply);
+	r = result(r, &error);
+	if (r == 0 && snprintf(buf, size, "%s", group) >= (int)size)
+		r = -EFBIG;
+	return r;
+}
+
 static int system_set(const char *unit, const char *property, uint64_t value)
 {
 	sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -295,7 +320,8 @@ static int append_list(sd_bus_message *m, const char *property, const struct ent
 /*
  * An assignment adds to a list, or replaces the entry of the same node; an empty one empties it
  * (systemd.resource-control(5)). So an entry is taken away by emptying the list and giving it the others again, all in
- * one call.
+ * one call: that takes several assignments of one property, one after the other, and applies what has come of them
+ * (src/core/dbus-unit.c, bus_unit_set_properties(); dbus-cgroup.c, bus_cgroup_set_property()).
  */
 static int append_change(sd_bus_message *m, const char *property, struct entries *had, const char *node, uint64_t value)
 {
@@ -339,4 +365,5 @@ static int system_set_device(const char *unit, const char *interface, const char
 	return result(r, &error);
 }
 
-const struct unit_bus_ops unit_bus_system = {system_get, system_set, system_get_device, system_set_device};
+const struct unit_bus_ops unit_bus_system = {system_get, system_set, system_get_group, system_get_device,
+					       system_set_device};

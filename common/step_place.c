@@ -377,7 +377,10 @@ static bool was_started_with(const struct expansion *x)
 	return false;
 }
 
-/* The I/O priority of every thread that there is; those to come have it from the one that makes them (clone(2)). */
+/*
+ * The I/O priority of every thread that there is. Those to come have it from the one that makes them (clone(2)), and are
+ * undone by what is on record of the process (apply_heirs.c).
+ */
 int step_at_threads(struct expansion *x)
 {
 	const char *before = was_started_with(x) ? "none" : NULL;

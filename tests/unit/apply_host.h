@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "common/backend.h"
 #include "common/num.h"
@@ -139,7 +140,8 @@ static const struct backend be_queue = BACKEND("queue", queue_write, false);
 
 const struct backend *backend_find(const char *name)
 {
-	static const struct backend *const all[] = {&be_file, &be_reset, &be_round, &be_fail, &be_deaf, &be_queue};
+	static const struct backend *const all[] = {&be_file, &be_reset, &be_round, &be_fail,
+						     &be_deaf, &be_queue, &be_thread};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (streq(all[i]->name, name))
@@ -248,4 +250,26 @@ static inline void is_disk(struct root *r)
 	IS_FILE(r, "sys/sda/scheduler", "mq-deadline");
 	IS_FILE(r, "sys/sda/requests", "256");
 	IS_FILE(r, "sys/other", "1");
+}
+
+/* In a child that is killed before its n-th durable action from here (0: never). Whether it was. */
+static inline bool killed_in(struct root *r, void (*run)(struct root *), int n)
+{
+	char at[16];
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		(void)snprintf(at, sizeof(at), "%d", n);
+		if (n)
+			setenv("DOMTUNE_CRASH_AT", at, 1);
+		run(r);
+		_exit(tap_failed ? 1 : 0);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		;
+	OK(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+	return WIFSIGNALED(status);
 }

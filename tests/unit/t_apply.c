@@ -2,6 +2,13 @@
 /* Objects of a domain's own. */
 #include "apply_host.h"
 
+#include <inttypes.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+
+#include "common/apply_priv.h"
+#include "common/ioprio.h"
+
 /* --- own objects ------------------------------------------------------------------------------------------------ */
 
 TEST(there_and_back)
@@ -285,6 +292,33 @@ TEST(what_cannot_be_put_back_is_reported_and_dropped)
 	fail_times = 0;
 }
 
+/* What a retune could not put back in time is neither forgotten nor taken for somebody else's. */
+TEST(what_was_not_answered_is_tried_again)
+{
+	static const unsigned int failed[] = {1, 0};
+	ROOT(r);
+
+	root_put(&r, "sys/a", "1\n");
+	begin(&r, UUID_A, false);
+	fail_times = 0;
+	APPLY(&r, UUID_A, make_step(&one, "fail", "sys/a", "2"));
+	fail_code = -ETIMEDOUT;
+	fail_times = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(failed); i++) {
+		struct apply_count back = {0};
+		struct undo u;
+
+		IS_INT(undo_open(&r.fs, UUID_A, true, &u, NULL), 0);
+		IS_INT(apply_undo_others(&r.fs, &u, NULL, 0, &back, NULL), 0);
+		undo_fini(&u);
+		IS_INT(back.failed, failed[i]);
+		IS_INT(back.in_force, !failed[i]);
+		IS_STR(root_get(&r, "sys/a"), failed[i] ? "2\n" : "1\n");
+	}
+	fail_times = 0;
+	release(&r, UUID_A, 1);
+}
+
 TEST(ignored_writes_are_failures)
 {
 	ROOT(r);
@@ -507,5 +541,244 @@ TEST(started_with_the_value)
 	IS_FILE(&r, "sys/x", "none");
 	IS_FILE(&r, "sys/y", "idle");
 }
+
+/* --- threads that come later ------------------------------------------------------------------------------------ */
+
+/* Threads of this process, whose priorities are real, in a proc of the test's own; the first one is the process. */
+enum { MEMBERS = 4, PROCESS = 0 };
+
+static struct member {
+	pthread_t thread;
+	pthread_barrier_t met;
+	int tid;
+} members[MEMBERS];
+
+static void *live(void *data)
+{
+	struct member *m = data;
+
+	m->tid = (int)syscall(SYS_gettid);
+	(void)pthread_barrier_wait(&m->met);
+	(void)pthread_barrier_wait(&m->met); /* until it is to end */
+	return NULL;
+}
+
+static void show_member(struct root *r, int i)
+{
+	char path[64];
+
+	root_put_stat(r, members[i].tid, 1000 + i);
+	(void)snprintf(path, sizeof(path), "proc/%d/task/%d", members[PROCESS].tid, members[i].tid);
+	root_mkdir(r, path);
+}
+
+/* It has its priority from this one (clone(2), without CLONE_IO). */
+static void spawn_member(int i)
+{
+	(void)pthread_barrier_init(&members[i].met, NULL, 2);
+	if (pthread_create(&members[i].thread, NULL, live, &members[i]) != 0)
+		exit(2);
+	(void)pthread_barrier_wait(&members[i].met);
+}
+
+static void make_member(struct root *r, int i)
+{
+	spawn_member(i);
+	show_member(r, i);
+}
+
+static void end_members(void)
+{
+	for (int i = 1; i < MEMBERS; i++) {
+		(void)pthread_barrier_wait(&members[i].met);
+		(void)pthread_join(members[i].thread, NULL);
+		(void)pthread_barrier_destroy(&members[i].met);
+	}
+	(void)ioprio_set_thread(0, 0);
+}
+
+/* One step for each of the first n of them. */
+static struct apply_count prioritize(struct root *r, int n, const char *value, const char *before)
+{
+	struct step s[MEMBERS];
+
+	for (int i = 0; i < n; i++) {
+		char object[128];
+
+		(void)snprintf(object, sizeof(object), "%d:1000/%d:%d/ioprio", members[PROCESS].tid, members[i].tid,
+			       1000 + i);
+		s[i] = make_step(&one, "thread", object, value);
+		s[i].before = before;
+	}
+	return run_steps(r, UUID_A, s, (unsigned int)n);
+}
+
+static const char *priorities(void)
+{
+	static char text[MEMBERS * 16];
+	size_t n = 0;
+
+	for (int i = 0; i < MEMBERS; i++) {
+		char one_of[16] = "?";
+
+		(void)ioprio_format(ioprio_of_thread(members[i].tid), one_of, sizeof(one_of));
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i ? " " : "", one_of);
+	}
+	return text;
+}
+
+/*
+ * Two threads are there when the first value is set; one comes after that, and is seen by what applies next; the last
+ * one only by undo. retuned: what the others are given meanwhile.
+ */
+static void come_later(const char *started_with, const char *retuned, bool is_off)
+{
+	ROOT(r);
+	struct apply_count back = {0};
+	const char *now = retuned ? retuned : "be:1";
+	char want[MEMBERS * 16];
+	struct undo u;
+
+	r.fs.real = true;
+	members[PROCESS].tid = (int)getpid();
+	show_member(&r, PROCESS);
+	begin(&r, UUID_A, false);
+	if (started_with)
+		IS_INT(ioprio_set_thread(0, ioprio_parse(started_with)), 0);
+	make_member(&r, 1);
+	IS_INT(prioritize(&r, 2, "be:1", started_with ? "none" : NULL).in_force, 1);
+	make_member(&r, 2);
+	IS_INT(ioprio_of_thread(members[2].tid), ioprio_parse("be:1"));
+	if (retuned)
+		IS_INT(prioritize(&r, 3, retuned, NULL).in_force, 1);
+	make_member(&r, 3);
+	(void)snprintf(want, sizeof(want), "%s %s %s %s", now, now, now, now);
+	IS_STR(priorities(), want);
+	if (is_off) {
+		IS_INT(undo_open(&r.fs, UUID_A, true, &u, NULL), 0);
+		IS_INT(apply_undo_others(&r.fs, &u, NULL, 0, &back, NULL), 0);
+		undo_fini(&u);
+	} else {
+		back = release(&r, UUID_A, 1);
+	}
+	IS_INT(back.in_force, 1);
+	IS_INT(back.failed + back.skipped, 0);
+	IS_STR(priorities(), "none none none none");
+	end_members();
+}
+
+TEST(threads_that_come_later)
+{
+	if (ioprio_set_thread(0, 0) < 0 || ioprio_of_thread(0) != 0)
+		SKIP("threads have no I/O priority of their own here");
+	for (int i = 0; i < 8; i++)
+		come_later(i & 1 ? "be:1" : NULL, i & 2 ? "be:2" : NULL, i & 4);
+	come_later(NULL, "be:1", false); /* repair: nothing to be written, and yet ours */
+}
+
+/* One that is made between the list of threads and the writes has the value, too, and what it had before. */
+TEST(threads_that_come_meanwhile)
+{
+	ROOT(r);
+
+	if (ioprio_set_thread(0, 0) < 0 || ioprio_of_thread(0) != 0)
+		SKIP("threads have no I/O priority of their own here");
+	r.fs.real = true;
+	members[PROCESS].tid = (int)getpid();
+	show_member(&r, PROCESS);
+	begin(&r, UUID_A, false);
+	make_member(&r, 1);
+	make_member(&r, 2);
+	IS_INT(prioritize(&r, 2, "be:1", NULL).in_force, 1);
+	IS_INT(ioprio_of_thread(members[2].tid), ioprio_parse("be:1"));
+	IS_INT(ioprio_set_thread(members[2].tid, ioprio_parse("idle")), 0); /* from here on it is somebody's */
+	make_member(&r, 3);
+	IS_INT(prioritize(&r, 2, "be:2", NULL).in_force, 1);
+	IS_STR(priorities(), "be:2 be:2 idle be:2");
+	release(&r, UUID_A, 1);
+	IS_STR(priorities(), "none none idle none");
+	end_members();
+}
+
+/* What somebody gave a thread that came later is not from us. */
+TEST(a_later_thread_that_somebody_changed)
+{
+	ROOT(r);
+
+	if (ioprio_set_thread(0, 0) < 0 || ioprio_of_thread(0) != 0)
+		SKIP("threads have no I/O priority of their own here");
+	r.fs.real = true;
+	members[PROCESS].tid = (int)getpid();
+	show_member(&r, PROCESS);
+	begin(&r, UUID_A, false);
+	IS_INT(prioritize(&r, 1, "be:1", NULL).in_force, 1);
+	for (int i = 1; i < MEMBERS; i++)
+		make_member(&r, i);
+	IS_INT(ioprio_set_thread(members[2].tid, ioprio_parse("be:6")), 0);
+	release(&r, UUID_A, 1);
+	IS_STR(priorities(), "none none be:6 none");
+	end_members();
+}
+
+#if defined(DT_SAN) || defined(DT_TEST)
+static void first_value(struct root *r)
+{
+	r->fs.real = true;
+	show_member(r, PROCESS);
+	show_member(r, 1);
+	begin(r, UUID_A, false);
+	(void)prioritize(r, 2, "be:1", NULL);
+}
+
+static void show_later(struct root *r)
+{
+	show_member(r, 2);
+	show_member(r, 3);
+}
+
+static void second_value(struct root *r)
+{
+	r->fs.real = true;
+	(void)prioritize(r, 3, "be:2", NULL);
+}
+
+static void no_value(struct root *r)
+{
+	struct apply_count c = {0};
+
+	r->fs.real = true;
+	(void)undo_all(&r->fs, UUID_A, &c, NULL);
+}
+
+/* Every point of a retune with every point of the undo after it; the last thread comes after its list was made. */
+TEST(killed_with_threads_that_come_later)
+{
+	bool killed = true;
+	int n;
+
+	if (ioprio_set_thread(0, 0) < 0 || ioprio_of_thread(0) != 0)
+		SKIP("threads have no I/O priority of their own here");
+	members[PROCESS].tid = (int)getpid();
+	for (n = 1; killed; n++) {
+		bool again = true;
+
+		for (int m = 1; again; m++) {
+			ROOT(r);
+
+			spawn_member(1);
+			(void)killed_in(&r, first_value, 0);
+			spawn_member(2);
+			spawn_member(3);
+			(void)killed_in(&r, show_later, 0);
+			killed = killed_in(&r, second_value, n);
+			again = killed_in(&r, no_value, m);
+			(void)killed_in(&r, no_value, 0);
+			IS_STR(priorities(), "none none none none");
+			end_members();
+		}
+	}
+	OK(n > 4);
+}
+#endif
 
 TAP_MAIN

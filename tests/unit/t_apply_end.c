@@ -181,28 +181,6 @@ static void whole_undo(struct root *r)
 	(void)undo_all(&r->fs, UUID_A, &c, NULL);
 }
 
-/* In a child that is killed before its n-th durable action from here (0: never). Whether it was. */
-static bool killed_in(struct root *r, void (*run)(struct root *), int n)
-{
-	char at[16];
-	int status;
-	pid_t pid;
-
-	fflush(stdout);
-	pid = fork();
-	if (pid == 0) {
-		(void)snprintf(at, sizeof(at), "%d", n);
-		if (n)
-			setenv("DOMTUNE_CRASH_AT", at, 1);
-		run(r);
-		_exit(tap_failed ? 1 : 0);
-	}
-	while (waitpid(pid, &status, 0) < 0)
-		;
-	OK(status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
-	return WIFSIGNALED(status);
-}
-
 /* A root whose preparation is not counted: hostfs_durable() counts per process. */
 static void put_host_in_child(struct root *r)
 {

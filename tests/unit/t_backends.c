@@ -320,6 +320,13 @@ static void sleeper_end(struct sleeper *s)
 		usleep(1000);
 }
 
+static unsigned int heirs_found;
+
+static void is_heir(void *data, const char *object)
+{
+	heirs_found += streq(object, (const char *)data);
+}
+
 TEST(thread_attributes)
 {
 	static const char *const priorities[] = {"be:7", "be:0", "idle", "rt:0", "rt:7", "none"};
@@ -367,7 +374,21 @@ TEST(thread_attributes)
 	for (size_t i = 0; i < ARRAY_SIZE(no_priorities); i++)
 		IS_INT(be_thread.write(&fs, object, no_priorities[i]), -EINVAL);
 	IS_INT(be_thread.read(&fs, object, original, 3), -EFBIG);
+	/* a thread has it from its process, and is found there */
+	OK(be_thread.source(object, original, sizeof(original)));
+	(void)snprintf(other, sizeof(other), "%d:%" PRIu64 "/%d:%" PRIu64 "/ioprio", pid, start, pid, start);
+	IS_STR(original, other);
+	OK(!be_thread.source(other, original, sizeof(original)));
+	IS_INT(be_thread.heirs(&fs, other, is_heir, object), 0);
+	IS_INT(heirs_found, 1);
+	IS_INT(be_thread.heirs(&fs, object, is_heir, object), 0);
 	(void)snprintf(strrchr(object, '/'), 16, "/affinity");
+	(void)snprintf(strrchr(other, '/'), 16, "/affinity");
+	OK(!be_thread.source(object, original, sizeof(original)));
+	IS_INT(be_thread.heirs(&fs, other, is_heir, object), 0);
+	(void)snprintf(other, sizeof(other), "%d:%" PRIu64 "/%d:%" PRIu64 "/ioprio", pid, start + 1, pid, start + 1);
+	IS_INT(be_thread.heirs(&fs, other, is_heir, object), -ENOENT);
+	IS_INT(heirs_found, 1);
 
 	/* another start of either number, a thread of another process */
 	for (n = 0; n < 3; n++) {
@@ -509,6 +530,7 @@ static struct {
 	uint64_t device[2], seen[4]; /* entries of a list; values that a device has had */
 	unsigned int n_seen;
 	int error;
+	bool no_group;
 	char interface[64];
 } manager;
 
@@ -573,7 +595,14 @@ static int fake_set_device(const char *unit, const char *interface, const char *
 	return 0;
 }
 
-static const struct unit_bus_ops fake_bus = {fake_get, fake_set, fake_get_device, fake_set_device};
+static int fake_get_group(const char *unit, const char *interface, char *buf, size_t size)
+{
+	(void)interface;
+	(void)snprintf(buf, size, "%s%s", manager.no_group ? "" : "/machine.slice/", manager.no_group ? "" : unit);
+	return manager.error;
+}
+
+static const struct unit_bus_ops fake_bus = {fake_get, fake_set, fake_get_group, fake_get_device, fake_set_device};
 
 /* One entry of a list; the others are not ours. */
 TEST(unit_list)
@@ -594,11 +623,11 @@ TEST(unit_list)
 	is_value(&be_unit, &fs, UNIT "IODeviceWeight 259:1", "7");
 	IS_INT(be_unit.write(&fs, UNIT "IODeviceWeight 8:0", "300"), 0);
 	is_value(&be_unit, &fs, UNIT "IODeviceWeight 8:0", "300");
-	/* systemd forgets a weight that is taken away, but does not tell the kernel */
+	/* nothing in between: a kill leaves the entry as it was, or as it is to be */
 	manager.n_seen = 0;
 	IS_INT(be_unit.write(&fs, UNIT "IODeviceWeight 8:0", "unset"), 0);
-	IS_INT(manager.n_seen, 2);
-	OK(manager.seen[0] == 100 && manager.seen[1] == UINT64_MAX);
+	IS_INT(manager.n_seen, 1);
+	OK(manager.seen[0] == UINT64_MAX);
 	manager.n_seen = 0;
 	IS_INT(be_unit.write(&fs, UNIT "IOReadBandwidthMax 8:0", "unset"), 0);
 	IS_INT(manager.n_seen, 1);
@@ -612,6 +641,52 @@ TEST(unit_list)
 	manager.error = 0;
 	hostfs_fini(&fs);
 #undef UNIT
+}
+
+/* systemd forgets a weight that is taken away, but does not tell the kernel. */
+TEST(weights_that_the_kernel_keeps)
+{
+#define OBJECT SCOPE "/IODeviceWeight 8:0"
+#define SCOPE  "machine-qemu\\x2d1\\x2dx.scope"
+#define GROUP  "sys/fs/cgroup/machine.slice/" SCOPE
+#define KEPT   "default 100\n8:0 300\n"
+	struct root t;
+
+	root_init(&t);
+	t.fs.real = true; /* what is there of a group is in the tree, the rest at the manager's */
+	unit_bus = &fake_bus;
+	root_put(&t, "proc/mounts", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n");
+	root_put(&t, "sys/fs/cgroup/cgroup.controllers", "io\n");
+	root_put(&t, GROUP "/io.weight", KEPT);
+	manager.device[0] = UINT64_MAX;
+	IS_INT(be_unit.write(&t.fs, OBJECT, "300"), 0);
+	IS_STR(root_get(&t, GROUP "/io.weight"), KEPT); /* systemd's part */
+	/* as the kernel is told; a file that is not there is none */
+	IS_INT(be_unit.write(&t.fs, OBJECT, "unset"), 0);
+	IS_STR(root_get(&t, GROUP "/io.weight"), "8:0 default\n");
+	OK(!hostfs_exists(&t.fs, GROUP "/io.bfq.weight"));
+	OK(manager.device[0] == UINT64_MAX);
+	/* a manager that does not answer: the entry stays, and so does what tells that it is ours */
+	root_put(&t, GROUP "/io.bfq.weight", KEPT);
+	IS_INT(be_unit.write(&t.fs, OBJECT, "300"), 0);
+	manager.error = -ETIMEDOUT;
+	IS_INT(be_unit.write(&t.fs, OBJECT, "unset"), -ETIMEDOUT);
+	manager.error = 0;
+	is_value(&be_unit, &t.fs, OBJECT, "300");
+	IS_INT(be_unit.write(&t.fs, OBJECT, "unset"), 0);
+	IS_STR(root_get(&t, GROUP "/io.bfq.weight"), "8:0 default\n");
+	/* limits are told by systemd itself; a unit without a group has nothing to be forgotten */
+	root_put(&t, GROUP "/io.weight", KEPT);
+	IS_INT(be_unit.write(&t.fs, SCOPE "/IOReadBandwidthMax 8:0", "unset"), 0);
+	manager.no_group = true;
+	IS_INT(be_unit.write(&t.fs, OBJECT, "unset"), 0);
+	manager.no_group = false;
+	IS_STR(root_get(&t, GROUP "/io.weight"), KEPT);
+	root_fini(&t);
+#undef OBJECT
+#undef SCOPE
+#undef GROUP
+#undef KEPT
 }
 
 TEST(unit_property)

@@ -89,6 +89,8 @@ static int get_property(sd_bus_message *m, sd_bus_error *e)
 		return sd_bus_reply_method_return(m, "v", "t", (uint64_t)n_calls);
 	if (streq(name, "CPUWeight"))
 		return sd_bus_reply_method_return(m, "v", "t", cpu_weight);
+	if (streq(name, "ControlGroup"))
+		return sd_bus_reply_method_return(m, "v", "s", "/machine.slice/" SCOPE);
 	if (!streq(name, "IODeviceWeight"))
 		return sd_bus_error_set(e, "org.freedesktop.DBus.Error.UnknownProperty", "unknown");
 	if (sd_bus_message_new_method_return(m, &reply) < 0 || sd_bus_message_open_container(reply, 'v', "a(st)") < 0 ||
@@ -224,6 +226,7 @@ static uint64_t weight_of(const char *node)
 
 TEST(numbers_and_lists)
 {
+	char group[sizeof("/machine.slice/" SCOPE)];
 	uint64_t value = 0;
 	struct bus b;
 
@@ -234,6 +237,10 @@ TEST(numbers_and_lists)
 	IS_INT(unit_bus_system.set(SCOPE, "CPUWeight", 300), 0);
 	IS_INT(unit_bus_system.get(SCOPE, INTERFACE, "CPUWeight", &value), 0);
 	IS_INT(value, 300);
+	IS_INT(unit_bus_system.get_group(SCOPE, INTERFACE, group, sizeof(group)), 0);
+	IS_STR(group, "/machine.slice/" SCOPE);
+	IS_INT(unit_bus_system.get_group(SCOPE, INTERFACE, group, sizeof(group) - 1), -EFBIG);
+	IS_INT(unit_bus_system.get_group("other.scope", INTERFACE, group, sizeof(group)), -ENOENT);
 	OK(weight_of(NODE_A) == UINT64_MAX);
 	IS_INT(unit_bus_system.set_device(SCOPE, INTERFACE, "IODeviceWeight", NODE_A, 200), 0);
 	IS_INT(unit_bus_system.set_device(SCOPE, INTERFACE, "IODeviceWeight", NODE_B, 300), 0);
