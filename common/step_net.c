@@ -73,8 +73,8 @@ static void tree_value(const struct plan_uplink *u, const struct plan_link *l, c
 }
 
 /*
- * A class may send as much at once as comes between two ticks of the slowest timer (HZ=100 to 1000 with high resolution
- * timers off; 250 is every distribution's), as tc-htb(8) says of burst, and two frames at least, with a VLAN tag.
+ * A class may send as much at once as comes between two ticks of the kernel's timer, as tc-htb(8) says of burst, here of
+ * HZ=250 (Debian's), and two frames at least, with a VLAN tag.
  */
 static uint64_t burst_of(const struct plan_uplink *u, const struct plan_link *l, uint64_t rate)
 {
