@@ -65,3 +65,19 @@ int plan_carry(struct maker *m);
 
 /* plan_disk.c: settings of the devices behind the domain's disks, I/O priority */
 void plan_disks(struct maker *m);
+
+/*
+ * plan_isolate.c: CPUs of this domain and of the host, after placement.
+ *
+ * Everything that is kept off a guest's CPUs is planned from these: interrupts from `claimed` and `quiet` together, host
+ * tasks from `quiet`, states of CPUs for `claimed`.
+ */
+struct plan_isolation {
+	struct idset claimed;      /* the domain's own CPUs (dedicated, isolated); empty: it has none */
+	struct idset quiet;        /* cpu.policy isolated: these and the rest of their cores, but for others' and reserved
+	                              CPUs; else empty */
+	struct idset housekeeping; /* online CPUs that no domain has claimed, without `quiet`: where host work can go */
+	bool boot_cpu;             /* the lowest online CPU is one of them */
+	bool whole_core;           /* and so is a whole core at least */
+};
+void plan_isolation(const struct maker *m, struct plan_isolation *ret);
