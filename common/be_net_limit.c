@@ -37,6 +37,7 @@ static int limit_read(const struct net_object *o, char *buf, size_t size)
 
 	if (r < 0)
 		return r;
+	net_remember(o, &root, sizeof(root));
 	if (root.is_default)
 		return net_print(buf, size, "%s", "");
 	if (is_noqueue(&root))
@@ -114,7 +115,8 @@ static int limit_write(const struct net_object *o, const char *value)
 
 	if (*value && !back && net_parse_numbers(value, keys, LIMIT_KEYS, wanted) < 0)
 		return -EINVAL;
-	r = net_read_tc(o->ifindex, NULL, 0, &root, NULL);
+	r = net_recall(o, &root, sizeof(root)) ? 0 : net_read_tc(o->ifindex, NULL, 0, &root, NULL);
+	net_forget(o->ifindex);
 	if (r < 0)
 		return r;
 	if (back || !*value) {

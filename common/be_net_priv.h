@@ -31,6 +31,17 @@ struct net_subject {
 	bool (*same)(const char *a, const char *b);
 };
 
+/*
+ * What a read has found is good for one write of that object by this process, which else would ask the same again; the
+ * kernel still refuses what has become wrong meanwhile (NLM_F_EXCL, handles), and what is read after a write is always
+ * the kernel's. recall: true, and it is forgotten; else *data is as it was. What changes a root forgets its device.
+ */
+#define NET_SEEN_SIZE 192
+void net_remember(const struct net_object *o, const void *data, size_t len);
+bool net_recall(const struct net_object *o, void *data, size_t len);
+bool net_peek(const struct net_object *o, const struct net_subject *subject, void *data, size_t len);
+void net_forget(int ifindex);
+
 extern const struct net_subject net_tree, net_class, net_flow, net_limit, net_rx_ring, net_tx_ring;
 
 /*
@@ -47,6 +58,12 @@ struct net_class_state {
 	uint64_t rate, ceil;
 	uint32_t burst; /* bytes; 0 for net_put_class(): a tick's worth */
 	uint32_t prio;
+};
+
+/* What subject "class" reads and remembers. */
+struct net_tc {
+	struct net_root root;
+	struct net_class_state class;
 };
 
 /* Bit/s in a value <-> bytes/s in the kernel: the kernel knows no eighths. */

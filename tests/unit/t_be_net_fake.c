@@ -31,7 +31,7 @@ static struct {
 	const char *ingress_kind;
 	uint32_t root;
 	struct net_rings rings;
-	unsigned int changes, exchanges, ring_sets;
+	unsigned int changes, exchanges, dumps, ring_sets;
 	uint32_t set_rx, set_tx;
 	struct filter late; /* comes when the link to the table of u32 goes */
 	int next_failure;   /* of the next change of a filter of this preference */
@@ -166,6 +166,7 @@ static int get_filters(const struct tcmsg *tc, int flags, nl_reply *reply, void 
 	const struct filter *f = find_filter(tc);
 
 	if ((flags & NLM_F_DUMP) == NLM_F_DUMP) {
+		fake.dumps++;
 		for (int i = 0; i < FILTERS; i++)
 			if (fake.filters[i].attrs && fake.filters[i].tc.tcm_ifindex == tc->tcm_ifindex &&
 			    (!tc->tcm_info || fake.filters[i].tc.tcm_info == tc->tcm_info))
@@ -580,6 +581,28 @@ TEST(what_the_kernel_lacks_is_done_otherwise)
 			SKIP("needs root and network namespaces");
 		IS_INT(status, 0);
 	}
+}
+
+/* A write takes what the read before it has found, once; reading back asks for what was made, not for all. */
+TEST(nothing_is_asked_twice)
+{
+	unsigned int before;
+
+	ENTER("skbedit flower");
+	IS_STR(get(object("flow/d001")), "");
+	before = fake.exchanges;
+	IS_INT(put(object("flow/d001"), "direct " MAC), 0);
+	IS_INT(fake.exchanges - before, 2); /* flower, which is lacking, and u32 */
+	fake.dumps = 0;
+	IS_STR(get(object("flow/d001")), "u32 52:54:00:11:22:33");
+	IS_INT(fake.dumps, 0);
+	/* What somebody has taken away meanwhile is not there, whatever was read before. */
+	for (int i = 0; i < FILTERS; i++)
+		drop(&fake.filters[i]);
+	IS_INT(put(object("flow/d001"), "direct " MAC), 0); /* taken from that read, in which it was there */
+	IS_STR(get(object("flow/d001")), "");
+	IS_INT(put(object("flow/d001"), "direct " MAC), 0);
+	IS_STR(get(object("flow/d001")), "u32 52:54:00:11:22:33");
 }
 
 TEST(the_ingress_of_somebody_stays)
