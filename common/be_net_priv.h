@@ -10,6 +10,7 @@
 #define NET_TREE_LINK   0xd0700001u /* the whole link: parent of all classes */
 #define NET_TREE_REST   0xd0700002u /* whatever nobody classified */
 #define NET_LIMIT_CLASS 0xd0710001u
+#define NET_NOQUEUE_ROOT 0xd0720000u /* of a noqueue that we have put back */
 #define NET_MINOR_FIRST 0xd001u
 #define NET_MINOR_LAST  0xdfffu
 
@@ -90,7 +91,7 @@ void net_put_delete_root(struct nl_batch *b, int ifindex, uint32_t handle);
 int net_check_class(const struct net_class_state *c);
 
 /*
- * nl_exchange() of a batch that makes a class, with a fair queue as its leaf, the best of those that the kernel has;
+ * nl_exchange() of a batch whose last message makes a class, with a fair queue as its leaf, the best of those that the kernel has;
  * none is left to the kernel (a FIFO). A leaf that the class has already stays, and a leaf's failure is none of the
  * batch.
  */

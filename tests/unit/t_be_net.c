@@ -316,6 +316,12 @@ TEST(limits_of_a_tap)
 	IS_INT(put(object("vnet0", "limit"), "noqueue"), 0); /* it is there */
 	IS_INT(put(object("vnet0", "limit"), ""), 0);        /* nothing of ours is */
 	IS_STR(get(object("vnet0", "limit")), "noqueue");
+	/* Again, now that it is one that was put back; and what somebody puts there between look and change stays. */
+	set(object("vnet0", "limit"), "rate=80000000 burst=100000");
+	OK(strstr(sh("tc qdisc show dev vnet0"), "htb d071: root"));
+	sh("tc qdisc replace dev vnet0 root handle 7: pfifo");
+	OK(put(object("vnet0", "limit"), "noqueue") < 0);
+	OK(strstr(sh("tc qdisc show dev vnet0"), "pfifo 7: root"));
 	sh("tc qdisc del dev vnet0 root");
 	/* As libvirt makes it of <inbound>. */
 	sh("tc qdisc add dev vnet0 root handle 1: htb default 1 && tc class add dev vnet0 parent 1: classid 1:1 htb rate 1mbit");
@@ -947,6 +953,39 @@ TEST(a_kill_between_two_changes_is_made_good)
 		OK(be_net.same(class_of(i), get(class_of(i)), CLASS));
 	}
 	free(before);
+}
+#endif
+
+#if defined(DT_SAN) || defined(DT_TEST)
+static void set_limit(void)
+{
+	(void)put(object("vnet0", "limit"), "rate=80000000 burst=100000");
+}
+
+static void unset_limit(void)
+{
+	(void)put(object("vnet0", "limit"), "noqueue");
+}
+
+/* What libvirt gives a tap is there, or our limit, at whatever change we are killed. */
+TEST(a_kill_does_not_lose_the_queue_of_a_tap)
+{
+	static void (*const works[])(void) = {set_limit, unset_limit};
+	int tap, n = 0;
+
+	ENTER();
+	tap = netns_tap("vnet0");
+	sh("tc qdisc add dev vnet0 root handle 0: noqueue");
+	for (size_t i = 0; i < 2; i++)
+		for (n = 1; n < 10 && killed_at(n, works[i]); n++) {
+			const char *now = get(object("vnet0", "limit"));
+
+			if (strcmp(now, "noqueue") != 0 && !be_net.same(object("vnet0", "limit"), now, "rate=80000000 burst=100000"))
+				TAP_FAIL("'%s' when killed at %d of %zu", now, n, i);
+		}
+	IS_STR(get(object("vnet0", "limit")), "noqueue");
+	OK(strstr(sh("tc qdisc show dev vnet0"), "noqueue"));
+	close(tap);
 }
 #endif
 
