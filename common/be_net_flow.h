@@ -28,6 +28,7 @@ struct net_flow {
 	uint8_t mac[6];
 	uint32_t mark, mask;
 	uint32_t class_id; /* found: where it leads to */
+	bool has_made_ingress; /* to be made: the tap's ingress was made for it */
 	bool has_action;   /* the number that a flow of this class would use at a tap is taken */
 };
 

@@ -420,7 +420,7 @@ TEST(a_bridged_flow_is_a_priority_set_at_the_tap)
 	IS_INT(nl_get_u32(nested(options, TCA_SKBEDIT_PRIORITY)), 0xd070d001);
 	OK(!nested(options, TCA_SKBEDIT_MARK) && !nested(options, TCA_SKBEDIT_MASK));
 	IS_INT(((struct tc_skbedit *)nl.nla_data(nested(options, TCA_SKBEDIT_PARMS)))->action, TC_ACT_UNSPEC);
-	IS_INT(nl.nla_len(nested(action, TCA_ACT_COOKIE)), 12);
+	IS_INT(nl.nla_len(nested(action, TCA_ACT_COOKIE)), 16);
 	/* Again, nothing is sent but questions. */
 	fake.changes = 0;
 	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
@@ -626,6 +626,18 @@ TEST(the_ingress_of_somebody_stays)
 	IS_STR(get(object("flow/d001")), "");
 	IS_INT(put(object("flow/d001"), ""), 0);
 	OK(fake.has_ingress[tap]);
+	/* Also an empty one, that somebody had made before us; but not what was made for another flow that is left. */
+	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
+	IS_INT(put(object("flow/d001"), ""), 0);
+	OK(fake.has_ingress[tap]);
+	fake.has_ingress[tap] = false;
+	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
+	IS_INT(put(object("flow/d002"), value("bridged", "vnet0", MAC)), 0);
+	IS_INT(put(object("flow/d001"), ""), 0);
+	OK(fake.has_ingress[tap]);
+	IS_INT(put(object("flow/d002"), ""), 0);
+	OK(!fake.has_ingress[tap]);
+	fake.has_ingress[tap] = true;
 	/* Somebody has our preference as well. */
 	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
 	fake.filters[FILTERS - 1] = (struct filter){.tc = police, .attrs = calloc(1, 8), .len = 8};
