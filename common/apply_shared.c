@@ -284,6 +284,15 @@ static int commit(struct batch *b, struct err *e)
 
 /* --- forward ---------------------------------------------------------------------------------------------------- */
 
+/* What an object of the batch said when it was taken in. NULL: it is not in it. */
+static const char *seen_in(const struct batch *b, const struct shared *s)
+{
+	for (unsigned int i = 0; i < b->n && s; i++)
+		if (b->w[i].s == s)
+			return b->w[i].now;
+	return NULL;
+}
+
 /* Join the claims of an object, or make it a shared one. Sets *outcome where that is already clear. */
 static int claim_object(struct batch *b, const struct step *st, const char *cause, struct work **ret,
 			enum apply_outcome *outcome)
@@ -296,9 +305,12 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 	_cleanup_free_ char *now = NULL, *alone = NULL, *followed = NULL;
 	int rc = 0;
 	const struct backend *be = apply_backend(a, st->backend, st->object, &rc);
+	const char *seen = seen_in(b, s);
 
 	*ret = NULL;
-	if (be)
+	if (be && seen && !(now = strdup(seen)))
+		return -ENOMEM;
+	if (be && !now)
 		rc = apply_read(a, be, st->object, &now);
 	if (rc < 0 || !be) {
 		/* What is not there (a queue without writeback throttling) is not reset either. */
@@ -450,6 +462,7 @@ static int apply_locked(struct apply_run *a, struct ledger *l, const struct step
 	unsigned int room = l->n_shared + n;
 	_cleanup_free_ struct work **of_step = calloc(n, sizeof(struct work *));
 	_cleanup_free_ unsigned int *numbers = calloc(room, sizeof(*numbers));
+	bool any = false;
 	int rc;
 
 	b.w = calloc(room, sizeof(*b.w));
@@ -467,7 +480,9 @@ static int apply_locked(struct apply_run *a, struct ledger *l, const struct step
 	rc = b.n ? record_intents(&b, numbers) : 0;
 	if (rc == 0 && b.n && !undo_still_current(a->undo))
 		rc = -ESTALE;
-	if (rc == 0 && b.n)
+	for (unsigned int i = 0; i < b.n; i++)
+		any |= b.w[i].target || b.w[i].is_reset;
+	if (rc == 0 && any) /* else the write below is all there is to say */
 		rc = commit(&b, e);
 	if (rc < 0 || !b.n)
 		return rc;

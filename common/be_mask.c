@@ -12,6 +12,7 @@
 
 #include <limits.h>
 
+#include "netdev.h"
 #include "num.h"
 
 #define WORDS     (IDSET_MAX / 32)
@@ -24,8 +25,8 @@ static int find_path(const struct hostfs *fs, const char *object, char path[PATH
 {
 	const char *colon = str_starts(object, NET_DIRECTORY) ? strchr(object, ':') : NULL;
 	const char *slash = colon ? strchr(colon, '/') : NULL;
-	char digits[12];
-	uint64_t wanted, now;
+	char digits[12], device[NETDEV_NAME];
+	uint64_t wanted;
 	int n;
 
 	n = slash ? snprintf(path, PATH_MAX, "%.*s%s", (int)(colon - object), object, slash)
@@ -37,7 +38,11 @@ static int find_path(const struct hostfs *fs, const char *object, char path[PATH
 	n = snprintf(digits, sizeof(digits), "%.*s", (int)(slash - colon) - 1, colon + 1);
 	if (n < 0 || (size_t)n >= sizeof(digits) || num_parse_range(digits, 1, INT32_MAX, &wanted) < 0)
 		return -EINVAL;
-	return hostfs_read_u64(fs, &now, "%.*s/ifindex", (int)(colon - object), object) == 0 && now == wanted ? 0 : -ENOENT;
+	n = snprintf(device, sizeof(device), "%.*s", (int)(colon - object) - (int)strlen(NET_DIRECTORY),
+		     object + strlen(NET_DIRECTORY));
+	if (n < 0 || (size_t)n >= sizeof(device) || !hostfs_is_name(device))
+		return -EINVAL;
+	return netdev_index(fs, device) == wanted ? 0 : -ENOENT;
 }
 
 static int mask_probe(const struct hostfs *fs, const char *object)

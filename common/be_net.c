@@ -10,7 +10,7 @@
  *   limit            "rate=BITS burst=BYTES"                                                     be_net_limit.c
  *   rx-ring, tx-ring "N"                                                                         be_net_ring.c
  *
- * There is no state but the object and what the kernel says. Below another root than "/" there are no links:
+ * There is no state but the object and what the kernel says (or has just said: net_remember()). Below another root than "/" there are no links:
  * -EOPNOTSUPP, and so it is without libnl.
  */
 #include "backend.h"
@@ -20,6 +20,67 @@
 static const struct net_subject *const subjects[] = {
 	&net_tree, &net_class, &net_flow, &net_limit, &net_rx_ring, &net_tx_ring,
 };
+
+#define SEEN_MAX 32 /* objects that are read before the first of them is written; more are asked for again */
+
+static struct seen {
+	int ifindex;
+	uint32_t minor;
+	const struct net_subject *subject; /* NULL: free */
+	size_t len;
+	unsigned char data[NET_SEEN_SIZE];
+} seen[SEEN_MAX];
+static unsigned int next_seen;
+
+static struct seen *find_seen(const struct net_object *o, const struct net_subject *subject)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(seen); i++)
+		if (seen[i].subject == subject && seen[i].ifindex == o->ifindex && seen[i].minor == o->minor)
+			return &seen[i];
+	return NULL;
+}
+
+void net_remember(const struct net_object *o, const void *data, size_t len)
+{
+	struct seen *s = find_seen(o, o->subject);
+
+	if (len > sizeof(s->data))
+		return;
+	if (!s)
+		s = &seen[next_seen++ % SEEN_MAX];
+	s->ifindex = o->ifindex;
+	s->minor = o->minor;
+	s->subject = o->subject;
+	s->len = len;
+	memcpy(s->data, data, len);
+}
+
+bool net_peek(const struct net_object *o, const struct net_subject *subject, void *data, size_t len)
+{
+	const struct seen *s = find_seen(o, subject);
+
+	if (!s || s->len != len)
+		return false;
+	memcpy(data, s->data, len);
+	return true;
+}
+
+bool net_recall(const struct net_object *o, void *data, size_t len)
+{
+	bool is_known = net_peek(o, o->subject, data, len);
+	struct seen *s = find_seen(o, o->subject);
+
+	if (s)
+		s->subject = NULL;
+	return is_known;
+}
+
+void net_forget(int ifindex)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(seen); i++)
+		if (seen[i].ifindex == ifindex)
+			seen[i].subject = NULL;
+}
 
 static const struct net_subject *find_subject(const char *name, size_t len)
 {
@@ -115,11 +176,19 @@ static bool net_same(const char *object, const char *a, const char *b)
 	return parse_object(object, &o) == 0 ? o.subject->same(a, b) : streq(a, b);
 }
 
+static bool net_remains(const char *object, const char *now, const char *made)
+{
+	struct net_object o;
+
+	return parse_object(object, &o) == 0 && o.subject->remains && o.subject->remains(now, made);
+}
+
 const struct backend be_net = {
 	.name = "net",
 	.probe = net_probe,
 	.read = net_read,
 	.write = net_write,
 	.same = net_same,
+	.remains = net_remains,
 	.is_each_its_own = true,
 };

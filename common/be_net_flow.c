@@ -14,8 +14,8 @@
  *   u32 MAC                a hash table on the uplink, by the MAC's last byte. bridged, direct
  *   mark 0xV/0xM via TAP   mark at the tap's ingress, the hashed fw classifier on the uplink. routed: forwarding sets
  *                          the priority from the TOS (ip_forward()). Without skbedit and fw: -EOPNOTSUPP
- *   marked 0xV/0xM via TAP and fw 0xV/0xM: one half of that. Neither fits what is wanted; the latter, which is what
- *                          remains when the tap has gone, still is what was made of it, so that it is undone
+ *   marked 0xV/0xM via TAP and fw 0xV/0xM: one half of that, what remains when the uplink's root was replaced, or
+ *                          when the tap or its ingress has gone. Neither fits what is wanted, both are ours
  */
 #include "be_net_flow.h"
 
@@ -207,10 +207,15 @@ static bool fits(const struct net_flow *wanted, const struct net_flow *found)
 	return false;
 }
 
-/* What was made and what is left of it. */
-static bool is_half(const struct net_flow *a, const struct net_flow *b)
+/* made: as it was wanted, or as it was read back. */
+static bool flow_remains(const char *now, const char *made)
 {
-	return a->kind == NET_FLOW_MARK && b->kind == NET_FLOW_FW && is_alike(a, b);
+	struct net_flow half, whole;
+
+	if (parse_flow(now, &half) < 0 || parse_flow(made, &whole) < 0)
+		return false;
+	return (half.kind == NET_FLOW_FW || half.kind == NET_FLOW_MARKED) &&
+	       (whole.kind == NET_FLOW_MARK || whole.kind == NET_FLOW_ROUTED) && is_alike(&half, &whole);
 }
 
 static bool flow_same(const char *a, const char *b)
@@ -221,17 +226,18 @@ static bool flow_same(const char *a, const char *b)
 		return streq(a, b);
 	if (x.kind == y.kind)
 		return is_alike(&x, &y);
-	return fits(&x, &y) || fits(&y, &x) || is_half(&x, &y) || is_half(&y, &x);
+	return fits(&x, &y) || fits(&y, &x);
 }
 
 /* --- what is there ----------------------------------------------------------------------------------------------- */
 
-enum { ASKED_ROOT, ASKED_TAP, ASKED_FLOWER };
+enum { ASKED_ROOT, ASKED_TAP, ASKED_FLOWER, ASKED_KEY };
 
 struct found {
 	const struct net_object *o;
 	struct net_root *root;
-	struct net_flow tap, flower;
+	struct net_flow tap, flower, key;
+	uint32_t key_class; /* that the key leads to, if it still is that one */
 };
 
 static void take_found(struct nl_msg *msg, unsigned int which, void *arg)
@@ -242,8 +248,10 @@ static void take_found(struct nl_msg *msg, unsigned int which, void *arg)
 		net_take_root(msg, f->root);
 	else if (which == ASKED_TAP)
 		net_tap_take(msg, f->o, &f->tap);
-	else
+	else if (which == ASKED_FLOWER)
 		net_flower_take(msg, &f->flower);
+	else
+		net_u32_take(msg, f->key_class, &f->key);
 }
 
 /* What the tap has of it, and what the uplink should have then. */
@@ -265,10 +273,51 @@ static int find_at_tap(const struct net_object *o, const struct net_root *root, 
 	return r;
 }
 
+/*
+ * Keys of u32 that this process has made: reading back asks for them by their handles. Elsewhere such a filter is found
+ * among all of the uplink's only.
+ */
+static struct made {
+	int ifindex;
+	uint32_t minor, class_id;
+	uint8_t mac[6];
+} made[16];
+static unsigned int next_made;
+
+static void note_made(const struct net_object *o, uint32_t class_id, const struct net_flow *f)
+{
+	struct made *m = &made[next_made++ % ARRAY_SIZE(made)];
+
+	m->ifindex = o->ifindex;
+	m->minor = o->minor;
+	m->class_id = class_id;
+	memcpy(m->mac, f->mac, sizeof(m->mac));
+}
+
+static const struct made *find_made(const struct net_object *o)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(made); i++) {
+		const struct made *m = &made[(next_made - 1 - i) % ARRAY_SIZE(made)];
+
+		if (m->ifindex == o->ifindex && m->minor == o->minor)
+			return m;
+	}
+	return NULL;
+}
+
+/* A filter on the uplink keeps its class, which the kernel does not delete then (htb_delete()). */
+static bool has_no_class(const struct net_object *o)
+{
+	struct net_tc tc;
+
+	return net_peek(o, &net_class, &tc, sizeof(tc)) && !tc.class.is_there;
+}
+
 /* The root, and the flow of one class, however it was made. */
 static int find_flow(const struct net_object *o, struct net_root *root, struct net_flow *ret)
 {
-	struct found found = {.o = o, .root = root};
+	const struct made *m = find_made(o);
+	struct found found = {.o = o, .root = root, .key_class = m ? m->class_id : 0};
 	struct nl_batch b = {0};
 	int r;
 
@@ -276,6 +325,8 @@ static int find_flow(const struct net_object *o, struct net_root *root, struct n
 	net_ask_root(&b, o->ifindex);
 	net_tap_ask(&b, o);
 	net_flower_ask(&b, o);
+	if (m)
+		net_u32_ask(&b, o, m->mac);
 	r = nl_exchange(&b, take_found, &found);
 	if (r == 0)
 		r = net_root_result(b.codes[ASKED_ROOT]);
@@ -286,18 +337,28 @@ static int find_flow(const struct net_object *o, struct net_root *root, struct n
 	*ret = found.tap;
 	if (ret->kind != NET_FLOW_NONE || !net_is_htb(root))
 		return 0;
-	*ret = found.flower;
+	*ret = found.flower.kind != NET_FLOW_NONE ? found.flower : found.key;
 	ret->has_action = found.tap.has_action;
-	return ret->kind == NET_FLOW_NONE ? net_uplink_find(o, root->handle | o->minor, ret) : 0;
+	if (ret->kind != NET_FLOW_NONE || has_no_class(o))
+		return 0;
+	return net_uplink_find(o, root->handle | o->minor, ret);
 }
+
+struct seen_flow {
+	struct net_root root;
+	struct net_flow flow;
+};
+_Static_assert(sizeof(struct seen_flow) <= NET_SEEN_SIZE, "a flow can be remembered");
 
 static int flow_read(const struct net_object *o, char *buf, size_t size)
 {
-	struct net_root root;
-	struct net_flow flow;
-	int r = find_flow(o, &root, &flow);
+	struct seen_flow now;
+	int r = find_flow(o, &now.root, &now.flow);
 
-	return r < 0 ? r : print_flow(&flow, buf, size);
+	if (r < 0)
+		return r;
+	net_remember(o, &now, sizeof(now));
+	return print_flow(&now.flow, buf, size);
 }
 
 /* --- change ------------------------------------------------------------------------------------------------------ */
@@ -360,6 +421,8 @@ static int put_flow(const struct net_object *o, uint32_t class_id, const struct 
 			continue;
 		r = put_ways[f.kind](o, class_id, &f);
 		is_absent[f.kind] = r == -EOPNOTSUPP;
+		if (r == 0 && f.kind == NET_FLOW_U32)
+			note_made(o, class_id, &f);
 	}
 	return r;
 }
@@ -384,14 +447,18 @@ static int flow_write(const struct net_object *o, const char *value)
 {
 	struct net_flow wanted, now;
 	struct net_root root;
+	struct seen_flow seen;
 	uint32_t class_id;
 	int r = parse_flow(value, &wanted);
 
 	if (r < 0 || (wanted.kind != NET_FLOW_NONE && kinds[wanted.kind].ways[0] == NET_FLOW_NONE))
 		return -EINVAL;
-	r = find_flow(o, &root, &now);
+	if (!net_recall(o, &seen, sizeof(seen)))
+		r = find_flow(o, &seen.root, &seen.flow);
 	if (r < 0)
 		return r;
+	root = seen.root;
+	now = seen.flow;
 	if (wanted.kind == NET_FLOW_NONE)
 		return remove_flow(o, &now);
 	if (!net_is_htb(&root))
@@ -412,4 +479,5 @@ const struct net_subject net_flow = {
 	.read = flow_read,
 	.write = flow_write,
 	.same = flow_same,
+	.remains = flow_remains,
 };

@@ -28,6 +28,7 @@ struct net_flow {
 	uint8_t mac[6];
 	uint32_t mark, mask;
 	uint32_t class_id; /* found: where it leads to */
+	bool has_made_ingress; /* to be made: the tap's ingress was made for it */
 	bool has_action;   /* the number that a flow of this class would use at a tap is taken */
 };
 
@@ -60,6 +61,9 @@ int net_fw_class(const struct net_object *o, uint32_t mark, uint32_t *ret); /* r
 void net_fw_put(struct nl_batch *b, const struct net_object *o, uint32_t class_id, const struct net_flow *flow);
 void net_fw_delete(struct nl_batch *b, const struct net_object *o, uint32_t mark);
 
+/* One key, by its MAC; the answer counts if it leads to that class. */
+void net_u32_ask(struct nl_batch *b, const struct net_object *o, const uint8_t mac[6]);
+void net_u32_take(struct nl_msg *msg, uint32_t class_id, struct net_flow *ret);
 int net_u32_put(const struct net_object *o, uint32_t class_id, const struct net_flow *flow);
 int net_u32_remove(const struct net_object *o, uint32_t class_id);
 

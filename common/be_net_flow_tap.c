@@ -7,7 +7,8 @@
  * libvirt's police filter behind it still acts. A later domiftune deletes the whole ingress, our filter with it.
  *
  * A class does not say who uses it. The skbedit action does: its number is made of uplink and MINOR, so that it can be
- * asked for, and its cookie names the uplink and the tap. It ends with its filter, or some milliseconds later; a filter
+ * asked for, and its cookie names the uplink and the tap, and says whether the ingress was made for it: one that somebody
+ * had made, empty or not, stays when the filter goes. The action ends with its filter, or some milliseconds later; a filter
  * that is made meanwhile under the same number would get the old action, whatever it says itself (tcf_skbedit_init()).
  */
 #include <arpa/inet.h>
@@ -44,6 +45,7 @@ static uint32_t action_index(const struct net_object *o)
 /* Two uplinks whose indexes differ by 65536 have the same number for a MINOR: the cookie tells them apart. */
 struct cookie {
 	uint32_t uplink, tap, minor;
+	uint32_t has_made; /* the ingress, or another flow of ours that still is there has */
 };
 _Static_assert(sizeof(struct cookie) <= 16, "TC_COOKIE_MAX_SIZE in the kernel");
 
@@ -128,7 +130,7 @@ void net_tap_take(struct nl_msg *msg, const struct net_object *o, struct net_flo
 
 static void put_edit(struct nl_batch *b, const struct net_object *o, uint32_t class_id, const struct net_flow *f)
 {
-	const struct cookie cookie = {(uint32_t)o->ifindex, (uint32_t)f->tap_ifindex, o->minor};
+	const struct cookie cookie = {(uint32_t)o->ifindex, (uint32_t)f->tap_ifindex, o->minor, f->has_made_ingress};
 	const struct tc_skbedit parms = {.index = action_index(o), .action = TC_ACT_UNSPEC};
 	struct nlattr *options;
 
@@ -195,15 +197,108 @@ static int check_skbedit(void)
 	return 0;
 }
 
-int net_tap_put(const struct net_object *o, uint32_t class_id, const struct net_flow *f)
+/* What is at a tap's ingress. */
+struct ingress {
+	const struct net_object *o;
+	bool is_there;
+	bool is_plain;   /* "ingress", and not somebody's clsact */
+	bool is_made;    /* by us: a filter of ours says so, of whichever flow */
+	bool has_other;  /* a filter that is not ours */
+	bool is_shared;  /* and one of our preference */
+	uint32_t handle; /* of ours; 0: none */
+};
+
+static void ask_ingress(struct nl_batch *b, const void *arg)
+{
+	const int *ifindex = arg;
+
+	nl_ask(b, RTM_GETQDISC, 0);
+	net_put_tc(b, *ifindex, TC_H_INGRESS, 0, 0);
+	nl_ask(b, RTM_GETTFILTER, NLM_F_DUMP);
+	net_put_tc(b, *ifindex, INGRESS_PARENT, 0, 0);
+}
+
+static void take_ingress_filter(struct nl_msg *msg, struct ingress *in)
+{
+	struct nlmsghdr *header = nl.nlmsg_hdr(msg);
+	const struct tcmsg *tc = nl.nlmsg_data(header);
+	struct nlattr *attrs[TCA_MAX + 1], *options[TCA_U32_MAX + 1], *actions[ACTION_ORDER + 1];
+	struct edit e;
+	bool is_edit;
+
+	if (tc->tcm_info >> 16 != PREFERENCE) {
+		in->has_other = true;
+		return;
+	}
+	if (TC_U32_NODE(tc->tcm_handle) == 0)
+		return; /* the classifier itself, and its table */
+	is_edit = nl.nlmsg_parse(header, sizeof(*tc), attrs, TCA_MAX, NULL) == 0 && attrs[TCA_OPTIONS] &&
+		  nl.nla_parse_nested(options, TCA_U32_MAX, attrs[TCA_OPTIONS], NULL) == 0 && options[TCA_U32_ACT] &&
+		  nl.nla_parse_nested(actions, ACTION_ORDER, options[TCA_U32_ACT], NULL) == 0 &&
+		  take_edit(actions[ACTION_ORDER], &e);
+	if (is_edit && e.cookie.has_made && e.cookie.tap == (uint32_t)tc->tcm_ifindex)
+		in->is_made = true;
+	if (is_edit && is_ours(&e, in->o))
+		in->handle = tc->tcm_handle;
+	else
+		in->has_other = in->is_shared = true;
+}
+
+static void take_ingress(struct nl_msg *msg, unsigned int which, void *arg)
+{
+	struct nlmsghdr *header = nl.nlmsg_hdr(msg);
+	struct nlattr *attrs[TCA_MAX + 1];
+	struct ingress *in = arg;
+
+	if (which == 1) {
+		take_ingress_filter(msg, in);
+		return;
+	}
+	in->is_there = true;
+	if (nl.nlmsg_parse(header, sizeof(struct tcmsg), attrs, TCA_MAX, NULL) == 0)
+		in->is_plain = streq(nl_get_string(attrs[TCA_KIND]), "ingress");
+}
+
+static void forget_ingress(void *arg)
+{
+	struct ingress *in = arg;
+
+	*in = (struct ingress){.o = in->o};
+}
+
+/* 0 with in->handle 0: tap or ingress have gone, filter and all. */
+static int look_at_ingress(int tap_ifindex, struct ingress *in)
+{
+	int r = net_dump(ask_ingress, &tap_ifindex, take_ingress, in, forget_ingress);
+
+	if (r < 0)
+		forget_ingress(in);
+	return r == -ENODEV || r == -ENOENT || r == -EINVAL ? 0 : r;
+}
+
+int net_tap_check(const struct net_object *o, int tap_ifindex)
+{
+	struct ingress in = {.o = o};
+	int r = look_at_ingress(tap_ifindex, &in);
+
+	return r == 0 && !in.handle ? -ENOENT : r;
+}
+
+int net_tap_put(const struct net_object *o, uint32_t class_id, const struct net_flow *flow)
 {
 	enum { INGRESS, FILTER, FW };
+	struct ingress in = {.o = o};
 	struct nl_batch b = {0}, undo = {0};
+	struct net_flow copy = *flow;
+	const struct net_flow *f = &copy;
 	bool has_fw = f->kind == NET_FLOW_MARK;
 	int r = check_skbedit();
 
+	if (r == 0)
+		r = look_at_ingress(f->tap_ifindex, &in);
 	if (r < 0)
 		return r;
+	copy.has_made_ingress = !in.is_there || in.is_made;
 	put_ingress(&b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, f->tap_ifindex);
 	put_filter(&b, o, class_id, f);
 	if (has_fw)
@@ -231,84 +326,6 @@ int net_tap_put(const struct net_object *o, uint32_t class_id, const struct net_
 	if (r == -EEXIST)
 		return -EBUSY;                 /* somebody else's packets have that mark */
 	return r == -ENOENT ? -EOPNOTSUPP : r; /* no such kind of discipline, classifier or action */
-}
-
-/* What is at a tap's ingress. */
-struct ingress {
-	const struct net_object *o;
-	bool is_plain;   /* "ingress", and not somebody's clsact */
-	bool has_other;  /* a filter that is not ours */
-	bool is_shared;  /* and one of our preference */
-	uint32_t handle; /* of ours; 0: none */
-};
-
-static void ask_ingress(struct nl_batch *b, const void *arg)
-{
-	const int *ifindex = arg;
-
-	nl_ask(b, RTM_GETQDISC, 0);
-	net_put_tc(b, *ifindex, TC_H_INGRESS, 0, 0);
-	nl_ask(b, RTM_GETTFILTER, NLM_F_DUMP);
-	net_put_tc(b, *ifindex, INGRESS_PARENT, 0, 0);
-}
-
-static void take_ingress_filter(struct nl_msg *msg, struct ingress *in)
-{
-	struct nlmsghdr *header = nl.nlmsg_hdr(msg);
-	const struct tcmsg *tc = nl.nlmsg_data(header);
-	struct nlattr *attrs[TCA_MAX + 1], *options[TCA_U32_MAX + 1], *actions[ACTION_ORDER + 1];
-	struct edit e;
-
-	if (tc->tcm_info >> 16 != PREFERENCE) {
-		in->has_other = true;
-		return;
-	}
-	if (TC_U32_NODE(tc->tcm_handle) == 0)
-		return; /* the classifier itself, and its table */
-	if (nl.nlmsg_parse(header, sizeof(*tc), attrs, TCA_MAX, NULL) == 0 && attrs[TCA_OPTIONS] &&
-	    nl.nla_parse_nested(options, TCA_U32_MAX, attrs[TCA_OPTIONS], NULL) == 0 && options[TCA_U32_ACT] &&
-	    nl.nla_parse_nested(actions, ACTION_ORDER, options[TCA_U32_ACT], NULL) == 0 &&
-	    take_edit(actions[ACTION_ORDER], &e) && is_ours(&e, in->o))
-		in->handle = tc->tcm_handle;
-	else
-		in->has_other = in->is_shared = true;
-}
-
-static void take_ingress(struct nl_msg *msg, unsigned int which, void *arg)
-{
-	struct nlmsghdr *header = nl.nlmsg_hdr(msg);
-	struct nlattr *attrs[TCA_MAX + 1];
-	struct ingress *in = arg;
-
-	if (which == 1)
-		take_ingress_filter(msg, in);
-	else if (nl.nlmsg_parse(header, sizeof(struct tcmsg), attrs, TCA_MAX, NULL) == 0)
-		in->is_plain = streq(nl_get_string(attrs[TCA_KIND]), "ingress");
-}
-
-static void forget_ingress(void *arg)
-{
-	struct ingress *in = arg;
-
-	*in = (struct ingress){.o = in->o};
-}
-
-/* 0 with in->handle 0: tap or ingress have gone, filter and all. */
-static int look_at_ingress(int tap_ifindex, struct ingress *in)
-{
-	int r = net_dump(ask_ingress, &tap_ifindex, take_ingress, in, forget_ingress);
-
-	if (r < 0)
-		forget_ingress(in);
-	return r == -ENODEV || r == -ENOENT || r == -EINVAL ? 0 : r;
-}
-
-int net_tap_check(const struct net_object *o, int tap_ifindex)
-{
-	struct ingress in = {.o = o};
-	int r = look_at_ingress(tap_ifindex, &in);
-
-	return r == 0 && !in.handle ? -ENOENT : r;
 }
 
 int net_tap_wait(const struct net_object *o)
@@ -345,7 +362,7 @@ int net_tap_remove(const struct net_object *o, const struct net_flow *f)
 		net_put_tc(&b, f->tap_ifindex, INGRESS_PARENT, in.is_shared ? in.handle : 0,
 			   net_filter_info(PREFERENCE));
 		nl_put_string(&b, TCA_KIND, "u32");
-		if (in.is_plain && !in.has_other)
+		if (in.is_plain && in.is_made && !in.has_other)
 			put_ingress(&b, RTM_DELQDISC, 0, f->tap_ifindex);
 	}
 	r = nl_exchange(&b, NULL, NULL);

@@ -299,6 +299,18 @@ static void take_u32(struct nl_msg *msg, unsigned int which, void *arg)
 	}
 }
 
+void net_u32_ask(struct nl_batch *b, const struct net_object *o, const uint8_t mac[6])
+{
+	start(b, o, RTM_GETTFILTER, 0, U32_PREFERENCE, key_handle(o, mac), NULL);
+}
+
+void net_u32_take(struct nl_msg *msg, uint32_t class_id, struct net_flow *ret)
+{
+	struct table t = {.class_id = class_id, .flow = ret};
+
+	take_u32(msg, 0, &t);
+}
+
 static void forget_table(void *arg)
 {
 	struct table *t = arg;

@@ -6,7 +6,8 @@
  *
  * But for "noqueue": libvirt gives that to every tap that it makes (virNetDevSetRootQDisc()), so it is what has to come
  * back. It reads as "noqueue", and is written so; it limits no more than "", which is what libvirt leaves when it
- * changes a <bandwidth>.
+ * changes a <bandwidth>. There is no state between the one and the other: noqueue goes, and comes, in the batch that puts
+ * the other in its place.
  */
 #include <inttypes.h>
 #include <linux/pkt_sched.h>
@@ -37,6 +38,7 @@ static int limit_read(const struct net_object *o, char *buf, size_t size)
 
 	if (r < 0)
 		return r;
+	net_remember(o, &root, sizeof(root));
 	if (root.is_default)
 		return net_print(buf, size, "%s", "");
 	if (is_noqueue(&root))
@@ -46,34 +48,33 @@ static int limit_read(const struct net_object *o, char *buf, size_t size)
 	return net_print(buf, size, "rate=%" PRIu64 " burst=%" PRIu32, NET_BITS(class.rate), class.burst);
 }
 
-static int remove_root(const struct net_object *o, uint32_t handle)
+/* With a handle: without one the kernel replaces whatever is there, NLM_F_EXCL or not (tc_modify_qdisc(); seen, 6.18). */
+static void put_noqueue(struct nl_batch *b, const struct net_object *o)
+{
+	nl_change(b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
+	net_put_tc(b, o->ifindex, TC_H_ROOT, NET_NOQUEUE_ROOT, 0);
+	nl_put_string(b, TCA_KIND, "noqueue");
+}
+
+/* What of ours is there goes; noqueue comes back where it was. A root that somebody put there meanwhile stays. */
+static int remove_limit(const struct net_object *o, bool is_there, bool back)
 {
 	struct nl_batch b = {0};
 	int r;
 
-	net_put_delete_root(&b, o->ifindex, handle);
+	if (is_there)
+		net_put_delete_root(&b, o->ifindex, NET_LIMIT_ROOT);
+	if (back)
+		put_noqueue(&b, o);
 	r = nl_exchange(&b, NULL, NULL);
-	return r < 0 ? r : nl_first_failure(&b, ENOENT);
+	return r < 0 ? r : nl_first_failure(&b, is_there ? ENOENT : 0);
 }
 
-static int remove_limit(const struct net_object *o)
-{
-	return remove_root(o, NET_LIMIT_ROOT);
-}
-
-static int put_noqueue(const struct net_object *o)
-{
-	struct nl_batch b = {0};
-	int r;
-
-	nl_change(&b, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL);
-	net_put_tc(&b, o->ifindex, TC_H_ROOT, 0, 0);
-	nl_put_string(&b, TCA_KIND, "noqueue");
-	r = nl_exchange(&b, NULL, NULL);
-	return r < 0 ? r : nl_first_failure(&b, 0);
-}
-
-static int put_limit(const struct net_object *o, const uint64_t wanted[], bool exists)
+/*
+ * noqueue: the root that is replaced. Behind the HTB it is asked for once more: where the kernel has made no HTB, it is
+ * there again before anybody could see it gone, else this is refused (EEXIST).
+ */
+static int put_limit(const struct net_object *o, const uint64_t wanted[], bool exists, uint32_t noqueue)
 {
 	const struct net_class_state class = {
 		.id = NET_LIMIT_CLASS,
@@ -83,6 +84,7 @@ static int put_limit(const struct net_object *o, const uint64_t wanted[], bool e
 		.burst = wanted[BURST] > INT32_MAX ? UINT32_MAX : (uint32_t)wanted[BURST],
 	};
 	struct nl_batch b = {0};
+	unsigned int htb = 0, made;
 	int r = net_check_class(&class), mtu;
 
 	if (r < 0)
@@ -90,17 +92,23 @@ static int put_limit(const struct net_object *o, const uint64_t wanted[], bool e
 	mtu = nl_device_mtu(o->dev);
 	if (mtu < 0)
 		return mtu;
+	if (noqueue)
+		net_put_delete_root(&b, o->ifindex, noqueue);
+	htb = b.n;
 	if (!exists)
 		net_put_htb(&b, o->ifindex, NET_LIMIT_ROOT, TC_H_MIN(NET_LIMIT_CLASS));
+	if (noqueue)
+		put_noqueue(&b, o);
+	made = b.n;
 	net_put_class(&b, o->ifindex, &class, (unsigned int)mtu);
 	r = exists ? nl_exchange(&b, NULL, NULL) : net_exchange_with_leaf(&b, o->ifindex, NET_LIMIT_CLASS);
 	if (r < 0)
 		return r;
-	if (!exists && b.codes[0] < 0)
-		return b.codes[0] == -EEXIST ? -EBUSY : b.codes[0] == -ENOENT ? -EOPNOTSUPP : b.codes[0];
-	r = nl_first_failure(&b, 0);
+	if (!exists && b.codes[htb] < 0)
+		return b.codes[htb] == -EEXIST ? -EBUSY : b.codes[htb] == -ENOENT ? -EOPNOTSUPP : b.codes[htb];
+	r = b.codes[made];
 	if (r < 0 && !exists)
-		(void)remove_limit(o); /* what made it fail is told */
+		(void)remove_limit(o, true, noqueue != 0); /* what made it fail is told */
 	return r;
 }
 
@@ -114,21 +122,17 @@ static int limit_write(const struct net_object *o, const char *value)
 
 	if (*value && !back && net_parse_numbers(value, keys, LIMIT_KEYS, wanted) < 0)
 		return -EINVAL;
-	r = net_read_tc(o->ifindex, NULL, 0, &root, NULL);
+	r = net_recall(o, &root, sizeof(root)) ? 0 : net_read_tc(o->ifindex, NULL, 0, &root, NULL);
+	net_forget(o->ifindex);
 	if (r < 0)
 		return r;
 	if (back || !*value) {
-		r = is_limit(&root) ? remove_limit(o) : 0; /* else nothing of ours is there */
-		return r == 0 && back && (is_limit(&root) || root.is_default) ? put_noqueue(o) : r;
+		back = back && (is_limit(&root) || root.is_default); /* else nothing of ours is there */
+		return is_limit(&root) || back ? remove_limit(o, is_limit(&root), back) : 0;
 	}
 	if (!root.is_default && !is_limit(&root) && !is_noqueue(&root))
 		return -EBUSY;
-	if (is_noqueue(&root) && (r = remove_root(o, root.handle)) < 0)
-		return r;
-	r = put_limit(o, wanted, is_limit(&root));
-	if (r < 0 && is_noqueue(&root))
-		(void)put_noqueue(o); /* what made it fail is told */
-	return r;
+	return put_limit(o, wanted, is_limit(&root), is_noqueue(&root) ? root.handle : 0);
 }
 
 /* No limit of ours, nor of anybody's. */

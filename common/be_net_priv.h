@@ -10,6 +10,7 @@
 #define NET_TREE_LINK   0xd0700001u /* the whole link: parent of all classes */
 #define NET_TREE_REST   0xd0700002u /* whatever nobody classified */
 #define NET_LIMIT_CLASS 0xd0710001u
+#define NET_NOQUEUE_ROOT 0xd0720000u /* of a noqueue that we have put back */
 #define NET_MINOR_FIRST 0xd001u
 #define NET_MINOR_LAST  0xdfffu
 
@@ -29,7 +30,19 @@ struct net_subject {
 	int (*read)(const struct net_object *o, char *buf, size_t size);
 	int (*write)(const struct net_object *o, const char *value);
 	bool (*same)(const char *a, const char *b);
+	bool (*remains)(const char *now, const char *made); /* NULL: it has no parts */
 };
+
+/*
+ * What a read has found is good for one write of that object by this process, which else would ask the same again; the
+ * kernel still refuses what has become wrong meanwhile (NLM_F_EXCL, handles), and what is read after a write is always
+ * the kernel's. recall: true, and it is forgotten; else *data is as it was. What changes a root forgets its device.
+ */
+#define NET_SEEN_SIZE 192
+void net_remember(const struct net_object *o, const void *data, size_t len);
+bool net_recall(const struct net_object *o, void *data, size_t len);
+bool net_peek(const struct net_object *o, const struct net_subject *subject, void *data, size_t len);
+void net_forget(int ifindex);
 
 extern const struct net_subject net_tree, net_class, net_flow, net_limit, net_rx_ring, net_tx_ring;
 
@@ -47,6 +60,12 @@ struct net_class_state {
 	uint64_t rate, ceil;
 	uint32_t burst; /* bytes; 0 for net_put_class(): a tick's worth */
 	uint32_t prio;
+};
+
+/* What subject "class" reads and remembers. */
+struct net_tc {
+	struct net_root root;
+	struct net_class_state class;
 };
 
 /* Bit/s in a value <-> bytes/s in the kernel: the kernel knows no eighths. */
@@ -73,7 +92,7 @@ void net_put_delete_root(struct nl_batch *b, int ifindex, uint32_t handle);
 int net_check_class(const struct net_class_state *c);
 
 /*
- * nl_exchange() of a batch that makes a class, with a fair queue as its leaf, the best of those that the kernel has;
+ * nl_exchange() of a batch whose last message makes a class, with a fair queue as its leaf, the best of those that the kernel has;
  * none is left to the kernel (a FIFO). A leaf that the class has already stays, and a leaf's failure is none of the
  * batch.
  */

@@ -222,7 +222,7 @@ int net_exchange_with_leaf(struct nl_batch *b, int ifindex, uint32_t class_id)
 		return r;
 	code = b->codes[leaf];
 	b->codes[leaf] = 0;
-	if (nl_first_failure(b, 0) < 0)
+	if (leaf > 0 && b->codes[leaf - 1] < 0)
 		return 0; /* there is no class, and of the leaf nothing is known */
 	while (code == -ENOENT) {
 		struct nl_batch next = {0};

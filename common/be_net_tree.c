@@ -35,6 +35,8 @@ static int read_tree(const struct net_object *o, struct net_root *root, struct n
 
 	*link = classes[0];
 	*rest = classes[1];
+	if (r == 0)
+		net_remember(o, root, sizeof(*root));
 	return r;
 }
 
@@ -148,7 +150,8 @@ static int tree_write(const struct net_object *o, const char *value)
 
 	if (*value && net_parse_numbers(value, tree_keys, TREE_KEYS, wanted) < 0)
 		return -EINVAL;
-	r = read_tree(o, &root, &link, &rest);
+	r = net_recall(o, &root, sizeof(root)) ? 0 : read_tree(o, &root, &link, &rest);
+	net_forget(o->ifindex);
 	if (r < 0)
 		return r;
 	if (!*value)
@@ -178,18 +181,23 @@ const struct net_subject net_tree = {
 	.same = tree_same,
 };
 
+static int read_class(const struct net_object *o, struct net_tc *ret)
+{
+	return net_read_tc(o->ifindex, &o->minor, 1, &ret->root, &ret->class);
+}
+
 static int class_read(const struct net_object *o, char *buf, size_t size)
 {
-	struct net_class_state class;
-	struct net_root root;
-	int r = net_read_tc(o->ifindex, &o->minor, 1, &root, &class);
+	struct net_tc now;
+	int r = read_class(o, &now);
 
 	if (r < 0)
 		return r;
-	if (!class.is_there)
+	net_remember(o, &now, sizeof(now));
+	if (!now.class.is_there)
 		return net_print(buf, size, "%s", "");
 	return net_print(buf, size, "rate=%" PRIu64 " ceil=%" PRIu64 " burst=%" PRIu32 " prio=%" PRIu32,
-			 NET_BITS(class.rate), NET_BITS(class.ceil), class.burst, class.prio);
+			 NET_BITS(now.class.rate), NET_BITS(now.class.ceil), now.class.burst, now.class.prio);
 }
 
 static int remove_class(const struct net_object *o, uint32_t id)
@@ -230,20 +238,19 @@ static int put_class(const struct net_object *o, const uint64_t wanted[], const 
 static int class_write(const struct net_object *o, const char *value)
 {
 	uint64_t wanted[CLASS_KEYS];
-	struct net_class_state now;
-	struct net_root root;
+	struct net_tc now;
 	int r;
 
 	if (*value && net_parse_numbers(value, class_keys, CLASS_KEYS, wanted) < 0)
 		return -EINVAL;
-	r = net_read_tc(o->ifindex, &o->minor, 1, &root, &now);
+	r = net_recall(o, &now, sizeof(now)) ? 0 : read_class(o, &now);
 	if (r < 0)
 		return r;
 	if (!*value)
-		return now.is_there ? remove_class(o, now.id) : 0;
-	if (!net_is_htb(&root))
-		return root.is_default ? -ENOENT : -EBUSY; /* nothing to hang it below */
-	return put_class(o, wanted, &root, &now);
+		return now.class.is_there ? remove_class(o, now.class.id) : 0;
+	if (!net_is_htb(&now.root))
+		return now.root.is_default ? -ENOENT : -EBUSY; /* nothing to hang it below */
+	return put_class(o, wanted, &now.root, &now.class);
 }
 
 static bool class_same(const char *a, const char *b)

@@ -20,6 +20,7 @@
 
 #define PATH_SIZE 4096
 #define TEMP_PREFIX ".tmp."
+#define VALUE_SURE 2048 /* half a page: see read_full() */
 
 /*
  * Resolving ".." below RESOLVE_IN_ROOT answers EAGAIN when anything on the system was renamed or mounted
@@ -209,7 +210,12 @@ int hostfs_open(const struct hostfs *fs, int flags, const char *fmt, ...)
 }
 
 /* read(2) until the end or until buf is full. */
-static ssize_t read_full(int fd, char *buf, size_t size)
+/*
+ * A file of one value (is_value) says all of it at once: below half a page, an answer that is shorter than the room for
+ * it is the whole, also where the kernel makes files of several records (seq_read_iter(), fs/seq_file.c: it goes on
+ * until the next one does not fit into its page). What has an end elsewhere (a FIFO) has said nothing.
+ */
+static ssize_t read_full(int fd, char *buf, size_t size, bool is_value)
 {
 	size_t len = 0;
 
@@ -223,6 +229,8 @@ static ssize_t read_full(int fd, char *buf, size_t size)
 		if (n == 0)
 			break;
 		len += (size_t)n;
+		if (is_value && len < VALUE_SURE)
+			break;
 	}
 	return (ssize_t)len;
 }
@@ -251,7 +259,7 @@ static int read_path(const struct hostfs *fs, char *buf, size_t size, const char
 	fd = open_to_read(fs, path);
 	if (fd < 0)
 		return fd;
-	n = read_full(fd, buf, size);
+	n = read_full(fd, buf, size, true);
 	if (n < 0 || (size_t)n == size) {
 		buf[0] = '\0';
 		return n < 0 ? (int)n : -EFBIG;
@@ -298,7 +306,7 @@ int hostfs_read_all(const struct hostfs *fs, size_t limit, char **ret, size_t *r
 			buf = grown;
 			size = more;
 		}
-		n = read_full(fd, buf + len, size - len);
+		n = read_full(fd, buf + len, size - len, false);
 		if (n < 0)
 			return (int)n;
 		len += (size_t)n;
@@ -668,10 +676,18 @@ int hostfs_readlink_in(DIR *dir, const char *name, char *buf, size_t size)
 void hostfs_boot_id(const struct hostfs *fs, char buf[BOOT_ID_SIZE])
 {
 	static const char allowed[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-";
-	int n = read_path(fs, buf, BOOT_ID_SIZE, "proc/sys/kernel/random/boot_id");
+	static char known[BOOT_ID_SIZE]; /* of the real host: no process lives through a boot */
+	int n;
 
+	if (fs->real && *known) {
+		memcpy(buf, known, sizeof(known));
+		return;
+	}
+	n = read_path(fs, buf, BOOT_ID_SIZE, "proc/sys/kernel/random/boot_id");
 	if (n <= 0 || strspn(buf, allowed) != (size_t)n)
 		memcpy(buf, "no-boot-id", sizeof("no-boot-id"));
+	else if (fs->real)
+		memcpy(known, buf, (size_t)n + 1);
 }
 
 uint64_t hostfs_proc_start(const struct hostfs *fs, int pid)

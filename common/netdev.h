@@ -83,6 +83,9 @@ int netdev_taps(const struct hostfs *fs, int pid, struct netdev_tap **ret);
  */
 int netdev_taps_of_start(const struct hostfs *fs, int pid, struct netdev_tap **ret);
 
+/* The index of a device by its name; 0: there is none. One system call on the real host. */
+unsigned int netdev_index(const struct hostfs *fs, const char *name);
+
 /*
  * Whether it is the interface with this MAC (lower case). libvirt gives a tap the guest's MAC with fe as the first byte
  * (src/util/virnetdevtap.c), and refuses guests that have such a MAC; a macvtap has the guest's.

@@ -7,6 +7,10 @@
  * and queues has a thousand; then the command line says which device is whose. What it names alone needs no list of
  * them: the kernel makes an inode for each entry of /proc/PID/fd, so that it is the list that costs.
  */
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
 #include "netdev_priv.h"
 #include "num.h"
 #include "qemuram.h"
@@ -78,10 +82,27 @@ static struct netdev_tap *find_tap(const struct finder *f, const char *name)
 	return NULL;
 }
 
+unsigned int netdev_index(const struct hostfs *fs, const char *name)
+{
+	static int fd = -1; /* any socket will do (netdevice(7)); kept until the process ends */
+	struct ifreq ifr = {0};
+	size_t len = strlen(name);
+	uint64_t index;
+
+	if (fs->real && fd < 0)
+		fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fs->real && fd >= 0 && len < sizeof(ifr.ifr_name)) {
+		memcpy(ifr.ifr_name, name, len + 1);
+		return ioctl(fd, SIOCGIFINDEX, &ifr) == 0 && ifr.ifr_ifindex > 0 ? (unsigned int)ifr.ifr_ifindex : 0;
+	}
+	return hostfs_read_u64(fs, &index, "sys/class/net/%s/ifindex", name) == 0 && index <= INT32_MAX
+		       ? (unsigned int)index
+		       : 0;
+}
+
 static int add_tap(struct finder *f, const char *name)
 {
 	struct netdev_tap *grown, *t;
-	uint64_t index;
 
 	if (find_tap(f, name) || f->n >= TAPS_MAX)
 		return 0;
@@ -92,8 +113,7 @@ static int add_tap(struct finder *f, const char *name)
 	t = &grown[f->n++];
 	*t = (struct netdev_tap){0};
 	memcpy(t->name, name, strlen(name) + 1);
-	if (hostfs_read_u64(f->fs, &index, "sys/class/net/%s/ifindex", name) == 0 && index <= INT32_MAX)
-		t->ifindex = (unsigned int)index;
+	t->ifindex = netdev_index(f->fs, name);
 	return 0;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The library is found by its soname and stays loaded. libnl's own handling of answers (one sequence number at a time,
- * an acknowledgement for each message, errno squeezed into codes of its own) is replaced by callbacks: an answer
- * belongs to the message whose sequence number it has, whatever else is still under way on the socket.
+ * The library is found by its soname and stays loaded, bound as it is called. Its own handling of answers (one sequence
+ * number at a time, an acknowledgement for each message, errno squeezed into codes of its own, a buffer and a system
+ * call for each) is not used: all that has come is taken at once, and an answer belongs to the message whose sequence
+ * number it has, whatever else is still under way on the socket.
  */
 #include "nl.h"
 
@@ -17,13 +18,14 @@
 #define LIBRARY      "libnl-route-3.so.200" /* libnl-3 comes with it */
 #define GENL_LIBRARY "libnl-genl-3.so.200"
 #define BUFFER_SIZE  32768 /* the largest piece of a dump (netlink_dump(), net/netlink/af_netlink.c) */
+#define RECEIVE_MAX  4     /* pieces at once: the answers of nearly all batches */
 
 struct nl_functions nl;
 int (*nl_stand_in)(struct nl_batch *b, nl_reply *reply, void *arg);
 
 int nl_load(const char *library, const struct nl_function *functions, size_t n, void *into)
 {
-	void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+	void *handle = dlopen(library, RTLD_LAZY | RTLD_LOCAL);
 
 	if (!handle) {
 		log_debug("%s cannot be loaded: %s", library, dlerror());
@@ -53,7 +55,7 @@ struct exchange {
 
 static struct {
 	struct nl_sock *route, *generic;
-	struct nl_cb *callbacks;
+	char *buffers; /* RECEIVE_MAX of them */
 	bool is_open;
 	int failed;  /* negative errno for everything to come */
 	int ethtool; /* number of its family, or likewise; 0: not asked for yet */
@@ -78,57 +80,96 @@ static void answered(unsigned int which)
 		lib.exchange->is_done = true;
 }
 
-static int on_valid(struct nl_msg *msg, void *arg)
+/* An answer that says more than a number, as the library has messages. 0 or -ENOMEM. */
+static int take_answer(struct nlmsghdr *header, int protocol)
 {
 	unsigned int which;
+	struct nl_msg *msg;
 
-	(void)arg;
-	if (!code_of(nl.nlmsg_hdr(msg)->nlmsg_seq, &which))
-		return NL_OK;
-	if (lib.exchange->reply)
-		lib.exchange->reply(msg, which, lib.exchange->arg);
-	return NL_OK;
+	if (!code_of(header->nlmsg_seq, &which) || !lib.exchange->reply)
+		return 0;
+	msg = nl.nlmsg_convert(header);
+	if (!msg)
+		return -ENOMEM;
+	nl.nlmsg_set_proto(msg, protocol); /* nl_msg_parse() asks for it */
+	lib.exchange->reply(msg, which, lib.exchange->arg);
+	nl.nlmsg_free(msg);
+	return 0;
 }
 
-/* The end of a dump, and an acknowledgement: both mean success. */
-static int on_end(struct nl_msg *msg, void *arg)
+/* What became of a message: a failure, or its acknowledgement. */
+static void take_code(const struct nlmsghdr *header)
 {
+	const struct nlmsgerr *error = NLMSG_DATA(header);
 	unsigned int which;
+	int *code;
 
-	(void)arg;
-	if (code_of(nl.nlmsg_hdr(msg)->nlmsg_seq, &which))
-		answered(which);
-	return NL_OK;
-}
-
-static int on_error(struct sockaddr_nl *from, struct nlmsgerr *error, void *arg)
-{
-	unsigned int which;
-	int *code = code_of(error->msg.nlmsg_seq, &which);
-
-	(void)from; /* the kernel: nobody else may send to a route socket without CAP_NET_ADMIN */
-	(void)arg;
+	if (header->nlmsg_len < NLMSG_LENGTH(sizeof(*error)))
+		return;
+	code = code_of(error->msg.nlmsg_seq, &which);
 	if (!code)
-		return NL_SKIP;
+		return;
 	*code = error->error;
 	answered(which);
-	return NL_SKIP;
 }
 
-static int on_interrupted(struct nl_msg *msg, void *arg)
+static int take_message(struct nlmsghdr *header, int protocol)
 {
-	(void)msg;
-	(void)arg;
-	if (lib.exchange)
+	unsigned int which;
+
+	if (header->nlmsg_flags & NLM_F_DUMP_INTR)
 		lib.exchange->interrupted = true;
-	return NL_OK;
+	switch (header->nlmsg_type) {
+	case NLMSG_ERROR:
+		take_code(header);
+		return 0;
+	case NLMSG_DONE:
+		if (code_of(header->nlmsg_seq, &which))
+			answered(which);
+		return 0;
+	case NLMSG_NOOP:
+		return 0;
+	case NLMSG_OVERRUN:
+		return -EIO;
+	}
+	return take_answer(header, protocol);
 }
 
-static int any_sequence(struct nl_msg *msg, void *arg)
+/*
+ * All that is there, at least one piece; the kernel has answered a batch when it is sent, but for what comes after the
+ * first piece of a dump. Negative: answers may be lost.
+ */
+static int receive(struct nl_sock *socket, int protocol)
 {
-	(void)msg;
-	(void)arg;
-	return NL_OK;
+	struct sockaddr_nl from[RECEIVE_MAX];
+	struct mmsghdr got[RECEIVE_MAX];
+	struct iovec pieces[RECEIVE_MAX];
+	int n, r = 0;
+
+	for (unsigned int i = 0; i < RECEIVE_MAX; i++) {
+		pieces[i] = (struct iovec){lib.buffers + (size_t)i * BUFFER_SIZE, BUFFER_SIZE};
+		got[i] = (struct mmsghdr){.msg_hdr = {.msg_name = &from[i],
+						      .msg_namelen = sizeof(from[i]),
+						      .msg_iov = &pieces[i],
+						      .msg_iovlen = 1}};
+	}
+	do
+		n = recvmmsg(nl.nl_socket_get_fd(socket), got, RECEIVE_MAX, MSG_WAITFORONE, NULL);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return -EIO;
+	for (int i = 0; i < n && r == 0; i++) {
+		int left = (int)got[i].msg_len;
+
+		if (got[i].msg_hdr.msg_flags & MSG_TRUNC)
+			return -EIO;
+		if (from[i].nl_pid != 0)
+			continue; /* not the kernel */
+		for (struct nlmsghdr *h = pieces[i].iov_base; r == 0 && NLMSG_OK(h, (unsigned int)left);
+		     h = NLMSG_NEXT(h, left))
+			r = take_message(h, protocol);
+	}
+	return r;
 }
 
 static struct nl_sock *open_socket(int protocol)
@@ -137,8 +178,6 @@ static struct nl_sock *open_socket(int protocol)
 
 	if (!socket)
 		return NULL;
-	(void)nl.nl_socket_set_msg_buf_size(socket, BUFFER_SIZE);
-	nl.nl_socket_disable_msg_peek(socket); /* halves the calls: nothing is larger than the buffer */
 	if (nl.nl_connect(socket, protocol) < 0) {
 		log_debug("no netlink socket of protocol %d can be opened", protocol);
 		nl.nl_socket_free(socket);
@@ -157,15 +196,9 @@ static int load_and_open(void)
 
 	if (nl_load(LIBRARY, functions, ARRAY_SIZE(functions), &nl) < 0)
 		return -EOPNOTSUPP;
-	lib.callbacks = nl.nl_cb_alloc(NL_CB_CUSTOM);
-	if (!lib.callbacks)
+	lib.buffers = malloc((size_t)RECEIVE_MAX * BUFFER_SIZE);
+	if (!lib.buffers)
 		return -ENOMEM;
-	(void)nl.nl_cb_set(lib.callbacks, NL_CB_VALID, NL_CB_CUSTOM, on_valid, NULL);
-	(void)nl.nl_cb_set(lib.callbacks, NL_CB_FINISH, NL_CB_CUSTOM, on_end, NULL);
-	(void)nl.nl_cb_set(lib.callbacks, NL_CB_ACK, NL_CB_CUSTOM, on_end, NULL);
-	(void)nl.nl_cb_set(lib.callbacks, NL_CB_DUMP_INTR, NL_CB_CUSTOM, on_interrupted, NULL);
-	(void)nl.nl_cb_set(lib.callbacks, NL_CB_SEQ_CHECK, NL_CB_CUSTOM, any_sequence, NULL);
-	(void)nl.nl_cb_err(lib.callbacks, NL_CB_CUSTOM, on_error, NULL);
 	lib.route = open_socket(NETLINK_ROUTE);
 	return lib.route ? 0 : -EOPNOTSUPP;
 }
@@ -351,8 +384,7 @@ static int exchange(struct nl_batch *b, nl_reply *reply, void *arg)
 	if (nl.nl_sendto(socket, buffer, len) < 0)
 		r = -EIO;
 	while (r == 0 && !x.is_done)
-		if (nl.nl_recvmsgs(socket, lib.callbacks) < 0)
-			r = -EIO; /* no memory, here or in the socket: answers may be lost */
+		r = receive(socket, b->is_generic ? NETLINK_GENERIC : NETLINK_ROUTE);
 	lib.exchange = NULL;
 	lib.sequence += b->n;
 	return r == 0 && x.interrupted ? -EAGAIN : r;

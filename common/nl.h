@@ -26,19 +26,12 @@
 
 /* What is called of libnl-3 and libnl-route-3; libnl-genl-3 is loaded by nl_ethtool(). */
 #define NL_FUNCTIONS(X)                                                                                                \
-	X(nl_cb_alloc)                                                                                                 \
-	X(nl_cb_err)                                                                                                   \
-	X(nl_cb_put)                                                                                                   \
-	X(nl_cb_set)                                                                                                   \
 	X(nl_connect)                                                                                                  \
 	X(nl_msg_parse)                                                                                                \
-	X(nl_recvmsgs)                                                                                                 \
 	X(nl_sendto)                                                                                                   \
 	X(nl_socket_alloc)                                                                                             \
-	X(nl_socket_disable_msg_peek)                                                                                  \
 	X(nl_socket_free)                                                                                              \
 	X(nl_socket_get_fd)                                                                                            \
-	X(nl_socket_set_msg_buf_size)                                                                                  \
 	X(nla_data)                                                                                                    \
 	X(nla_len)                                                                                                     \
 	X(nla_nest_end)                                                                                                \
@@ -47,10 +40,12 @@
 	X(nla_put)                                                                                                     \
 	X(nlmsg_alloc_simple)                                                                                          \
 	X(nlmsg_append)                                                                                                \
+	X(nlmsg_convert)                                                                                               \
 	X(nlmsg_data)                                                                                                  \
 	X(nlmsg_free)                                                                                                  \
 	X(nlmsg_hdr)                                                                                                   \
 	X(nlmsg_parse)                                                                                                 \
+	X(nlmsg_set_proto)                                                                                             \
 	X(rtnl_class_alloc)                                                                                            \
 	X(rtnl_class_build_add_request)                                                                                \
 	X(rtnl_class_put)                                                                                              \

@@ -511,6 +511,27 @@ bool steps_need_starts(const struct plan *p, const struct run *run)
 	return false;
 }
 
+/*
+ * Shared objects first, else in their order: all of them then take one hold of the lock and two writes of the ledger,
+ * and what they are the ground for (classes in a tree, weights of a scheduler) comes after them as before.
+ */
+static int put_shared_first(struct steps *s)
+{
+	_cleanup_free_ struct step *own = calloc(s->n ? s->n : 1, sizeof(*own));
+	unsigned int n_shared = 0, n_own = 0;
+
+	if (!own)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < s->n; i++)
+		if (s->s[i].fold == FOLD_NONE)
+			own[n_own++] = s->s[i];
+		else
+			s->s[n_shared++] = s->s[i];
+	if (n_own)
+		memcpy(s->s + n_shared, own, n_own * sizeof(*own));
+	return 0;
+}
+
 int steps_make(struct plan *p, enum stage stage, const struct run *run, struct steps *ret)
 {
 	struct steps steps = {0};
@@ -529,6 +550,10 @@ int steps_make(struct plan *p, enum stage stage, const struct run *run, struct s
 			steps_fini(&steps);
 			return -ENOMEM;
 		}
+	}
+	if (put_shared_first(&steps) < 0) {
+		steps_fini(&steps);
+		return -ENOMEM;
 	}
 	*ret = steps;
 	return 0;

@@ -96,7 +96,7 @@ bool step_is_about(const struct setting *of_step, const struct setting *s);
 /* Whether a step of this plan may name a vCPU's or I/O thread: then their start times are needed. */
 bool steps_need_starts(const struct plan *p, const struct run *run);
 /*
- * Expand the settings of one stage. run may be NULL (STAGE_PREPARE). Settings that find no object (no such
+ * Expand the settings of one stage, shared objects first. run may be NULL (STAGE_PREPARE). Settings that find no object (no such
  * controller, thread gone) are added to p->skipped with the reason. Returns 0 or -ENOMEM.
  */
 int steps_make(struct plan *p, enum stage stage, const struct run *run, struct steps *ret);

@@ -31,7 +31,7 @@ static struct {
 	const char *ingress_kind;
 	uint32_t root;
 	struct net_rings rings;
-	unsigned int changes, exchanges, ring_sets;
+	unsigned int changes, exchanges, dumps, ring_sets;
 	uint32_t set_rx, set_tx;
 	struct filter late; /* comes when the link to the table of u32 goes */
 	int next_failure;   /* of the next change of a filter of this preference */
@@ -166,6 +166,7 @@ static int get_filters(const struct tcmsg *tc, int flags, nl_reply *reply, void 
 	const struct filter *f = find_filter(tc);
 
 	if ((flags & NLM_F_DUMP) == NLM_F_DUMP) {
+		fake.dumps++;
 		for (int i = 0; i < FILTERS; i++)
 			if (fake.filters[i].attrs && fake.filters[i].tc.tcm_ifindex == tc->tcm_ifindex &&
 			    (!tc->tcm_info || fake.filters[i].tc.tcm_info == tc->tcm_info))
@@ -419,7 +420,7 @@ TEST(a_bridged_flow_is_a_priority_set_at_the_tap)
 	IS_INT(nl_get_u32(nested(options, TCA_SKBEDIT_PRIORITY)), 0xd070d001);
 	OK(!nested(options, TCA_SKBEDIT_MARK) && !nested(options, TCA_SKBEDIT_MASK));
 	IS_INT(((struct tc_skbedit *)nl.nla_data(nested(options, TCA_SKBEDIT_PARMS)))->action, TC_ACT_UNSPEC);
-	IS_INT(nl.nla_len(nested(action, TCA_ACT_COOKIE)), 12);
+	IS_INT(nl.nla_len(nested(action, TCA_ACT_COOKIE)), 16);
 	/* Again, nothing is sent but questions. */
 	fake.changes = 0;
 	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
@@ -582,6 +583,28 @@ TEST(what_the_kernel_lacks_is_done_otherwise)
 	}
 }
 
+/* A write takes what the read before it has found, once; reading back asks for what was made, not for all. */
+TEST(nothing_is_asked_twice)
+{
+	unsigned int before;
+
+	ENTER("skbedit flower");
+	IS_STR(get(object("flow/d001")), "");
+	before = fake.exchanges;
+	IS_INT(put(object("flow/d001"), "direct " MAC), 0);
+	IS_INT(fake.exchanges - before, 2); /* flower, which is lacking, and u32 */
+	fake.dumps = 0;
+	IS_STR(get(object("flow/d001")), "u32 52:54:00:11:22:33");
+	IS_INT(fake.dumps, 0);
+	/* What somebody has taken away meanwhile is not there, whatever was read before. */
+	for (int i = 0; i < FILTERS; i++)
+		drop(&fake.filters[i]);
+	IS_INT(put(object("flow/d001"), "direct " MAC), 0); /* taken from that read, in which it was there */
+	IS_STR(get(object("flow/d001")), "");
+	IS_INT(put(object("flow/d001"), "direct " MAC), 0);
+	IS_STR(get(object("flow/d001")), "u32 52:54:00:11:22:33");
+}
+
 TEST(the_ingress_of_somebody_stays)
 {
 	const struct tcmsg police = {.tcm_ifindex = 0, .tcm_parent = 0xffff0000, .tcm_info = 49152u << 16};
@@ -603,6 +626,18 @@ TEST(the_ingress_of_somebody_stays)
 	IS_STR(get(object("flow/d001")), "");
 	IS_INT(put(object("flow/d001"), ""), 0);
 	OK(fake.has_ingress[tap]);
+	/* Also an empty one, that somebody had made before us; but not what was made for another flow that is left. */
+	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
+	IS_INT(put(object("flow/d001"), ""), 0);
+	OK(fake.has_ingress[tap]);
+	fake.has_ingress[tap] = false;
+	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
+	IS_INT(put(object("flow/d002"), value("bridged", "vnet0", MAC)), 0);
+	IS_INT(put(object("flow/d001"), ""), 0);
+	OK(fake.has_ingress[tap]);
+	IS_INT(put(object("flow/d002"), ""), 0);
+	OK(!fake.has_ingress[tap]);
+	fake.has_ingress[tap] = true;
 	/* Somebody has our preference as well. */
 	IS_INT(put(object("flow/d001"), value("bridged", "vnet0", MAC)), 0);
 	fake.filters[FILTERS - 1] = (struct filter){.tc = police, .attrs = calloc(1, 8), .len = 8};

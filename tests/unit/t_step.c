@@ -130,7 +130,7 @@ static const char *steps_text(struct world *w, enum stage stage, bool running)
 		if (x->is_dependant)
 			IS_INT(x->group, group);
 		else
-			OK(x->group > group);
+			OK(x->group != group);
 		group = x->group;
 	}
 	steps_fini(&s);
@@ -809,6 +809,29 @@ TEST(classes_of_an_interface)
 	}
 }
 
+/* One hold of the lock for the trees of all interfaces, and what hangs in them after them. */
+TEST(shared_steps_come_first)
+{
+	struct world w;
+
+	world_init(&w, V2, 612);
+	add_uplink(&w, "eth0", 2, 1000000);
+	add_uplink(&w, "eth1", 3, 1000000);
+	add_link(&w, MAC1, "eth0", NETDEV_BRIDGED, 0xd001, 0);
+	add_link(&w, MAC2, "eth1", NETDEV_BRIDGED, 0xd002, 0);
+	add_tap(&w, MAC1, "vnet6", 11, 1);
+	add_tap(&w, MAC2, "vnet7", 12, 1);
+	set(&w, "interface.rate", MAC1, STAGE_STARTED, "1000");
+	set(&w, "interface.rate", MAC2, STAGE_STARTED, "1000");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "net eth0:2/tree=link=1000000 rest=50000 prio=3\n"
+						    "net eth1:3/tree=link=1000000 rest=50000 prio=3\n"
+						    "net eth0:2/class/d001=rate=1000 ceil=2000 burst=3036 prio=1\n"
+						    "net eth0:2/flow/d001=bridged dev=vnet6:11 mac=" MAC1 "\n"
+						    "net eth1:3/class/d002=rate=1000 ceil=2000 burst=3036 prio=1\n"
+						    "net eth1:3/flow/d002=bridged dev=vnet7:12 mac=" MAC2 "\n");
+	net_fini(&w);
+}
+
 TEST(classes_on_two_uplinks)
 {
 	struct world w;
@@ -873,6 +896,20 @@ TEST(an_interface_without_its_tap)
 		       "skipped interface.priority[%s]: %s\nskipped interface.steering[%s]: %s\n",
 		       MAC1, why, MAC1, why, MAC1, why, MAC1, why);
 	IS_STR(steps_text(&w, STAGE_STARTED, true), expected);
+	net_fini(&w);
+}
+
+/* The limit of a tap whose interface has no class: no uplink has any part of it. */
+TEST(a_limit_alone)
+{
+	struct plan_link l = {.way = NETDEV_ROUTED, .limit = 8000000, .mac = MAC1};
+	struct world w;
+
+	world_init(&w, V2, 612);
+	IS_INT(plan_add_link(&w.plan, &l), 0);
+	add_tap(&w, MAC1, "vnet7", 12, 1);
+	set(&w, "interface.ceil", MAC1, STAGE_STARTED, "8000000");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "net vnet7:12/limit=rate=8000000 burst=4000\n");
 	net_fini(&w);
 }
 
