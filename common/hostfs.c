@@ -607,6 +607,39 @@ int hostfs_unlink(const struct hostfs *fs, const char *fmt, ...)
 	return unlinkat(dir, base, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+/* A directory as an object of the host. */
+static int change_dir(const struct hostfs *fs, char *path, bool make)
+{
+	_cleanup_close_ int parent = -1;
+	const char *base;
+	int r = hostfs_fault(path);
+
+	if (r)
+		return -r;
+	parent = open_parent(fs, path, &base);
+	if (parent < 0)
+		return parent;
+	hostfs_durable();
+	r = make ? mkdirat(parent, base, 0755) : unlinkat(parent, base, AT_REMOVEDIR);
+	return r < 0 ? -errno : 0;
+}
+
+int hostfs_make_dir(const struct hostfs *fs, const char *fmt, ...)
+{
+	char path[PATH_SIZE];
+	int r = FORMAT_PATH(path, fmt);
+
+	return r < 0 ? r : change_dir(fs, path, true);
+}
+
+int hostfs_remove_dir(const struct hostfs *fs, const char *fmt, ...)
+{
+	char path[PATH_SIZE];
+	int r = FORMAT_PATH(path, fmt);
+
+	return r < 0 ? r : change_dir(fs, path, false);
+}
+
 bool hostfs_exists(const struct hostfs *fs, const char *fmt, ...)
 {
 	char path[PATH_SIZE];
