@@ -532,6 +532,14 @@ static void drop_links(struct claim *c, const struct plan *p)
 	c->n_links = n;
 }
 
+/* Likewise ways of a class. */
+static int drop_ways(struct claim *c, const struct plan *p)
+{
+	c->has_class = false;
+	c->n_ways = 0;
+	return plan_fill_class(p, c);
+}
+
 int apply_undo_others(const struct hostfs *fs, struct undo *u, const struct steps *keep, unsigned int n_keep,
 		      struct apply_count *count, struct err *e)
 {
@@ -551,8 +559,10 @@ int apply_undo_others(const struct hostfs *fs, struct undo *u, const struct step
 	if (!c || c->generation != u->generation)
 		return err_set(e, ESTALE, "its claim is gone");
 	rc = apply_release_shared(&a, &l, u->plan.uuid, keep, n_keep, count, e);
-	if (rc == 0)
+	if (rc == 0) {
 		drop_links(c, &u->plan);
+		rc = drop_ways(c, &u->plan);
+	}
 	if (rc == 0)
 		rc = ledger_write(fs, &l, e);
 	if (!*count->failure)
