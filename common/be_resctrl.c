@@ -131,8 +131,8 @@ static bool has_group(const struct hostfs *fs, const char *group)
 /* Whether it still is that thread. */
 static int find_thread(const struct hostfs *fs, const struct object *o)
 {
-	return hostfs_proc_start(fs, o->pid) == o->pid_start && hostfs_proc_start(fs, o->tid) == o->tid_start &&
-			       hostfs_exists(fs, "proc/%d/task/%d", o->pid, o->tid)
+	return hostfs_proc_start(fs, o->pid) == o->pid_start &&
+			       hostfs_thread_start(fs, o->pid, o->tid) == o->tid_start
 		       ? 0
 		       : -ENOENT;
 }
@@ -459,7 +459,7 @@ static int resctrl_heirs(const struct hostfs *fs, const char *object, void (*fou
 		if (num_parse_range(d->d_name, 1, INT32_MAX, &tid) < 0 || (int)tid == o.pid)
 			continue;
 		o.tid = (int)tid;
-		o.tid_start = hostfs_proc_start(fs, o.tid);
+		o.tid_start = hostfs_thread_start(fs, o.pid, o.tid);
 		if (o.tid_start == 0)
 			continue; /* it has ended */
 		format_thread(&o, heir, sizeof(heir));

@@ -707,14 +707,11 @@ void hostfs_boot_id(const struct hostfs *fs, char buf[BOOT_ID_SIZE])
 		memcpy(buf, "no-boot-id", sizeof("no-boot-id"));
 }
 
-uint64_t hostfs_proc_start(const struct hostfs *fs, int pid)
+static uint64_t start_in(const struct hostfs *fs, const char *path)
 {
-	char path[64], buf[1024], *p, *field = NULL;
+	char buf[1024], *p, *field = NULL;
 	uint64_t start;
 
-	if (pid <= 0)
-		return 0;
-	(void)snprintf(path, sizeof(path), "proc/%d/stat", pid);
 	if (read_path(fs, buf, sizeof(buf), path) <= 0)
 		return 0;
 	/* Field 2 is the name in parentheses and may hold anything; field 3 follows the last ")". */
@@ -725,4 +722,20 @@ uint64_t hostfs_proc_start(const struct hostfs *fs, int pid)
 	for (int i = 3; i <= 22; i++)
 		field = strsep(&p, " ");
 	return field && num_parse_u64(field, &start) == 0 ? start : 0;
+}
+
+uint64_t hostfs_proc_start(const struct hostfs *fs, int pid)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "proc/%d/stat", pid);
+	return pid > 0 ? start_in(fs, path) : 0;
+}
+
+uint64_t hostfs_thread_start(const struct hostfs *fs, int pid, int tid)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "proc/%d/task/%d/stat", pid, tid);
+	return pid > 0 && tid > 0 ? start_in(fs, path) : 0;
 }

@@ -122,3 +122,5 @@ void hostfs_boot_id(const struct hostfs *fs, char buf[BOOT_ID_SIZE]);
  * identified by (pid, start). 0: no such process, or not readable.
  */
 uint64_t hostfs_proc_start(const struct hostfs *fs, int pid);
+/* The same of a thread, where it is one of this process; else 0. */
+uint64_t hostfs_thread_start(const struct hostfs *fs, int pid, int tid);

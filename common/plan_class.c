@@ -305,10 +305,9 @@ static const char *source_of(const struct value *v)
 	return v->source ? v->source : "default";
 }
 
-static void put(struct maker *m, enum knob_id id, enum stage stage, const char *value, const char *source,
-		const char *why)
+static void put(struct maker *m, enum knob_id id, const char *value, const char *source, const char *why)
 {
-	m->failed |= plan_add_setting(m->p, knob_table[id].name, "", stage, value, source, why) < 0;
+	m->failed |= plan_add_setting(m->p, knob_table[id].name, "", STAGE_PREPARE, value, source, why) < 0;
 }
 
 /* The first setting of a class brings the threads along. */
@@ -321,7 +320,8 @@ static void put_threads(struct maker *m, enum knob_id id, const char *source)
 		    streq(m->p->settings[i].knob, knob_table[KNOB_CPU_CACHE].name))
 			return;
 	group_name(m->p->uuid, group);
-	put(m, id, STAGE_STARTED, group, source, "its threads are in this class of service, those to come with them");
+	m->failed |= plan_add_setting(m->p, knob_table[id].name, "threads", STAGE_STARTED, group, source,
+				      "its threads are in this class of service, those to come with them") < 0;
 }
 
 /* ---- cpu.cache ---- */
@@ -424,7 +424,7 @@ static void settle_ways(struct maker *m, const struct value *v, struct cache *ca
 		return;
 	if (least)
 		msgs_warn(&m->p->warnings, "cpu.cache is scaled down: %s", less.s);
-	put(m, KNOB_CPU_CACHE, STAGE_PREPARE, value.s, least ? "limit" : source_of(v), why.s);
+	put(m, KNOB_CPU_CACHE, value.s, least ? "limit" : source_of(v), why.s);
 	put_threads(m, KNOB_CPU_CACHE, source_of(v));
 }
 
@@ -495,7 +495,9 @@ void plan_bandwidth(struct maker *m)
 		sbuf_addf(&why, "; %s asked: the hardware has %u%% and steps of %u%% above that", v->text, f->mb_min,
 			  f->mb_step);
 	if (percent == 100) {
-		plan_skip(m, KNOB_MEM_BANDWIDTH, "", v->num == 100 ? "100% is no limit" : why.s ? why.s : "");
+		(void)snprintf(buf, sizeof(buf), "%s", v->num == 100 ? "100% is no limit"
+								     : "the next step of the hardware is 100%: no limit"); /* fits */
+		plan_skip(m, KNOB_MEM_BANDWIDTH, "", buf);
 		return;
 	}
 	for (unsigned int i = 0; i < f->n_mb; i++)
@@ -503,6 +505,6 @@ void plan_bandwidth(struct maker *m)
 	m->failed |= value.failed || why.failed;
 	if (m->failed)
 		return;
-	put(m, KNOB_MEM_BANDWIDTH, STAGE_PREPARE, value.s, percent > v->num ? "limit" : source_of(v), why.s);
+	put(m, KNOB_MEM_BANDWIDTH, value.s, percent > v->num ? "limit" : source_of(v), why.s);
 	put_threads(m, KNOB_MEM_BANDWIDTH, source_of(v));
 }

@@ -279,11 +279,11 @@ static const struct row rows[] = {
 
 	{ "cpu.cache", "", STAGE_PREPARE, NULL, step_at_class, as_written,
 	  "", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
-	{ "cpu.cache", "", STAGE_STARTED, NULL, step_at_class_threads, as_written,
+	{ "cpu.cache", "*", STAGE_STARTED, NULL, step_at_class_threads, as_written,
 	  "", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
 	{ "memory.bandwidth", "", STAGE_PREPARE, NULL, step_at_class, as_written,
 	  "", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
-	{ "memory.bandwidth", "", STAGE_STARTED, NULL, step_at_class_threads, as_written,
+	{ "memory.bandwidth", "*", STAGE_STARTED, NULL, step_at_class_threads, as_written,
 	  "", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
 
 	{ "memory.min", "", STAGE_STARTED, on_v2, step_at_ancestors, as_written,
