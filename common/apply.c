@@ -470,6 +470,21 @@ static void apply_group(struct apply_run *a, const struct step *s, unsigned int 
 			outcome[i] = outcome[0] == APPLY_LATE ? APPLY_LATE : settle_dependant(a, &s[i], numbers[i]);
 }
 
+/* Steps that wait for what comes before them are a run of their own, for each setting. */
+static bool may_follow(const struct step *a, const struct step *b)
+{
+	return a->is_last == b->is_last && (!a->is_last || a->setting == b->setting);
+}
+
+/* Whether something of its setting, before it, is not as it should be. */
+static bool is_in_vain(const struct steps *s, const enum apply_outcome *outcome, unsigned int at)
+{
+	for (unsigned int i = 0; i < at && s->s[at].is_last; i++)
+		if (s->s[i].setting == s->s[at].setting && outcome[i] != APPLY_IN_FORCE)
+			return true;
+	return false;
+}
+
 static bool has_dependant(const struct steps *s, unsigned int at)
 {
 	return at + 1 < s->n && s->s[at + 1].is_dependant && s->s[at + 1].group == s->s[at].group &&
@@ -482,7 +497,7 @@ static unsigned int run_length(const struct steps *s, unsigned int at)
 	bool is_shared = s->s[at].fold != FOLD_NONE, is_group = has_dependant(s, at);
 	unsigned int n = 1;
 
-	while (at + n < s->n && (s->s[at + n].fold != FOLD_NONE) == is_shared &&
+	while (at + n < s->n && (s->s[at + n].fold != FOLD_NONE) == is_shared && may_follow(&s->s[at], &s->s[at + n]) &&
 	       (is_shared || (is_group ? has_dependant(s, at + n - 1) : !has_dependant(s, at + n))))
 		n++;
 	return n;
@@ -632,6 +647,9 @@ int apply_run_steps(struct apply_run *a, const struct steps *s, struct apply_cou
 		if (late)
 			for (unsigned int j = i; j < i + n; j++)
 				outcome[j] = APPLY_LATE;
+		else if (is_in_vain(s, outcome, i))
+			for (unsigned int j = i; j < i + n; j++)
+				outcome[j] = APPLY_ABSENT; /* what is in its way was told */
 		else if (first->fold != FOLD_NONE && !u->plan.observe)
 			apply_shared(a, first, n, outcome + i);
 		else if (has_dependant(s, i))

@@ -104,6 +104,19 @@ static bool was_told(struct apply_told *t, const struct apply_object *o, int cod
 	return was;
 }
 
+/* " (Out of CLOSIDs)" */
+static void add_reason(const struct apply_object *o, char *buf, size_t size)
+{
+	const struct backend *be = backend_find(o->backend);
+	char reason[96] = "";
+
+	*buf = '\0';
+	if (be && be->reason)
+		be->reason(o->object, reason, sizeof(reason));
+	if (*reason)
+		(void)snprintf(buf, size, " (%s)", reason); /* fits */
+}
+
 enum apply_outcome apply_failure(struct apply_run *a, const struct apply_object *o, const char *wanted, int code,
 				 const char *consequence)
 {
@@ -114,10 +127,12 @@ enum apply_outcome apply_failure(struct apply_run *a, const struct apply_object 
 	enum err_class class = err_classify(-code);
 	enum log_level level = levels[class];
 	struct err line = {0};
+	char reason[128];
 	bool is_told;
 
-	(void)err_set(&line, -code, "%s: %s%s%s: %s %s, wanted %.*s: %s, %s", a->name, o->knob, separator(o->target),
-		      o->target, o->backend, o->object, SHOWN, wanted, err_name(-code), consequence);
+	add_reason(o, reason, sizeof(reason));
+	(void)err_set(&line, -code, "%s: %s%s%s: %s %s, wanted %.*s: %s%s, %s", a->name, o->knob, separator(o->target),
+		      o->target, o->backend, o->object, SHOWN, wanted, err_name(-code), reason, consequence);
 	if (class != ERR_ABSENT && !*a->failure)
 		(void)snprintf(a->failure, sizeof(a->failure), "%s", line.text);
 	/* One object of a setting speaks for its others, one denial for all. */

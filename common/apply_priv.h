@@ -17,7 +17,7 @@ struct apply_run {
 	const struct hostfs *fs;
 	const char *name;       /* the domain's, for the log */
 	struct undo *undo;      /* NULL: release without an undo file */
-	const char *broken[8];  /* more than there are back ends (backend.c) */
+	const char *broken[16];  /* more than there are back ends (backend.c) */
 	bool undoing;           /* one object that cannot be put back does not keep the others from it */
 	bool quiet;             /* failures are for the caller to tell (`failure`) */
 	bool foreign;           /* something was left because somebody else has changed it */

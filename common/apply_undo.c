@@ -23,6 +23,7 @@
 #include "num.h"
 #include "paths.h"
 #include "place_share.h"
+#include "resctrl.h"
 
 enum verdict { BACK, OURS, FOREIGN, GONE, UNREADABLE };
 
@@ -532,6 +533,14 @@ static void drop_links(struct claim *c, const struct plan *p)
 	c->n_links = n;
 }
 
+/* Likewise ways of a class. */
+static int drop_ways(struct claim *c, const struct plan *p)
+{
+	c->has_class = false;
+	c->n_ways = 0;
+	return plan_fill_class(p, c);
+}
+
 int apply_undo_others(const struct hostfs *fs, struct undo *u, const struct steps *keep, unsigned int n_keep,
 		      struct apply_count *count, struct err *e)
 {
@@ -551,8 +560,10 @@ int apply_undo_others(const struct hostfs *fs, struct undo *u, const struct step
 	if (!c || c->generation != u->generation)
 		return err_set(e, ESTALE, "its claim is gone");
 	rc = apply_release_shared(&a, &l, u->plan.uuid, keep, n_keep, count, e);
-	if (rc == 0)
+	if (rc == 0) {
 		drop_links(c, &u->plan);
+		rc = drop_ways(c, &u->plan);
+	}
 	if (rc == 0)
 		rc = ledger_write(fs, &l, e);
 	if (!*count->failure)
@@ -600,6 +611,7 @@ struct sweep {
 	const struct hostfs *fs;
 	struct remains *r;
 	unsigned int n, max;
+	int n_classes; /* without a claim, that were removed */
 };
 
 /* 0, also where it is known or there are enough; -ENOMEM. */
@@ -664,6 +676,40 @@ static void clean_temps(const struct hostfs *fs)
 		(void)hostfs_clean_temps(fs, "%s", dirs[i]);
 }
 
+/* Whether some thread is in a class: then its guest runs, whatever became of our records. */
+static bool is_in_use(const struct hostfs *fs, const char *group)
+{
+	char tasks[16];
+
+	return hostfs_read(fs, tasks, sizeof(tasks), RESCTRL_DIR "/%s/tasks", group) != 0;
+}
+
+/* Classes of service that neither a claim nor a record knows: those were lost. */
+static void clean_classes(struct sweep *w, struct ledger *l)
+{
+	_cleanup_closedir_ DIR *d = hostfs_opendir(w->fs, RESCTRL_DIR);
+	const struct backend *be = backend_find("resctrl");
+	struct dirent *entry;
+
+	while (d && be && (entry = readdir(d))) {
+		const char *uuid = entry->d_name + strlen(RESCTRL_PREFIX);
+		char object[sizeof(RESCTRL_DIR) + RESCTRL_NAME];
+		int rc;
+
+		if (!resctrl_is_ours(entry->d_name) || ledger_find(l, uuid) ||
+		    hostfs_exists(w->fs, "%s/%s", PATH_UNDO, uuid) || is_in_use(w->fs, entry->d_name))
+			continue;
+		(void)snprintf(object, sizeof(object), RESCTRL_DIR "/%s", entry->d_name); /* fits */
+		rc = be->write(w->fs, object, "");
+		if (rc < 0) {
+			log_warning("%s: nobody claims it, and it cannot be removed: %s", object, err_name(-rc));
+			continue;
+		}
+		log_notice("%s: nobody claims it: removed", object);
+		w->n_classes++;
+	}
+}
+
 /* Under the lock: who is dead, and what nobody claims. */
 static int find_remains(struct sweep *w, bool thorough, bool judge_root, struct err *e)
 {
@@ -684,6 +730,7 @@ static int find_remains(struct sweep *w, bool thorough, bool judge_root, struct 
 	if (!thorough || rc < 0)
 		return rc;
 	clean_temps(w->fs);
+	clean_classes(w, &l);
 	rc = add_leftovers(w, &l, judge_root);
 	return rc < 0 ? err_set(e, -rc, "%s", err_name(-rc)) : 0;
 }
@@ -702,7 +749,7 @@ int apply_sweep(const struct hostfs *fs, bool thorough, bool judge_root, unsigne
 	struct sweep w = {.fs = fs, .max = max};
 	struct apply_count moved = {0};
 	struct err moves = {0};
-	int rc = find_remains(&w, thorough, judge_root, e), done = 0, failed = 0;
+	int rc = find_remains(&w, thorough, judge_root, e), done = w.n_classes, failed = 0;
 
 	for (unsigned int i = 0; i < w.n && rc >= 0; i++) {
 		const struct remains *r = &w.r[i];

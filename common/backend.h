@@ -13,6 +13,7 @@
  *            device, and key where it has several
  *   mask     path of a file that holds a CPU mask          "sys/class/net/vnet0:17/queues/rx-0/rps_cpus"
  *   net      device, its index, what of it                 "eth0:2/class/d001" (be_net.c)
+ *   resctrl  group, line of a schemata file, or thread     "sys/fs/resctrl/domtune-UUID/schemata L3:0" (be_resctrl.c)
  */
 #pragma once
 
@@ -46,9 +47,14 @@ struct backend {
 	/* Calls found() for each object of now whose source() this one is. 0, or -errno where they cannot be listed. */
 	int (*heirs)(const struct hostfs *fs, const char *object, void (*found)(void *data, const char *object),
 		     void *data);
+	/*
+	 * What the kernel said of the last write to this object that failed, beyond its errno; "" nothing. NULL: such
+	 * objects have no words.
+	 */
+	void (*reason)(const char *object, char *buf, size_t size);
 };
 
 /* By name; NULL if this program has none of that name. The table is in backend.c. */
 const struct backend *backend_find(const char *name);
 
-extern const struct backend be_file, be_cgroup, be_thread, be_unit, be_cgkey, be_mask, be_net;
+extern const struct backend be_file, be_cgroup, be_thread, be_unit, be_cgkey, be_mask, be_net, be_resctrl;

@@ -39,6 +39,8 @@ enum domain_explicit {
 	DOMAIN_HAS_NOSHAREPAGES = 1 << 15,
 	DOMAIN_HAS_MIN_GUARANTEE = 1 << 16, /* <memtune><min_guarantee>: memory.min by meaning; QEMU guests get none */
 	DOMAIN_HAS_BLKIO_WEIGHT = 1 << 17,  /* <blkiotune><weight> */
+	DOMAIN_HAS_CACHETUNE = 1 << 18,  /* <cputune><cachetune>: libvirt makes resctrl groups of vCPUs, or watches them */
+	DOMAIN_HAS_MEMORYTUNE = 1 << 19, /* <cputune><memorytune>: the same */
 };
 
 struct domain_hugepage {

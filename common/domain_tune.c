@@ -170,6 +170,20 @@ static int take_sched(struct domain *d, const xmlNode *n)
 	return 0;
 }
 
+static int take_cachetune(struct domain *d, const xmlNode *n)
+{
+	(void)n;
+	d->has |= DOMAIN_HAS_CACHETUNE;
+	return 0;
+}
+
+static int take_memorytune(struct domain *d, const xmlNode *n)
+{
+	(void)n;
+	d->has |= DOMAIN_HAS_MEMORYTUNE;
+	return 0;
+}
+
 int domain_on_cputune(struct domain *d, const xmlNode *n, struct err *e)
 {
 	static const struct {
@@ -181,7 +195,8 @@ int domain_on_cputune(struct domain *d, const xmlNode *n, struct err *e)
 		{ "quota", take_quota },	     { "global_quota", take_quota },
 		{ "emulator_quota", take_quota },    { "iothread_quota", take_quota },
 		{ "vcpusched", take_sched },	     { "emulatorsched", take_sched },
-		{ "iothreadsched", take_sched },
+		{ "iothreadsched", take_sched },     { "cachetune", take_cachetune },
+		{ "memorytune", take_memorytune },
 	};
 
 	(void)e;

@@ -11,6 +11,7 @@ static const char *const names[FOLD_KINDS] = {
 	[FOLD_NONE] = "none",           [FOLD_MAX] = "max",         [FOLD_SUM] = "sum",
 	[FOLD_UNION] = "union",         [FOLD_WITHOUT] = "without", [FOLD_FIRST] = "first",
 	[FOLD_STRONGEST] = "strongest", [FOLD_LARGEST] = "largest", [FOLD_SMALLEST] = "smallest",
+	[FOLD_RUN] = "run",
 };
 
 const char *fold_name(enum fold how)
@@ -137,6 +138,27 @@ static int fold_without(const struct fold_input *in, char **ret)
 	return give(idset_is_empty(&left) ? strdup(in->original) : idset_text(&left), ret);
 }
 
+/* Ways of a cache: a mask of them has no gap (Documentation/arch/x86/resctrl.rst, "Cache Bit Masks"). */
+static int fold_run(const struct fold_input *in, char **ret)
+{
+	struct idset left, run = IDSET_EMPTY, best = IDSET_EMPTY;
+	int rc = fold_sets(in, idset_andnot, &left), last = -1;
+
+	if (rc < 0)
+		return rc;
+	if (idset_is_empty(&left))
+		return give(strdup(in->original), ret);
+	IDSET_FOREACH (id, &left) {
+		if (id != last + 1)
+			run = IDSET_EMPTY;
+		idset_add(&run, (unsigned int)id);
+		last = id;
+		if (idset_count(&run) > idset_count(&best))
+			best = run;
+	}
+	return give(idset_text(&best), ret);
+}
+
 static int fold_first(const struct fold_input *in, char **ret)
 {
 	return give(strdup(in->values[0]), ret);
@@ -202,6 +224,7 @@ static int (*const folds[FOLD_KINDS])(const struct fold_input *, char **) = {
 	[FOLD_MAX] = fold_max,         [FOLD_SUM] = fold_sum,     [FOLD_UNION] = fold_union,
 	[FOLD_WITHOUT] = fold_without, [FOLD_FIRST] = fold_first, [FOLD_STRONGEST] = fold_strongest,
 	[FOLD_LARGEST] = fold_largest, [FOLD_SMALLEST] = fold_smallest,
+	[FOLD_RUN] = fold_run,
 };
 
 int fold_values(enum fold how, const char *order, const char *original, const char *const *values, unsigned int n,

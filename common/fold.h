@@ -16,6 +16,8 @@ enum fold {
 	FOLD_FIRST,  /* the first claim's value; later ones that differ are reported */
 	FOLD_STRONGEST, /* words: the strongest by the order given with the step (step.h), else as FOLD_FIRST */
 	FOLD_LARGEST,   /* numbers: the largest of all claims, whatever it was before */
+	FOLD_RUN,       /* sets: original minus all claims, of that the longest run of successive numbers, of equally long
+	                   ones the lowest; the original if nothing is left */
 	FOLD_SMALLEST,  /* numbers: the smallest of all claims, where 0 is "off", which only all together get */
 	FOLD_KINDS,
 };

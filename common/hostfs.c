@@ -615,6 +615,39 @@ int hostfs_unlink(const struct hostfs *fs, const char *fmt, ...)
 	return unlinkat(dir, base, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+/* A directory as an object of the host. */
+static int change_dir(const struct hostfs *fs, char *path, bool make)
+{
+	_cleanup_close_ int parent = -1;
+	const char *base;
+	int r = hostfs_fault(path);
+
+	if (r)
+		return -r;
+	parent = open_parent(fs, path, &base);
+	if (parent < 0)
+		return parent;
+	hostfs_durable();
+	r = make ? mkdirat(parent, base, 0755) : unlinkat(parent, base, AT_REMOVEDIR);
+	return r < 0 ? -errno : 0;
+}
+
+int hostfs_make_dir(const struct hostfs *fs, const char *fmt, ...)
+{
+	char path[PATH_SIZE];
+	int r = FORMAT_PATH(path, fmt);
+
+	return r < 0 ? r : change_dir(fs, path, true);
+}
+
+int hostfs_remove_dir(const struct hostfs *fs, const char *fmt, ...)
+{
+	char path[PATH_SIZE];
+	int r = FORMAT_PATH(path, fmt);
+
+	return r < 0 ? r : change_dir(fs, path, false);
+}
+
 bool hostfs_exists(const struct hostfs *fs, const char *fmt, ...)
 {
 	char path[PATH_SIZE];
@@ -690,14 +723,11 @@ void hostfs_boot_id(const struct hostfs *fs, char buf[BOOT_ID_SIZE])
 		memcpy(known, buf, (size_t)n + 1);
 }
 
-uint64_t hostfs_proc_start(const struct hostfs *fs, int pid)
+static uint64_t start_in(const struct hostfs *fs, const char *path)
 {
-	char path[64], buf[1024], *p, *field = NULL;
+	char buf[1024], *p, *field = NULL;
 	uint64_t start;
 
-	if (pid <= 0)
-		return 0;
-	(void)snprintf(path, sizeof(path), "proc/%d/stat", pid);
 	if (read_path(fs, buf, sizeof(buf), path) <= 0)
 		return 0;
 	/* Field 2 is the name in parentheses and may hold anything; field 3 follows the last ")". */
@@ -708,4 +738,20 @@ uint64_t hostfs_proc_start(const struct hostfs *fs, int pid)
 	for (int i = 3; i <= 22; i++)
 		field = strsep(&p, " ");
 	return field && num_parse_u64(field, &start) == 0 ? start : 0;
+}
+
+uint64_t hostfs_proc_start(const struct hostfs *fs, int pid)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "proc/%d/stat", pid);
+	return pid > 0 ? start_in(fs, path) : 0;
+}
+
+uint64_t hostfs_thread_start(const struct hostfs *fs, int pid, int tid)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "proc/%d/task/%d/stat", pid, tid);
+	return pid > 0 && tid > 0 ? start_in(fs, path) : 0;
 }

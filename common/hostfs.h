@@ -78,7 +78,7 @@ int hostfs_append(int fd, const void *data, size_t len);
 
 /*
  * For tests, in builds with DT_SAN or DT_TEST: called before every action that outlives the process (write,
- * append, rename, unlink, mkdir here; affinities and the like in back ends). DOMTUNE_CRASH_AT=N, or
+ * append, rename, unlink, mkdir, rmdir here; affinities and the like in back ends). DOMTUNE_CRASH_AT=N, or
  * DOMTUNE_CRASH_AT=PROGRAM:N to mean one of several programs, ends the process with SIGKILL before the N-th.
  * hostfs_fault() is the errno (0: none) that DOMTUNE_FAULT="SUBSTRING:ERRNO[*TIMES][;...]" wants for a path.
  */
@@ -99,6 +99,12 @@ static inline int hostfs_fault(const char *path)
 /* mkdir -p, mode for the last component, 0755 for the others; an existing directory is success. */
 int hostfs_mkdir(const struct hostfs *fs, mode_t mode, const char *fmt, ...) PRINTF(3, 4);
 int hostfs_unlink(const struct hostfs *fs, const char *fmt, ...) PRINTF(2, 3); /* absent is success */
+/*
+ * mkdir(2) and rmdir(2) of one directory where that itself is the change to the host, as in resctrl. Its parent must be
+ * there; nothing is forgiven (-EEXIST, -ENOENT). Like hostfs_write() for back ends only.
+ */
+int hostfs_make_dir(const struct hostfs *fs, const char *fmt, ...) PRINTF(2, 3);
+int hostfs_remove_dir(const struct hostfs *fs, const char *fmt, ...) PRINTF(2, 3);
 bool hostfs_exists(const struct hostfs *fs, const char *fmt, ...) PRINTF(2, 3);
 /* fstat of what the path names, links followed inside the root. struct stat is declared in <sys/stat.h>. */
 struct stat;
@@ -116,3 +122,5 @@ void hostfs_boot_id(const struct hostfs *fs, char buf[BOOT_ID_SIZE]);
  * identified by (pid, start). 0: no such process, or not readable.
  */
 uint64_t hostfs_proc_start(const struct hostfs *fs, int pid);
+/* The same of a thread, where it is one of this process; else 0. */
+uint64_t hostfs_thread_start(const struct hostfs *fs, int pid, int tid);

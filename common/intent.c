@@ -306,6 +306,11 @@ bool intent_asks_disks(const struct intent *i)
 	return i->v[KNOB_IO_PRIORITY].text || intent_names(i, KNOB_ELEMENT_DISK);
 }
 
+bool intent_asks_class(const struct intent *i)
+{
+	return i->v[KNOB_CPU_CACHE].text || i->v[KNOB_MEM_BANDWIDTH].text;
+}
+
 bool intent_names(const struct intent *i, enum knob_element element)
 {
 	for (size_t k = 0; k < i->n_targets; k++)

@@ -32,6 +32,8 @@ void intent_fini(struct intent *i);
 
 /* Whether anything is asked for that depends on the devices below its disks: some disk.*, or io.priority. */
 bool intent_asks_disks(const struct intent *i);
+/* Whether a class of resctrl is asked for. */
+bool intent_asks_class(const struct intent *i);
 /* Whether anything is asked for of an element that has targets (disk, interface). */
 bool intent_names(const struct intent *i, enum knob_element element);
 

@@ -3,13 +3,15 @@
  * Claims, shared objects and pools in memory, and the same as text (record.h), one kind of line per kind of thing:
  *
  *   ledger  format, boot id, next generation, moves, foreign_read, online CPUs, reserved CPUs
- *   claim   uuid, kind, phase, generation, pid, its start, daemon, its start, since, name, cpus, floats, pages, links
+ *   claim   uuid, kind, phase, generation, pid, its start, daemon, its start, since, name, cpus, floats, pages, links,
+ *           ways
  *   shared  index, knob, target, backend, object, fold, order, cause, settled, original, written, before, readback
  *   want    index of the shared line, uuid, wanted              in the order in which they were claimed
  *   pool    node, page size, others, grown, total, pending, adopted, leaving
  *
  * floats is NOW/HOME/LIMIT/VCPUS/MOVED for each, with ";" between; pages NODE:SIZE:COUNT:GROW with ","; links
- * DEVICE:NUMBER:RATE:MARK with "/", which is in no device's name. A claim without links has no such field.
+ * DEVICE:NUMBER:RATE:MARK with "/", which is in no device's name. ways CACHE:BITS with "/", the bits hexadecimal;
+ * "-" for a class of service without any. A claim without links, ways and class has no such fields.
  *
  * The uuid and the numbers of a claim come first, so that ledger_has_dead() and ledger_read_one() need no more than
  * the head of a line. Who may read what, the lock and the boot are in ledger_file.c.
@@ -210,6 +212,7 @@ void claim_fini(struct claim *c)
 	free(c->name);
 	free(c->pages);
 	free(c->links);
+	free(c->ways);
 	free(c->floats);
 	memset(c, 0, sizeof(*c));
 	c->cpus = &no_cpus;
@@ -297,6 +300,28 @@ int claim_add_link(struct claim *c, const struct claim_link *link)
 		return -ENOMEM;
 	*l = *link;
 	c->n_links++;
+	return 0;
+}
+
+int claim_add_ways(struct claim *c, unsigned int cache, uint64_t bits)
+{
+	struct claim_ways *w;
+
+	if (bits == 0)
+		return -EINVAL;
+	for (unsigned int i = 0; i < c->n_ways; i++)
+		if (c->ways[i].cache == cache) {
+			c->ways[i].bits |= bits;
+			return 0;
+		}
+	if (c->n_ways >= CLAIM_WAYS_MAX)
+		return -E2BIG;
+	w = GROW(c->ways, c->n_ways);
+	if (!w)
+		return -ENOMEM;
+	*w = (struct claim_ways){cache, bits};
+	c->n_ways++;
+	c->has_class = true;
 	return 0;
 }
 
@@ -406,6 +431,7 @@ void ledger_fini(struct ledger *l)
 		free(l->claims[i].name);
 		free(l->claims[i].pages);
 		free(l->claims[i].links);
+		free(l->claims[i].ways);
 		free(l->claims[i].floats);
 	}
 	for (unsigned int i = 0; i < l->n_shared; i++)
@@ -423,7 +449,7 @@ void ledger_fini(struct ledger *l)
 
 static int render_claim(struct sbuf *b, const struct claim *c)
 {
-	_cleanup_sbuf_ struct sbuf pages = {0}, floats = {0}, links = {0};
+	_cleanup_sbuf_ struct sbuf pages = {0}, floats = {0}, links = {0}, ways = {0};
 	struct number n[8];
 
 	for (unsigned int i = 0; i < c->n_pages; i++)
@@ -439,13 +465,20 @@ static int render_claim(struct sbuf *b, const struct claim *c)
 	for (unsigned int i = 0; i < c->n_links; i++)
 		sbuf_addf(&links, "%s%s:%u:%llu:%u", i ? "/" : "", c->links[i].device, c->links[i].number,
 			  (unsigned long long)c->links[i].rate, c->links[i].mark);
-	if (floats.failed || pages.failed || links.failed)
+	for (unsigned int i = 0; i < c->n_ways; i++)
+		sbuf_addf(&ways, "%s%u:%llx", i ? "/" : "", c->ways[i].cache, (unsigned long long)c->ways[i].bits);
+	if (c->has_class && !c->n_ways)
+		sbuf_add(&ways, "-");
+	if (ways.len && !links.len)
+		sbuf_add(&links, "");
+	if (floats.failed || pages.failed || links.failed || ways.failed)
 		return -ENOMEM;
 	record_add(b, "claim", c->uuid, claim_kind_name(c->kind), claim_phase_name(c->phase),
 		   number(&n[0], c->generation), number(&n[1], c->pid > 0 ? (uint64_t)c->pid : 0),
 		   number(&n[2], c->pid_start), number(&n[3], c->daemon > 0 ? (uint64_t)c->daemon : 0),
 		   number(&n[4], c->daemon_start), number(&n[5], c->since), c->name, set_text(c->cpus),
-		   floats.s ? floats.s : "", pages.s ? pages.s : "", links.s /* NULL: no such field */, NULL);
+		   floats.s ? floats.s : "", pages.s ? pages.s : "", 
+		   links.s /* NULL: no such field */, ways.s /* NULL likewise */, NULL);
 	return 0;
 }
 
@@ -546,6 +579,22 @@ static int take_links(struct claim *c, char *text)
 	return 0;
 }
 
+static int take_ways(struct claim *c, char *text)
+{
+	c->has_class = true;
+	if (streq(text, "-"))
+		return 0;
+	for (char *item; (item = strsep(&text, "/")) && *item;) {
+		const char *cache = strsep(&item, ":");
+		uint64_t id, bits;
+
+		if (!item || num_parse_range(cache, 0, UINT32_MAX, &id) < 0 || num_parse_hex(item, &bits) < 0 ||
+		    claim_add_ways(c, (unsigned int)id, bits) < 0)
+			return -EINVAL;
+	}
+	return 0;
+}
+
 static int take_floats(struct ledger *l, struct claim *c, char *text)
 {
 	for (char *item; (item = strsep(&text, ";")) && *item;) {
@@ -609,6 +658,8 @@ static int take_claim(struct ledger *l, const struct record *r)
 		rc = take_pages(c, r->f[l->older ? 14 : 13], l->older);
 	if (rc == 0 && !l->older && r->n > 14)
 		rc = take_links(c, r->f[14]);
+	if (rc == 0 && !l->older && r->n > 15)
+		rc = take_ways(c, r->f[15]);
 	if (rc < 0) {
 		claim_fini(c);
 		return rc == -ENOMEM ? rc : -EINVAL;

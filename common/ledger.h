@@ -50,6 +50,12 @@ struct claim_link {
 	uint32_t mark;       /* of its packets, nobody else's on this host; 0 none */
 };
 
+/* Ways of one L3 cache (resctrl.h) that are the domain's alone. */
+struct claim_ways {
+	unsigned int cache; /* its id */
+	uint64_t bits;      /* never 0 */
+};
+
 struct claim {
 	char uuid[37];
 	char *name;
@@ -63,6 +69,8 @@ struct claim {
 	struct floater *floats; unsigned int n_floats;
 	struct claim_pages *pages; unsigned int n_pages;
 	struct claim_link *links; unsigned int n_links;
+	bool has_class; /* of service: one of the few that the hardware has; with or without ways */
+	struct claim_ways *ways; unsigned int n_ways;
 	const char *line; size_t line_len; /* as read; ledger_write() copies it. ledger_find() forgets it */
 };
 
@@ -168,6 +176,9 @@ int claim_add_pages(struct claim *c, int node, uint64_t size, uint64_t count);
 int claim_add_link(struct claim *c, const struct claim_link *link);
 struct claim_link *claim_find_link(const struct claim *c, const char *device, unsigned int number); /* NULL: none */
 #define CLAIM_LINKS_MAX 512 /* with all else still a line of less than RECORD_MAX */
+/* Further ways of that cache; the claim has a class then. 0, -EINVAL (no bits), -E2BIG or -ENOMEM. */
+int claim_add_ways(struct claim *c, unsigned int cache, uint64_t bits);
+#define CLAIM_WAYS_MAX 256 /* caches */
 void claim_fini(struct claim *c);
 
 struct shared *ledger_find_shared(struct ledger *l, const char *backend, const char *object);

@@ -65,6 +65,11 @@ static const struct {
 	{ DOMAIN_HAS_NOSHAREPAGES, KNOB_MEM_MERGE, "<nosharepages>" },
 	{ DOMAIN_HAS_MIN_GUARANTEE, KNOB_MEM_MIN, "<min_guarantee>" },
 	{ DOMAIN_HAS_SOFT_LIMIT, KNOB_MEM_HIGH, "<soft_limit>" },
+	/* A thread is in one group of resctrl: in libvirt's, whatever that group was made for. */
+	{ DOMAIN_HAS_CACHETUNE, KNOB_CPU_CACHE, "<cachetune>" },
+	{ DOMAIN_HAS_CACHETUNE, KNOB_MEM_BANDWIDTH, "<cachetune>, whose group its threads are in" },
+	{ DOMAIN_HAS_MEMORYTUNE, KNOB_CPU_CACHE, "<memorytune>, whose group its threads are in" },
+	{ DOMAIN_HAS_MEMORYTUNE, KNOB_MEM_BANDWIDTH, "<memorytune>" },
 };
 
 static void skip_explicit(struct maker *m)

@@ -116,6 +116,7 @@ struct plan_nic {
 };
 
 struct blockdev_facts;
+struct resctrl_facts;
 
 struct plan_inputs {
 	const struct domain *domain;
@@ -128,6 +129,7 @@ struct plan_inputs {
 	const struct blockdev_facts *blocks; /* NULL: not looked at, disks are skipped */
 	const struct netdev_facts *nets;     /* NULL likewise */
 	const struct plan_nic *nics;         /* as nets->devices, by index; NULL: not known */
+	const struct resctrl_facts *resctrl; /* NULL likewise */
 	const struct place_cap *caps; unsigned int n_caps; /* what growing the pools has shown already */
 	bool running;                    /* adopt: exec-stage settings are skipped with that reason */
 	/*
@@ -167,3 +169,5 @@ int plan_take_record(struct plan *p, const struct record *r);
 
 /* The claim (of this ledger) that the plan makes: CPUs, floaters, pages, classes. Returns 0 or -ENOMEM. */
 int plan_fill_claim(const struct plan *p, struct ledger *l, struct claim *c);
+/* Of it what is of its class of service. */
+int plan_fill_class(const struct plan *p, struct claim *c);

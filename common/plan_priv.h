@@ -63,6 +63,10 @@ int plan_floater_of_emulator(const struct maker *m);
 /* Retune: what of the placement the process has for good is taken from its old plan. 0 or -ENOMEM. */
 int plan_carry(struct maker *m);
 
+/* plan_class.c: classes of service, after placement */
+void plan_cache(struct maker *m);
+void plan_bandwidth(struct maker *m); /* after plan_cache() */
+
 /* plan_disk.c: settings of the devices behind the domain's disks, I/O priority */
 void plan_disks(struct maker *m);
 

@@ -26,6 +26,8 @@
 
 #include <inttypes.h>
 
+#include "resctrl.h"
+
 #define VCPUS_MAX     DOMAIN_VCPUS_MAX
 #define IOTHREADS_MAX DOMAIN_IOTHREADS_MAX
 #define FLOATERS_MAX  DOMAIN_CELLS_MAX
@@ -740,6 +742,25 @@ int plan_take_record(struct plan *p, const struct record *r)
 	return 0;
 }
 
+/* Code and data of a cache are one claim. */
+int plan_fill_class(const struct plan *p, struct claim *c)
+{
+	for (size_t i = 0; i < p->n_settings; i++) {
+		const struct setting *s = &p->settings[i];
+		struct resctrl_item item = {.id = 0};
+		const char *pos = s->value;
+
+		if (s->stage != STAGE_PREPARE || !(streq(s->knob, "cpu.cache") || streq(s->knob, "memory.bandwidth")))
+			continue;
+		c->has_class = true;
+		while (resctrl_next(&pos, &item) > 0)
+			if (resctrl_is_cache(item.resource) &&
+			    claim_add_ways(c, item.id, resctrl_bits(item.value)) == -ENOMEM)
+				return -ENOMEM;
+	}
+	return 0;
+}
+
 int plan_fill_claim(const struct plan *p, struct ledger *l, struct claim *c)
 {
 	const struct placement *pl = &p->placement;
@@ -768,5 +789,5 @@ int plan_fill_claim(const struct plan *p, struct ledger *l, struct claim *c)
 		if (claim_add_link(c, &link))
 			return -ENOMEM;
 	}
-	return 0;
+	return plan_fill_class(p, c);
 }

@@ -607,7 +607,9 @@ void plan_settle(struct maker *m)
 	settle_vcpus(m);
 	settle_others(m);
 	settle_bandwidth(m);
+	plan_cache(m);
 	settle_memory(m);
+	plan_bandwidth(m);
 	plan_disks(m);
 	plan_net(m);
 	plan_nodes(m);

@@ -277,6 +277,15 @@ static const struct row rows[] = {
 	{ "cpu.burst", "", STAGE_STARTED, not_v1, step_at_domain_group, burst_us,
 	  "cpu.max.burst", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
 
+	{ "cpu.cache", "", STAGE_PREPARE, NULL, step_at_class, as_written,
+	  "", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "cpu.cache", "*", STAGE_STARTED, NULL, step_at_class_threads, as_written,
+	  "", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "memory.bandwidth", "", STAGE_PREPARE, NULL, step_at_class, as_written,
+	  "", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "memory.bandwidth", "*", STAGE_STARTED, NULL, step_at_class_threads, as_written,
+	  "", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+
 	{ "memory.min", "", STAGE_STARTED, on_v2, step_at_ancestors, as_written,
 	  "memory.min", CGROUP_MEMORY, AFFINITY_NONE, FOLD_SUM, NULL },
 	{ "memory.min", "", STAGE_STARTED, v2_in_scope, step_at_scope, as_written,
@@ -501,7 +510,8 @@ bool steps_need_starts(const struct plan *p, const struct run *run)
 		for (size_t j = 0; j < ARRAY_SIZE(rows); j++) {
 			const struct row *row = &rows[j];
 			/* The emulator's threads are told by their names, so theirs were read. */
-			bool sets = (row->affinity == AFFINITY_SET && *row->target) || row->place == step_at_threads;
+			bool sets = (row->affinity == AFFINITY_SET && *row->target) || row->place == step_at_threads ||
+				    row->place == step_at_class_threads;
 			bool keeps = row->affinity == AFFINITY_KEEP && run->kernel < KERNEL_KEEPS_AFFINITY;
 
 			if ((sets || keeps) && p->settings[i].stage == row->stage &&

@@ -194,11 +194,17 @@ static int learn(struct decision *d, struct err *e)
 	return host_read(&d->fs, &d->host, e);
 }
 
-/* What the disks lie on, where something is asked for that depends on it. */
-static int learn_blocks(struct decision *d, struct err *e)
+/* What the disks lie on, and what classes of service there are, where something is asked for that depends on it. */
+static int learn_more(struct decision *d, struct err *e)
 {
 	int r;
 
+	if (intent_asks_class(&d->intent)) {
+		r = resctrl_read(&d->fs, &d->host, &d->resctrl);
+		if (r < 0)
+			return err_set(e, -r, "classes of service: %s", err_name(-r));
+		d->resctrl_known = true;
+	}
 	if (!intent_asks_disks(&d->intent))
 		return 0;
 	r = blockdev_find(&d->fs, &d->domain, &d->blocks);
@@ -327,7 +333,7 @@ static int work(struct decision *d, struct err *e)
 	if (r == 0)
 		r = learn(d, e);
 	if (r == 0)
-		r = learn_blocks(d, e);
+		r = learn_more(d, e);
 	if (r < 0)
 		return r;
 	learn_cgroups(&d->fs);
@@ -371,6 +377,7 @@ static void decision_fini(struct decision *d)
 	ledger_fini(&d->found);
 	host_fini(&d->host);
 	blockdev_fini(&d->blocks);
+	resctrl_fini(&d->resctrl);
 	netdev_fini(&d->nets);
 	intent_fini(&d->intent);
 	policy_fini(&d->policy);

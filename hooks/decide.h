@@ -10,6 +10,7 @@
 #include "common/foreign.h"
 #include "common/net_facts.h"
 #include "common/plan.h"
+#include "common/resctrl.h"
 #include "common/undo.h"
 
 #define EMULATOR_SIZE 4096
@@ -34,6 +35,8 @@ struct decision {
 	struct plan_nic nics[NETDEV_MAX];
 	struct device_nodes devices;
 	struct blockdev_facts blocks;
+	struct resctrl_facts resctrl;
+	bool resctrl_known;
 	bool blocks_known;       /* they were looked at: something is asked for that depends on them */
 	struct ledger found;     /* domains that run without us, if this boot has not looked yet */
 	struct plan plan;

@@ -91,11 +91,24 @@ static int keep_links(struct claim *c, const struct claim_link *links, unsigned 
 	return r;
 }
 
+/* Likewise the ways of its class, which it has until then. */
+static int keep_ways(struct claim *c, const struct claim_ways *ways, unsigned int n, bool has_class)
+{
+	int r = 0;
+
+	c->has_class |= has_class;
+	for (unsigned int i = 0; i < n && r == 0; i++)
+		r = claim_add_ways(c, ways[i].cache, ways[i].bits);
+	return r;
+}
+
 static int replace(struct decision *d, struct ledger *l, struct claim *c, struct undo *u, enum outcome *ret,
 		   struct err *e)
 {
 	_cleanup_free_ struct claim_link *links = NULL;
-	unsigned int n_links;
+	_cleanup_free_ struct claim_ways *ways = NULL;
+	unsigned int n_links, n_ways;
+	bool had_class;
 	static const struct idset none;
 	const struct idset pins = foreign_pins(&d->domain, &d->host.online);
 	const struct idset *had = c->kind == CLAIM_OBSERVE ? &none : c->cpus;
@@ -112,6 +125,11 @@ static int replace(struct decision *d, struct ledger *l, struct claim *c, struct
 	links = steal_ptr(&c->links);
 	n_links = c->n_links;
 	c->n_links = 0;
+	ways = steal_ptr(&c->ways);
+	n_ways = c->n_ways;
+	had_class = c->has_class;
+	c->n_ways = 0;
+	c->has_class = false;
 	if (leave) {
 		r = strip(l, c, &pins, keeps);
 	} else {
@@ -120,6 +138,8 @@ static int replace(struct decision *d, struct ledger *l, struct claim *c, struct
 	}
 	if (r >= 0)
 		r = keep_links(c, links, n_links);
+	if (r >= 0)
+		r = keep_ways(c, ways, n_ways, had_class);
 	return r < 0 ? err_set(e, -r, "claim: %s", err_name(-r)) : rewrite(d, l, c, had, u, e);
 }
 

@@ -437,6 +437,27 @@ def put_disk(root, text):
     root.put(f"dev/{name}", "", newline=False)
 
 
+def put_resctrl(root, host):
+    """As Linux shows it right after it was mounted; plain files, so that only facts can be read of it."""
+    words = dict(w.split("=", 1) for w in host.opt.resctrl.split(",") if "=" in w)
+    base, mask = "sys/fs/resctrl", int(words.get("mask", "7ff"), 16)
+    caches = sorted({min(host.l3_group(c)) for c in host.online})
+    kinds = ["L3CODE", "L3DATA"] if words.get("cdp") else ["L3"]
+    classes = int(words.get("classes", "16"))
+    lines = [f"{k:>6}:" + ";".join(f"{c}={mask:x}" for c in caches) for k in (kinds if mask else [])]
+    for kind in kinds if mask else []:
+        root.put_all(f"{base}/info/{kind}", {
+            "cbm_mask": f"{mask:x}", "min_cbm_bits": words.get("min", "1"), "shareable_bits": words.get("shared", "0"),
+            "num_closids": classes, "bit_usage": ";".join(f"{c}={'S' * mask.bit_count()}" for c in caches)})
+    if words.get("mb", "10") != "0":
+        most = words.get("mbmax", "100")
+        root.put_all(f"{base}/info/MB", {"bandwidth_gran": words.get("mb", "10"), "min_bandwidth": words.get("mbmin", "10"),
+                                         "delay_linear": 1, "num_closids": min(classes, 8)})
+        lines.append("    MB:" + ";".join(f"{c}={most:>3}" for c in caches))
+    root.put(f"{base}/info/last_cmd_status", "ok")
+    root.put_all(base, {"schemata": "\n".join(lines), "mode": "shareable", "tasks": "1", "cpus_list": list_text(host.online)})
+
+
 def put_emulator(root, opt):
     """An emulator that can be found but not run, and libvirt's capability cache for it."""
     path = "/usr/bin/qemu-system-x86_64"
@@ -497,6 +518,9 @@ def parser():
     add("--vcpupin", action="append", default=[], metavar="NAME:VCPU:LIST", help="a pin in that domain's status file")
     add("--disk", action="append", default=[], metavar="NAME:MAJOR:MINOR:KIND",
         help="a block device, /dev/NAME; kinds: " + ", ".join(DISK_KINDS))
+    add("--resctrl", nargs="?", const="", metavar="WORDS",
+        help="resctrl is mounted; mask=7ff, min=1, shared=0 (ways), cdp=1, mb=10, mbmin=10, mbmax=100 (bandwidth, mb=0: none), "
+             "classes=16")
     add("--drop", action="append", default=[], metavar="GLOB", help="remove files and directories; * matches / too")
     add("--set", action="append", default=[], metavar="PATH=TEXT", help="write this file, last (\\n is a newline)")
     return p
@@ -520,6 +544,8 @@ def make(opt):
         put_domain(root, domain, host, cgroups, pins)
     for disk in opt.disk:
         put_disk(root, disk)
+    if opt.resctrl is not None:
+        put_resctrl(root, host)
     for pattern in opt.drop:
         drop(root, pattern)
     root.made.clear()

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/num.h"
 #include "common/paths.h"
+#include "common/resctrl.h"
 #include "tool/json.h"
 #include "tool/out.h"
 #include "tool/source.h"
@@ -100,6 +101,19 @@ static void find_moves(const struct ledger *l, struct leftovers *ret)
 		}
 }
 
+/* Classes of service of domains that have no claim. */
+static void find_classes(const struct hostfs *fs, struct ledger *l, struct leftovers *ret)
+{
+	_cleanup_closedir_ DIR *dir = hostfs_opendir(fs, RESCTRL_DIR);
+	size_t from = ret->n;
+
+	for (const struct dirent *d = dir ? readdir(dir) : NULL; d; d = readdir(dir))
+		if (resctrl_is_ours(d->d_name) && !ledger_find(l, d->d_name + strlen(RESCTRL_PREFIX)))
+			leave(ret, RESCTRL_DIR "/%s: its domain has no claim", d->d_name);
+	if (ret->n > from)
+		qsort(ret->text + from, ret->n - from, sizeof(*ret->text), by_text);
+}
+
 static int find_leftovers(const struct hostfs *fs, struct ledger *l, struct leftovers *ret, struct err *e)
 {
 	static const char *const dirs[] = { PATH_UNDO, PATH_PLAN };
@@ -114,6 +128,7 @@ static int find_leftovers(const struct hostfs *fs, struct ledger *l, struct left
 			      l->shared[i].target, l->shared[i].object);
 	find_pages(l, ret);
 	find_moves(l, ret);
+	find_classes(fs, l, ret);
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
 		int r = find_files(fs, l, dirs[i], ret);
 

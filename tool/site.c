@@ -6,6 +6,7 @@
 #include "common/device.h"
 #include "common/foreign.h"
 #include "common/net_facts.h"
+#include "common/resctrl.h"
 #include "common/paths.h"
 #include "common/num.h"
 #include "common/qemucaps.h"
@@ -152,6 +153,7 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	struct undo was = { .fd = -1 };
 	struct blockdev_facts blocks = { 0 };
 	struct netdev_facts nets;
+	struct resctrl_facts resctrl = { 0 };
 	struct plan_nic nics[NETDEV_MAX];
 	struct device_nodes devices;
 	struct plan_inputs in;
@@ -193,9 +195,19 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	device_nodes_find(&t->fs, &p.domain, &nets, &devices);
 	in.devices = devices.d;
 	in.n_devices = devices.n;
+	if (intent_asks_class(&p.intent)) {
+		r = resctrl_read(&t->fs, &s->host, &resctrl);
+		if (r < 0) {
+			netdev_fini(&nets);
+			planned_fini(&p);
+			return tool_fail_err(label, r, NULL);
+		}
+		in.resctrl = &resctrl;
+	}
 	if (intent_asks_disks(&p.intent)) {
 		r = blockdev_find(&t->fs, &p.domain, &blocks);
 		if (r < 0) {
+			resctrl_fini(&resctrl);
 			netdev_fini(&nets);
 			planned_fini(&p);
 			return tool_fail_err(label, r, NULL);
@@ -207,6 +219,7 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 		in.was = &was.plan;
 	r = plan_make(&in, &p.plan);
 	blockdev_fini(&blocks);
+	resctrl_fini(&resctrl);
 	netdev_fini(&nets);
 	if (in.was)
 		undo_fini(&was);

@@ -452,6 +452,11 @@ TEST(memtune)
 		{ "<memtune><hard_limit>5</hard_limit><swap_hard_limit>5</swap_hard_limit></memtune>", 0 },
 		{ "<memtune><soft_limit>5</soft_limit></memtune>", DOMAIN_HAS_SOFT_LIMIT },
 		{ "<memtune><min_guarantee>5</min_guarantee></memtune>", DOMAIN_HAS_MIN_GUARANTEE },
+		{ "<cputune><cachetune vcpus='0-1'><cache id='0' level='3' type='both' size='3' unit='MiB'/></cachetune></cputune>",
+		  DOMAIN_HAS_CACHETUNE },
+		{ "<cputune><cachetune vcpus='0'><monitor level='3' vcpus='0'/></cachetune></cputune>", DOMAIN_HAS_CACHETUNE },
+		{ "<cputune><memorytune vcpus='0'><node id='0' bandwidth='60'/></memorytune></cputune>",
+		  DOMAIN_HAS_MEMORYTUNE },
 	};
 	char text[256];
 	struct domain d;

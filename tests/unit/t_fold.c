@@ -71,6 +71,15 @@ TEST(sets)
 		{FOLD_WITHOUT, NULL, "0-3", {"0-1", "2-3"}, "0-3"}, /* nothing would be left */
 		{FOLD_WITHOUT, NULL, "0-3", {"8"}, "0-3"},
 		{FOLD_WITHOUT, NULL, "0-3", {"99999"}, NULL},
+		{FOLD_RUN, NULL, "0-10", {"8-10"}, "0-7"},
+		{FOLD_RUN, NULL, "0-10", {"8-10", "6-7"}, "0-5"},
+		{FOLD_RUN, NULL, "0-10", {"6-7"}, "0-5"}, /* with one gone there is a gap */
+		{FOLD_RUN, NULL, "0-10", {"2-3"}, "4-10"},
+		{FOLD_RUN, NULL, "0-9", {"4-5"}, "0-3"}, /* as long as the other one */
+		{FOLD_RUN, NULL, "0-3", {"8-9"}, "0-3"},
+		{FOLD_RUN, NULL, "0-3", {"0-1", "2-3"}, "0-3"},
+		{FOLD_RUN, NULL, "0-10", {NULL}, "0-10"},
+		{FOLD_RUN, NULL, "0-10", {"x"}, NULL},
 	};
 
 	RUN(cases);
@@ -98,7 +107,7 @@ TEST(words)
 TEST(order_of_claims_matters_only_for_first)
 {
 	static const enum fold kinds[] = {FOLD_MAX, FOLD_SUM, FOLD_UNION, FOLD_WITHOUT, FOLD_STRONGEST,
-					  FOLD_LARGEST, FOLD_SMALLEST};
+					  FOLD_LARGEST, FOLD_SMALLEST, FOLD_RUN};
 	const char *values[] = {"4", "2", "3"}, *turned[] = {"3", "4", "2"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {

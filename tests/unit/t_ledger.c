@@ -286,6 +286,60 @@ TEST(links_of_claims)
 	claim_fini(&c);
 }
 
+TEST(ways_of_claims)
+{
+	static const struct {
+		const char *ways; /* NULL: the field is not there */
+		int n;            /* -1: a bad line */
+		bool has_class;
+	} cases[] = {
+		{NULL, 0, false},   {"-", 0, true},           {"0:7ff", 1, true}, {"0:f0/8:ffffffffffffffff", 2, true},
+		{"0:f0/0:f", 1, true}, {"0", -1, false},      {"0:", -1, false},  {"0:0", -1, false},
+		{"x:1", -1, false}, {"0:xyz", -1, false},     {"4294967296:1", -1, false},
+		{"0:1:2", -1, false}, {"0:11111111111111111", -1, false},
+	};
+	struct claim c = {0};
+	char boot_id[BOOT_ID_SIZE];
+	ROOT(s);
+
+	IS_INT(ledger_make_dirs(&s.fs, NULL), 0);
+	hostfs_boot_id(&s.fs, boot_id);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct ledger l = {0};
+		struct sbuf b = {0};
+		struct claim *found;
+		char uuid[37];
+
+		uuid_of(uuid, 1);
+		record_add(&b, "ledger", "2", boot_id, "9", "0", "0", "", "", NULL);
+		record_add(&b, "claim", uuid, "ours", "started", "1", "0", "0", "0", "0", "0", "web1", "", "", "", "",
+			   cases[i].ways, NULL);
+		root_put(&s, PATH_LEDGER, b.s);
+		IS_INT(ledger_read(&s.fs, &l, NULL), 0);
+		IS_INT(l.bad_lines, cases[i].n < 0);
+		found = ledger_find(&l, uuid); /* from here on it is written anew */
+		IS_INT(found ? (int)found->n_ways : -1, cases[i].n);
+		IS_INT(found && found->has_class, cases[i].has_class);
+		IS_INT(ledger_write(&s.fs, &l, NULL), 0);
+		ledger_fini(&l);
+		IS_INT(ledger_read(&s.fs, &l, NULL), 0);
+		found = ledger_find(&l, uuid);
+		IS_INT(found ? (int)found->n_ways : -1, cases[i].n);
+		IS_INT(found && found->has_class, cases[i].has_class);
+		if (found && found->n_ways == 2)
+			OK(found->ways[0].bits == 0xf0 && found->ways[1].cache == 8 && found->ways[1].bits == UINT64_MAX);
+		ledger_fini(&l);
+		sbuf_fini(&b);
+	}
+	IS_INT(claim_add_ways(&c, 0, 0), -EINVAL);
+	for (unsigned int i = 0; i < CLAIM_WAYS_MAX; i++)
+		IS_INT(claim_add_ways(&c, i, 1), 0);
+	IS_INT(claim_add_ways(&c, CLAIM_WAYS_MAX, 1), -E2BIG);
+	IS_INT(claim_add_ways(&c, 3, 2), 0);
+	OK(c.ways[3].bits == 3);
+	claim_fini(&c);
+}
+
 TEST(torn_and_edited_lines_are_ignored)
 {
 	ROOT(s);
