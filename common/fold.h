@@ -17,6 +17,12 @@ enum fold {
 	FOLD_STRONGEST, /* words: the strongest by the order given with the step (step.h), else as FOLD_FIRST */
 	FOLD_LARGEST,   /* numbers: the largest of all claims, whatever it was before */
 	FOLD_SMALLEST,  /* numbers: the smallest of all claims, where 0 is "off", which only all together get */
+	/*
+	 * CPUs of an interrupt. A claim is "TO!NOT", either may be empty: it is to come to some of TO, and stays off NOT.
+	 * All TO together, or the original, less all NOT. Where that leaves no CPU that is online, all that are less all NOT.
+	 * order: "ONLINE" or "ONLINE!NOT", what is online (empty: not known), and what those who have no claim want it to stay off.
+	 */
+	FOLD_IRQ,
 	FOLD_KINDS,
 };
 

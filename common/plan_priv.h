@@ -63,6 +63,9 @@ int plan_floater_of_emulator(const struct maker *m);
 /* Retune: what of the placement the process has for good is taken from its old plan. 0 or -ENOMEM. */
 int plan_carry(struct maker *m);
 
+/* plan_irq.c: where interrupts are not to be, and where those of its devices are to come. */
+void plan_irq(struct maker *m);
+
 /* plan_disk.c: settings of the devices behind the domain's disks, I/O priority */
 void plan_disks(struct maker *m);
 

@@ -8,6 +8,7 @@
 #include "common/blockdev.h"
 #include "common/device.h"
 #include "common/foreign.h"
+#include "common/irq_facts.h"
 #include "common/net_facts.h"
 #include "common/plan.h"
 #include "common/undo.h"
@@ -34,6 +35,8 @@ struct decision {
 	struct plan_nic nics[NETDEV_MAX];
 	struct device_nodes devices;
 	struct blockdev_facts blocks;
+	struct irq_facts irqs;
+	bool irqs_known;         /* they were looked at, for the same reason */
 	bool blocks_known;       /* they were looked at: something is asked for that depends on them */
 	struct ledger found;     /* domains that run without us, if this boot has not looked yet */
 	struct plan plan;

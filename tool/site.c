@@ -5,6 +5,7 @@
 #include "common/blockdev.h"
 #include "common/device.h"
 #include "common/foreign.h"
+#include "common/irq_facts.h"
 #include "common/net_facts.h"
 #include "common/paths.h"
 #include "common/num.h"
@@ -135,7 +136,9 @@ static int add_current(const struct hostfs *fs, bool running, struct plan *p)
 
 		if (stages[i] == STAGE_STARTED && !runs)
 			continue;
-		r = steps_make(p, stages[i], runs ? &run : NULL, &steps);
+		r = stages[i] == STAGE_PREPARE ? irq_refresh(fs, p) : 0;
+		if (r == 0)
+			r = steps_make(p, stages[i], runs ? &run : NULL, &steps);
 		if (r == 0)
 			r = add_current_of(fs, &steps, p);
 		steps_fini(&steps);
@@ -154,6 +157,7 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	struct netdev_facts nets;
 	struct plan_nic nics[NETDEV_MAX];
 	struct device_nodes devices;
+	struct irq_facts irqs;
 	struct plan_inputs in;
 	struct err e = ERR_INIT;
 	char emulator[4096];
@@ -193,6 +197,15 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	device_nodes_find(&t->fs, &p.domain, &nets, &devices);
 	in.devices = devices.d;
 	in.n_devices = devices.n;
+	if (!streq(irq_policy_of(&p.intent), "none")) {
+		r = irq_facts_find(&t->fs, &p.domain, &nets, &irqs);
+		if (r < 0) {
+			netdev_fini(&nets);
+			planned_fini(&p);
+			return tool_fail_err(label, r, NULL);
+		}
+		in.irqs = &irqs;
+	}
 	if (intent_asks_disks(&p.intent)) {
 		r = blockdev_find(&t->fs, &p.domain, &blocks);
 		if (r < 0) {
