@@ -437,6 +437,28 @@ def put_disk(root, text):
     root.put(f"dev/{name}", "", newline=False)
 
 
+def put_irqs(root, host, text):
+    """Interrupts as /proc/irq shows them, and the vectors of the PCI function they belong to."""
+    numbers, cpus, action, *device = text.split(":", 3)
+    for n, irq in enumerate(sorted(parse_list(numbers))):
+        online = sorted(host.online)
+        mine = set(online) if cpus == "all" else {online[n % len(online)]} if cpus == "each" else parse_list(cpus)
+        root.put_all(f"proc/irq/{irq}", {
+            "smp_affinity_list": list_text(mine), "smp_affinity": mask_text(mine, host.opt.cpus),
+            "effective_affinity_list": list_text({min(mine & host.online, default=0)}), "node": 0})
+        if action:
+            root.make_dir(f"proc/irq/{irq}/{action.replace('*', str(n))}")
+        for directory in device:
+            root.put_all(directory, {"irq": 0})
+            root.put(f"{directory}/msi_irqs/{irq}", "msix")
+
+
+def put_default_affinity(root, host):
+    width, text = host.opt.cpus, mask_text(host.all, host.opt.cpus)
+    # %*pb: as many digits as there are CPUs to be written.
+    root.put("proc/irq/default_smp_affinity", text[8 - -(-(width % 32 or 32) // 4):])
+
+
 def put_emulator(root, opt):
     """An emulator that can be found but not run, and libvirt's capability cache for it."""
     path = "/usr/bin/qemu-system-x86_64"
@@ -497,6 +519,9 @@ def parser():
     add("--vcpupin", action="append", default=[], metavar="NAME:VCPU:LIST", help="a pin in that domain's status file")
     add("--disk", action="append", default=[], metavar="NAME:MAJOR:MINOR:KIND",
         help="a block device, /dev/NAME; kinds: " + ", ".join(DISK_KINDS))
+    add("--irqs", action="append", default=[], metavar="LIST:CPUS:ACTION[:DIR]",
+        help="interrupts; CPUs: a list, all, or each (one each, in turn); * in the name of the handler is a number from 0; "
+             "DIR: the PCI function whose vectors they are, in sys/, may be below a class")
     add("--drop", action="append", default=[], metavar="GLOB", help="remove files and directories; * matches / too")
     add("--set", action="append", default=[], metavar="PATH=TEXT", help="write this file, last (\\n is a newline)")
     return p
@@ -520,6 +545,10 @@ def make(opt):
         put_domain(root, domain, host, cgroups, pins)
     for disk in opt.disk:
         put_disk(root, disk)
+    for text in opt.irqs:
+        put_irqs(root, host, text)
+    if opt.irqs:
+        put_default_affinity(root, host)
     for pattern in opt.drop:
         drop(root, pattern)
     root.made.clear()

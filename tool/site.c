@@ -106,10 +106,10 @@ static int add_current_of(const struct hostfs *fs, const struct steps *steps, st
 
 		/*
 		 * A dependant of the domain's own is no more than what its cause may reset; what others share of a vital one
-		 * says nothing about its own part.
+		 * says nothing about its own part; what a daemon was told is no value of the host.
 		 */
 		if (*s->current || step->restore_only || (step->is_dependant && step->fold == FOLD_NONE) ||
-		    (step->is_vital && step->fold != FOLD_NONE) || !be ||
+		    (step->is_vital && step->fold != FOLD_NONE) || !be || be->comes_and_goes ||
 		    be->probe(fs, step->object) < 0 || be->read(fs, step->object, buf, sizeof(buf)) < 0)
 			continue;
 		copy = strdup(buf);
