@@ -47,7 +47,11 @@ static int add_object(struct expansion *x, const char *backend, const char *obje
 static int add_told(struct expansion *x, const char *what, const char *value)
 {
 	struct step *s;
-	int r = add_object(x, "irqbalance", what, "irqbalance", value, &s);
+	char target[24];
+	int r;
+
+	(void)snprintf(target, sizeof(target), "irqbalance-%s", what); /* fits: two words */
+	r = add_object(x, "irqbalance", what, target, value, &s);
 
 	if (r < 0)
 		return r;
