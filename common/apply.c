@@ -13,11 +13,12 @@
  * that reading the object settles.
  */
 #include "apply_priv.h"
+#include "irq.h"
 #include "log.h"
 
 static struct apply_object object_of(const struct step *s)
 {
-	return (struct apply_object){s->setting->knob, s->setting->target, s->backend, s->object};
+	return (struct apply_object){s->setting->knob, step_target(s), s->backend, s->object};
 }
 
 /* What this start recorded about an object before this run; NULL: nothing that is in force or unsettled. */
@@ -659,6 +660,7 @@ int apply_run_steps(struct apply_run *a, const struct steps *s, struct apply_cou
 		late = late || outcome[i + n - 1] == APPLY_LATE;
 	}
 	record_missing(a, s, outcome);
+	apply_tell_many(a, "irq.policy");
 	(void)undo_flush(u); /* what is lost says no more than the objects */
 	count_outcomes(a, s, outcome, ret);
 	if (!*ret->failure)
@@ -700,7 +702,9 @@ int apply_repair(const struct hostfs *fs, struct undo *u, struct apply_count *re
 		log_debug("%s: %s", a.name, e.text);
 	else
 		run_read_taps(fs, &run, &u->plan, false);
-	rc = steps_make(&u->plan, STAGE_PREPARE, NULL, &s[0]);
+	rc = irq_refresh(fs, &u->plan);
+	if (rc == 0)
+		rc = steps_make(&u->plan, STAGE_PREPARE, NULL, &s[0]);
 	if (rc == 0 && found == 0)
 		rc = steps_make(&u->plan, STAGE_STARTED, &run, &s[1]);
 	if (rc == 0 && found == 0 && !u->plan.observe && apply_undo_forgotten(fs, u, s, &e) < 0)

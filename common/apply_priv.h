@@ -12,6 +12,14 @@ struct apply_told {
 	int code;
 };
 
+/* One of many objects (struct backend, is_many) of which something has to be said. */
+struct apply_many {
+	char *target;        /* "irq45" */
+	char *now, *wanted;  /* NULL: they do not matter */
+	int code;            /* what the kernel answered; 0: it made something else of it; APPLY_MOVED: somebody else did */
+};
+#define APPLY_MOVED (-1)
+
 /* One run over a domain's steps: what was already said, and which back ends are not asked again. */
 struct apply_run {
 	const struct hostfs *fs;
@@ -23,6 +31,7 @@ struct apply_run {
 	bool foreign;           /* something was left because somebody else has changed it */
 	bool denied_told, stand_in_told;
 	struct apply_told told[2]; /* the last failure that was logged, and the last absent object */
+	struct apply_many *many; unsigned int n_many;
 	char failure[ERR_TEXT_SIZE];
 };
 
@@ -100,6 +109,14 @@ int apply_undo_others(const struct hostfs *fs, struct undo *u, const struct step
  * both stages. A setting that finds no objects just now keeps those on record.
  */
 int apply_undo_forgotten(const struct hostfs *fs, struct undo *u, const struct steps s[2], struct err *e);
+
+/* apply_many.c: remember it; without memory it is said in the debug log only. */
+void apply_note_many(struct apply_run *a, const struct apply_object *o, int code, const char *now, const char *wanted);
+/*
+ * Say all that was remembered, a line for each kind of answer, and forget it. Forward it is on record for `status` too, as
+ * what was skipped of `knob`.
+ */
+void apply_tell_many(struct apply_run *a, const char *knob);
 
 /* Steps of quota and burst in the order that the kernel takes, coming from what is on record. */
 void apply_order_burst(const struct undo *u, struct steps *s);

@@ -8,6 +8,7 @@
  * `release` understands: the first two undo what is forgotten and apply what is missing.
  */
 #include "apply_priv.h"
+#include "irq.h"
 #include "lines.h"
 #include "log.h"
 #include "num.h"
@@ -33,7 +34,9 @@ static int make_steps(const struct hostfs *fs, struct undo *u, struct run *run, 
 	if (steps_need_starts(&u->plan, run))
 		run_read_starts(fs, run);
 	run_read_taps(fs, run, &u->plan, false);
-	rc = steps_make(&u->plan, STAGE_PREPARE, NULL, &s[0]);
+	rc = irq_refresh(fs, &u->plan);
+	if (rc == 0)
+		rc = steps_make(&u->plan, STAGE_PREPARE, NULL, &s[0]);
 	if (rc == 0)
 		rc = steps_make(&u->plan, STAGE_STARTED, run, &s[1]);
 	for (size_t i = n_before; i < u->plan.n_skipped && rc == 0; i++)

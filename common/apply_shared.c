@@ -10,8 +10,10 @@
  * without claims is one that is being put back; whoever comes next finishes it.
  */
 #include "apply_priv.h"
+#include "irq.h"
 #include "lines.h"
 #include "log.h"
+#include "strindex.h"
 
 struct work {
 	struct shared *s;
@@ -23,7 +25,14 @@ struct work {
 	bool wish_ended; /* this domain wanted a value of its own until now */
 	bool is_stuck;   /* back: it could not be put back, though it is there */
 	bool is_counted; /* back: it is this domain's, and not only as what a cause may reset */
+	bool is_given_up; /* of many: it was refused, and is left as it was */
 	int rc;
+};
+
+/* What a domain keeps interrupts off. */
+struct keeper {
+	char uuid[37];
+	struct idset off;
 };
 
 struct batch {
@@ -31,6 +40,10 @@ struct batch {
 	struct ledger *l;
 	struct work *w;
 	unsigned int n;
+	unsigned int *of_shared; /* index of its work + 1, by index of the ledger's entry; 0: none */
+	struct strindex records; /* of the domain's own record: its shared steps, by back end and object */
+	struct keeper *keepers; unsigned int n_keepers;
+	bool back_counted, left_counted; /* back: many objects count as one */
 };
 
 static void batch_fini(struct batch *b)
@@ -40,6 +53,22 @@ static void batch_fini(struct batch *b)
 		free(b->w[i].target);
 	}
 	free(b->w);
+	free(b->of_shared);
+	free(b->keepers);
+	strindex_fini(&b->records);
+}
+
+/* Room for so many objects of the ledger, and its entries may be pointed to. 0 or -ENOMEM. */
+static int batch_init(struct batch *b, unsigned int room)
+{
+	b->w = calloc(room ? room : 1, sizeof(*b->w));
+	b->of_shared = calloc(room ? room : 1, sizeof(*b->of_shared));
+	return b->w && b->of_shared ? ledger_reserve_shared(b->l, room) : -ENOMEM;
+}
+
+static bool is_away(const struct backend *be, const char *now)
+{
+	return be && be->comes_and_goes && now && streq(now, BACKEND_AWAY);
 }
 
 static struct apply_object object_of(const struct shared *s)
@@ -52,11 +81,29 @@ static bool is_dependant(const struct shared *s)
 	return s->cause && *s->cause;
 }
 
+/*
+ * A daemon's object. It was not there when we last looked: what it says now is its original. It may still say what it did
+ * before our last word, or, begun anew, what it did at first: then it is told again.
+ */
+static bool settle_guest(struct work *w)
+{
+	struct shared *s = w->s;
+
+	if (is_away(w->be, w->now))
+		return true;
+	if (streq(s->original, BACKEND_AWAY) && replace_text(&s->original, w->now) < 0)
+		return false;
+	return !s->readback || streq(s->readback, BACKEND_AWAY) || w->be->same(s->object, w->now, s->readback) ||
+	       w->be->same(s->object, w->now, s->before) || w->be->same(s->object, w->now, s->original);
+}
+
 /* Whether the object still has what we gave it, and settle a write that was recorded ahead. */
 static bool settle(struct work *w)
 {
 	struct shared *s = w->s;
 
+	if (w->be->comes_and_goes)
+		return settle_guest(w);
 	if (s->readback)
 		return w->be->same(s->object, w->now, s->readback);
 	/* Of a dependant the cause's write may have made anything. */
@@ -114,11 +161,72 @@ static int note_followed(struct shared *s, const char *value)
 	return 0;
 }
 
+/* --- interrupts ------------------------------------------------------------------------------------------------- */
+
+/* What each domain keeps interrupts off is in its claim on what new ones get. */
+static int find_keepers(struct batch *b)
+{
+	const struct shared *s = ledger_find_shared(b->l, "irq", IRQ_DEFAULT);
+
+	free(b->keepers);
+	b->n_keepers = 0;
+	b->keepers = s && s->n_claims ? calloc(s->n_claims, sizeof(*b->keepers)) : NULL;
+	if (s && s->n_claims && !b->keepers)
+		return -ENOMEM;
+	for (unsigned int i = 0; s && i < s->n_claims; i++) {
+		struct keeper *k = &b->keepers[b->n_keepers];
+
+		memcpy(k->uuid, s->claims[i].uuid, sizeof(k->uuid));
+		if (s->claims[i].wanted[0] == '!' && idset_parse(s->claims[i].wanted + 1, &k->off) == 0)
+			b->n_keepers++;
+	}
+	return 0;
+}
+
+static void drop_keeper(struct batch *b, const char *uuid)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < b->n_keepers; i++)
+		if (!streq(b->keepers[i].uuid, uuid))
+			b->keepers[n++] = b->keepers[i];
+	b->n_keepers = n;
+}
+
+static bool has_claim(const struct shared *s, const char *uuid)
+{
+	for (unsigned int i = 0; i < s->n_claims; i++)
+		if (streq(s->claims[i].uuid, uuid))
+			return true;
+	return false;
+}
+
+/* With what the fold has to know of those who claim nothing of this interrupt: they are not to get it either. */
+static int fold_interrupt(const struct batch *b, const struct shared *s, const char *const *values, unsigned int n,
+			  char **ret)
+{
+	struct idset off = IDSET_EMPTY;
+	_cleanup_free_ char *not = NULL, *order = NULL;
+	bool any = false;
+
+	for (unsigned int i = 0; i < b->n_keepers && n; i++)
+		if (!has_claim(s, b->keepers[i].uuid)) {
+			idset_or(&off, &b->keepers[i].off);
+			any = true;
+		}
+	not = any ? idset_text(&off) : strdup("");
+	if (!not || asprintf(&order, "%s!%s", s->order ? s->order : "", not) < 0) {
+		order = NULL;
+		return -ENOMEM;
+	}
+	return fold_values(s->fold, order, s->original, values, n, ret);
+}
+
 /*
  * What all claims make of it. NULL: what it is, since the cause decides; but what a wish has made of it, which has ended
  * now, goes.
  */
-static int fold_claims(const struct work *w, char **ret)
+static int fold_claims(const struct batch *b, const struct work *w, char **ret)
 {
 	const struct shared *s = w->s;
 	_cleanup_free_ const char **values = calloc(s->n_claims ? s->n_claims : 1, sizeof(*values));
@@ -127,6 +235,8 @@ static int fold_claims(const struct work *w, char **ret)
 	if (!values)
 		return -ENOMEM;
 	*ret = NULL;
+	if (is_away(w->be, w->now))
+		return 0; /* it is told when it comes */
 	if (only_followers(s) && !w->wish_ended)
 		return 0;
 	if (only_followers(s) && *followed_value(s)) {
@@ -136,20 +246,22 @@ static int fold_claims(const struct work *w, char **ret)
 	for (unsigned int i = 0; i < s->n_claims; i++)
 		if (shared_is_wish(s->claims[i].wanted))
 			values[n++] = s->claims[i].wanted;
-	return fold_values(s->fold, s->order, s->original, values, n, ret);
+	return s->fold == FOLD_IRQ ? fold_interrupt(b, s, values, n, ret)
+				   : fold_values(s->fold, s->order, s->original, values, n, ret);
 }
 
 /* Take an entry into the batch; its object was read by the caller (taken over) or is read here. */
 static struct work *add_work(struct batch *b, struct shared *s, const struct backend *be, char *now)
 {
+	unsigned int *known = &b->of_shared[s - b->l->shared];
 	struct work *w;
 
-	for (unsigned int i = 0; i < b->n; i++)
-		if (b->w[i].s == s) {
-			free(now);
-			return &b->w[i];
-		}
+	if (*known) {
+		free(now);
+		return &b->w[*known - 1];
+	}
 	w = &b->w[b->n];
+	*known = b->n + 1;
 	*w = (struct work){.s = s, .be = be, .now = now};
 	if (!w->now)
 		w->rc = be ? apply_read(b->a, be, s->object, &w->now) : -EOPNOTSUPP;
@@ -200,7 +312,7 @@ static void add_dependants(struct batch *b)
 			w = add_work(b, s, apply_backend(b->a, s->backend, s->object, &rc), NULL);
 			if (w->target || !w->is_ours)
 				continue;
-			w->rc = fold_claims(w, &w->target);
+			w->rc = fold_claims(b, w, &w->target);
 			w->is_reset = w->rc == 0 && !w->target;
 			/* The kernel leaves alone what was chosen: what it would make of it otherwise is not known any more. */
 			if (w->rc == 0 && !w->is_reset)
@@ -239,6 +351,11 @@ static void write_one(struct batch *b, struct work *w)
 		/* It was only to keep its value, of which the cause leaves nothing. */
 		if (w->rc == -EINVAL && now && w->s->n_claims && !has_wish(w->s, NULL))
 			w->rc = 0;
+		/* It is there a little later. */
+		if (w->rc == 0 && w->be->comes_and_goes) {
+			free(now);
+			now = strdup(w->target);
+		}
 	}
 	if (!now)
 		return;
@@ -249,14 +366,20 @@ static void write_one(struct batch *b, struct work *w)
 		w->rc = -ENOMEM;
 }
 
+/* By rank, then dependants after all causes. */
+static unsigned int turn_of(const struct work *w)
+{
+	return is_dependant(w->s) ? BACKEND_RANK_MAX + 1 : w->be && w->be->rank ? w->be->rank(w->s->object) : 1;
+}
+
 /* Causes first; then their dependants, from what the causes left of them. */
 static void carry_out(struct batch *b)
 {
-	for (int dependants = 0; dependants <= 1; dependants++)
+	for (unsigned int turn = 0; turn <= BACKEND_RANK_MAX + 1; turn++)
 		for (unsigned int i = 0; i < b->n; i++) {
 			struct work *w = &b->w[i];
 
-			if ((w->target || w->is_reset) && is_dependant(w->s) == (dependants == 1))
+			if ((w->target || w->is_reset) && turn_of(w) == turn)
 				write_one(b, w);
 		}
 	/* Once more: a dependant's write may have moved another (a maximum below a minimum, and the like). */
@@ -293,12 +416,78 @@ static const char *seen_in(const struct batch *b, const struct shared *s)
 	return NULL;
 }
 
+/* Which of the domain's own records are about shared objects. */
+static int index_records(struct batch *b)
+{
+	const struct undo *u = b->a->undo;
+
+	for (unsigned int i = 0; u && i < u->n_steps; i++)
+		if (u->steps[i].shared && u->steps[i].state != UNDO_UNDONE &&
+		    strindex_add(&b->records, strindex_hash(u->steps[i].backend, u->steps[i].object), i) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+static struct undo_step *next_record(const struct batch *b, const char *backend, const char *object, uint32_t hash,
+				     unsigned int *at)
+{
+	unsigned int i;
+
+	while (strindex_next(&b->records, hash, at, &i)) {
+		struct undo_step *s = &b->a->undo->steps[i];
+
+		if (s->state != UNDO_UNDONE && streq(s->object, object) && streq(s->backend, backend))
+			return s;
+	}
+	return NULL;
+}
+
+/* One of many that was refused before. */
+static bool was_given_up(const struct batch *b, const struct step *st)
+{
+	uint32_t hash = strindex_hash(st->backend, st->object);
+	const struct backend *be = backend_find(st->backend);
+	const struct undo_step *s;
+	unsigned int at = 0;
+
+	while (be && be->is_many && (s = next_record(b, st->backend, st->object, hash, &at)))
+		if (s->state == UNDO_LEFT)
+			return true;
+	return false;
+}
+
+/* Of many an object that somebody else has moved is set from there, and that is what it goes back to. */
+static int set_base(struct work *w)
+{
+	struct shared *s = w->s;
+
+	if (replace_text(&s->original, w->now) < 0 || replace_text(&s->readback, w->now) < 0 ||
+	    replace_text(&s->written, w->now) < 0)
+		return -ENOMEM;
+	w->is_ours = true;
+	return 0;
+}
+
+/*
+ * Whether a claim has anything to say of an interrupt that others claim: it is to come somewhere, or it is or would be
+ * where it must not. Who had a claim keeps it.
+ */
+static bool concerns(const struct shared *s, const char *now, const char *wanted, bool is_claimed)
+{
+	struct idset off, cpus;
+
+	if (is_claimed || wanted[0] != '!' || idset_parse(wanted + 1, &off) < 0)
+		return true;
+	return (idset_parse(now, &cpus) == 0 && idset_intersects(&cpus, &off)) ||
+	       (idset_parse(s->original, &cpus) == 0 && idset_intersects(&cpus, &off));
+}
+
 /* Join the claims of an object, or make it a shared one. Sets *outcome where that is already clear. */
 static int claim_object(struct batch *b, const struct step *st, const char *cause, struct work **ret,
 			enum apply_outcome *outcome)
 {
 	struct apply_run *a = b->a;
-	const struct apply_object o = {st->setting->knob, st->setting->target, st->backend, st->object};
+	const struct apply_object o = {st->setting->knob, step_target(st), st->backend, st->object};
 	const char *wanted = st->restore_only ? (st->follows ? "-" : "") : st->value ? st->value : "";
 	bool had_wish;
 	struct shared *s = ledger_find_shared(b->l, st->backend, st->object);
@@ -308,6 +497,10 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 	const char *seen = seen_in(b, s);
 
 	*ret = NULL;
+	if (was_given_up(b, st)) {
+		*outcome = APPLY_ABSENT;
+		return 0;
+	}
 	if (be && seen && !(now = strdup(seen)))
 		return -ENOMEM;
 	if (be && !now)
@@ -317,15 +510,19 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 		*outcome = st->restore_only ? APPLY_ABSENT : apply_failure(a, &o, wanted, rc, "left as it was");
 		return 0;
 	}
-	if (!s) {
+	if (s && s->fold == FOLD_IRQ && !concerns(s, now, wanted, has_claim(s, a->undo->plan.uuid)))
+		return 0;
+	if (!s && !is_away(be, now)) {
 		rc = fold_values(st->fold, st->order, now, &wanted, shared_is_wish(wanted), &alone);
 		if (rc < 0) {
 			*outcome = apply_failure(a, &o, wanted, rc, "left as it was");
 			return 0;
 		}
 		/* Satisfied without us. Where the original has no say the wish is on record all the same: later ones meet it. */
-		if (be->same(st->object, now, alone) && !cause && !fold_forgets_original(st->fold))
+		if (be->same(st->object, now, alone) && !cause && !st->is_held && !fold_forgets_original(st->fold))
 			return 0;
+	}
+	if (!s) {
 		s = ledger_add_shared(b->l, st->backend, st->object);
 		if (!s || replace_text(&s->knob, o.knob) < 0 || replace_text(&s->target, o.target) < 0 ||
 		    replace_text(&s->order, st->order ? st->order : "") < 0 || replace_text(&s->cause, "") < 0 ||
@@ -335,6 +532,8 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 			return -ENOMEM;
 		s->fold = st->fold;
 	}
+	if (s->fold == FOLD_IRQ && st->order && !streq(s->order, st->order) && replace_text(&s->order, st->order) < 0)
+		return -ENOMEM; /* CPUs have come or gone */
 	/* An object that one domain wants something of is another's dependant, whoever came first. */
 	if (cause && !is_dependant(s) && replace_text(&s->cause, cause) < 0)
 		return -ENOMEM;
@@ -369,12 +568,23 @@ static void decide(struct batch *b, struct work *w, enum apply_outcome *outcome)
 	_cleanup_free_ char *target = NULL;
 	int rc;
 
+	if (!w->is_ours && w->be->is_many && set_base(w) < 0) {
+		*outcome = APPLY_FAILED;
+		return;
+	}
+	if (is_away(w->be, w->now)) {
+		if (replace_text(&w->s->readback, w->now) < 0 || replace_text(&w->s->written, w->now) < 0)
+			*outcome = APPLY_FAILED;
+		else
+			*outcome = APPLY_ABSENT;
+		return;
+	}
 	if (!w->is_ours) {
 		apply_log_foreign(b->a, &o, w->now, "left as it is, the wish is kept");
 		*outcome = APPLY_FAILED;
 		return;
 	}
-	rc = fold_claims(w, &target);
+	rc = fold_claims(b, w, &target);
 	if (rc < 0)
 		*outcome = apply_failure(b->a, &o, "", rc, "left as it was");
 	else if (target && !w->target && !w->be->same(w->s->object, w->now, target) && !is_rounded(w, target))
@@ -382,14 +592,14 @@ static void decide(struct batch *b, struct work *w, enum apply_outcome *outcome)
 }
 
 /* What an earlier run of this start has recorded about an object: from now on the new record speaks for it. */
-static void forget_records(struct undo *u, const char *backend, const char *object, const char *result)
+static void forget_records(struct batch *b, const char *backend, const char *object, const char *result)
 {
-	for (unsigned int i = 0; i < u->n_steps; i++) {
-		const struct undo_step *s = &u->steps[i];
+	uint32_t hash = strindex_hash(backend, object);
+	const struct undo_step *s;
+	unsigned int at = 0;
 
-		if (s->shared && s->state != UNDO_UNDONE && streq(s->object, object) && streq(s->backend, backend))
-			(void)undo_undone(u, s->number, result); /* for show only */
-	}
+	while ((s = next_record(b, backend, object, hash, &at)))
+		(void)undo_undone(b->a->undo, s->number, result); /* for show only */
 }
 
 /*
@@ -405,7 +615,7 @@ static int record_intents(struct batch *b, unsigned int *numbers)
 		numbers[i] = 0;
 		if (!b->w[i].target || !has_wish(s, b->a->undo->plan.uuid))
 			continue;
-		forget_records(b->a->undo, s->backend, s->object, "superseded");
+		forget_records(b, s->backend, s->object, "superseded");
 		n = undo_intent(b->a->undo, s->knob, s->target, s->backend, s->object, s->original, b->w[i].target,
 				true);
 		if (n < 0)
@@ -415,10 +625,32 @@ static int record_intents(struct batch *b, unsigned int *numbers)
 	return undo_commit(b->a->undo);
 }
 
+/*
+ * One of many that the kernel did not move: nothing is claimed of it, nobody tries again, and all such are told together.
+ * What it is now is what others' claims have made of it.
+ */
+static enum apply_outcome give_up(struct batch *b, struct work *w, unsigned int number)
+{
+	const struct apply_object o = object_of(w->s);
+
+	apply_note_many(b->a, &o, -w->rc, w->now, w->target);
+	if (number)
+		(void)undo_left(b->a->undo, number, -w->rc, err_name(-w->rc)); /* without it it is tried once more */
+	shared_drop_claim(w->s, b->a->undo->plan.uuid);
+	w->is_given_up = true;
+	if (w->now && (replace_text(&w->s->written, w->now) < 0 || replace_text(&w->s->readback, w->now) < 0))
+		return APPLY_FAILED;
+	return APPLY_ABSENT;
+}
+
 static enum apply_outcome conclude(struct batch *b, struct work *w, unsigned int number)
 {
 	const struct apply_object o = object_of(w->s);
 
+	if (w->be->is_many && w->rc < 0)
+		return give_up(b, w, number);
+	if (w->be->is_many && !w->be->same(w->s->object, w->now, w->target))
+		apply_note_many(b->a, &o, 0, w->now, w->target);
 	if (w->rc < 0) {
 		if (number)
 			(void)undo_left(b->a->undo, number, -w->rc, err_name(-w->rc)); /* the ledger has what counts */
@@ -455,6 +687,14 @@ static int claim_all(struct batch *b, const struct step *s, unsigned int n, stru
 	return 0;
 }
 
+static bool is_given_up(const void *data, unsigned int i)
+{
+	const struct batch *b = data;
+	unsigned int w = b->of_shared[i];
+
+	return w && b->w[w - 1].is_given_up && b->l->shared[i].n_claims == 0;
+}
+
 static int apply_locked(struct apply_run *a, struct ledger *l, const struct step *s, unsigned int n,
 			enum apply_outcome *outcome, struct err *e)
 {
@@ -463,13 +703,16 @@ static int apply_locked(struct apply_run *a, struct ledger *l, const struct step
 	_cleanup_free_ struct work **of_step = calloc(n, sizeof(struct work *));
 	_cleanup_free_ unsigned int *numbers = calloc(room, sizeof(*numbers));
 	bool any = false;
+	_cleanup_free_ enum apply_outcome *out = calloc(room, sizeof(*out));
+	bool any_given_up = false;
 	int rc;
 
-	b.w = calloc(room, sizeof(*b.w));
 	/* Entries are pointed to: the array must not move while the batch is made. */
-	if (!b.w || !of_step || !numbers || ledger_reserve_shared(l, room) < 0)
+	if (!of_step || !numbers || !out || batch_init(&b, room) < 0 || index_records(&b) < 0)
 		return -ENOMEM;
 	rc = claim_all(&b, s, n, of_step, outcome);
+	if (rc == 0)
+		rc = find_keepers(&b);
 	if (rc < 0)
 		return rc;
 	for (unsigned int i = 0; i < n; i++)
@@ -487,13 +730,15 @@ static int apply_locked(struct apply_run *a, struct ledger *l, const struct step
 	if (rc < 0 || !b.n)
 		return rc;
 	for (unsigned int i = 0; i < b.n; i++) {
-		enum apply_outcome out = b.w[i].target ? conclude(&b, &b.w[i], numbers[i]) : APPLY_IN_FORCE;
-
-		/* What becomes of a dependant that others want is not this setting's failure. */
-		for (unsigned int j = 0; j < n; j++)
-			if (of_step[j] == &b.w[i] && !s[j].restore_only && out > outcome[j])
-				outcome[j] = out;
+		out[i] = b.w[i].target ? conclude(&b, &b.w[i], numbers[i]) : APPLY_IN_FORCE;
+		any_given_up |= b.w[i].is_given_up;
 	}
+	/* What becomes of a dependant that others want is not this setting's failure. */
+	for (unsigned int j = 0; j < n; j++)
+		if (of_step[j] && !s[j].restore_only && out[of_step[j] - b.w] > outcome[j])
+			outcome[j] = out[of_step[j] - b.w];
+	if (any_given_up)
+		ledger_prune_shared(l, is_given_up, &b);
 	return ledger_write(a->fs, l, e);
 }
 
@@ -526,12 +771,27 @@ void apply_shared(struct apply_run *a, const struct step *s, unsigned int n, enu
 
 /* --- back ------------------------------------------------------------------------------------------------------- */
 
-static bool has_claim(const struct shared *s, const char *uuid)
+static void count_back(struct batch *b, const struct work *w, struct apply_count *count)
 {
-	for (unsigned int i = 0; i < s->n_claims; i++)
-		if (streq(s->claims[i].uuid, uuid))
-			return true;
-	return false;
+	bool is_many = w->be && (w->be->is_many || w->be->comes_and_goes); /* the same setting's */
+
+	if (w->is_counted && !(is_many && b->back_counted))
+		count->in_force++;
+	b->back_counted |= is_many && w->is_counted;
+}
+
+/* Somebody else has changed it since. */
+static void leave(struct batch *b, const struct work *w, struct apply_count *count)
+{
+	const struct apply_object o = object_of(w->s);
+
+	if (w->be->is_many)
+		apply_note_many(b->a, &o, APPLY_MOVED, w->now, w->s->original);
+	else
+		apply_log_foreign(b->a, &o, w->now, "left");
+	if (!(w->be->is_many && b->left_counted))
+		count->skipped++;
+	b->left_counted |= w->be->is_many;
 }
 
 /* Drop the claim and decide what remains. */
@@ -549,66 +809,98 @@ static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct 
 	if (!w->now) {
 		/* Gone with its value; or it cannot be read, then it cannot be put back either. */
 		if (apply_failure(b->a, &o, s->original, w->rc, "not put back") == APPLY_ABSENT)
-			count->in_force += w->is_counted;
+			count_back(b, w, count);
 		else
 			count->failed++;
 		return;
 	}
 	/* What somebody else put back is back; with claims left it would have to be taken from him again. */
 	if (!w->is_ours && (s->n_claims || !w->be->same(s->object, w->now, s->original))) {
-		apply_log_foreign(b->a, &o, w->now, "left");
-		count->skipped++;
+		leave(b, w, count);
 		return;
 	}
-	rc = fold_claims(w, &target);
+	rc = fold_claims(b, w, &target);
 	if (rc == 0 && target && !w->be->same(s->object, w->now, target))
 		w->target = steal_ptr(&target);
 	else
-		count->in_force += w->is_counted;
+		count_back(b, w, count);
+}
+
+/*
+ * Who keeps interrupts off some CPUs goes: an interrupt that had to make do with what he left, without being his claim, has
+ * its own choice again.
+ */
+static int settle_interrupts(struct batch *b)
+{
+	for (unsigned int i = 0; i < b->l->n_shared; i++) {
+		struct shared *s = &b->l->shared[i];
+		struct work probe = {.s = s, .be = backend_find(s->backend)}, *w;
+		_cleanup_free_ char *target = NULL;
+		int rc = 0;
+
+		if (s->fold != FOLD_IRQ || !s->n_claims || b->of_shared[i] || !probe.be)
+			continue;
+		rc = fold_claims(b, &probe, &target);
+		if (rc < 0)
+			return rc;
+		if (!target || probe.be->same(s->object, target, s->written))
+			continue;
+		w = add_work(b, s, apply_backend(b->a, s->backend, s->object, &rc), NULL);
+		if (w->is_ours)
+			w->target = steal_ptr(&target);
+	}
+	return 0;
 }
 
 /* What could not be put back stays on record, for the next release or the next who wants it. */
-static void drop_finished(struct ledger *l, const struct batch *b)
+static bool is_finished(const void *data, unsigned int i)
 {
-	for (unsigned int i = l->n_shared; i-- > 0;) {
-		bool failed = false;
+	const struct batch *b = data;
+	unsigned int w = b->of_shared[i];
 
-		for (unsigned int k = 0; k < b->n; k++)
-			failed |= b->w[k].s == &l->shared[i] && b->w[k].is_stuck;
-		if (l->shared[i].n_claims == 0 && !failed)
-			ledger_remove_shared(l, &l->shared[i]);
-	}
+	return b->l->shared[i].n_claims == 0 && !(w && b->w[w - 1].is_stuck);
 }
 
-static bool is_wanted(const struct shared *s, const struct steps *keep, unsigned int n_keep)
+/* Which entries steps of keep[] are about, by their index. NULL: no memory. */
+static bool *find_wanted(struct ledger *l, const struct steps *keep, unsigned int n_keep)
 {
-	for (unsigned int i = 0; i < n_keep; i++)
-		for (unsigned int j = 0; j < keep[i].n; j++)
-			if (keep[i].s[j].fold != FOLD_NONE && streq(keep[i].s[j].object, s->object) &&
-			    streq(keep[i].s[j].backend, s->backend))
-				return true;
-	return false;
+	bool *wanted = calloc(l->n_shared ? l->n_shared : 1, sizeof(*wanted));
+
+	for (unsigned int i = 0; i < n_keep && wanted; i++)
+		for (unsigned int j = 0; j < keep[i].n; j++) {
+			const struct step *k = &keep[i].s[j];
+			const struct shared *s = k->fold == FOLD_NONE ? NULL : ledger_find_shared(l, k->backend, k->object);
+
+			if (s)
+				wanted[s - l->shared] = true;
+		}
+	return wanted;
 }
 
 int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid, const struct steps *keep,
 			 unsigned int n_keep, struct apply_count *count, struct err *e)
 {
 	_cleanup_(batch_fini) struct batch b = {.a = a, .l = l};
-	bool any = false;
+	_cleanup_free_ bool *wanted = find_wanted(l, keep, n_keep);
+	const struct shared *keepers = ledger_find_shared(l, "irq", IRQ_DEFAULT);
+	bool any = false, kept = keepers && has_claim(keepers, uuid) && !(wanted && wanted[keepers - l->shared]);
 	int rc = 0;
 
-	b.w = calloc(l->n_shared ? l->n_shared : 1, sizeof(*b.w));
-	if (!b.w)
+	if (!wanted || batch_init(&b, l->n_shared) < 0 || index_records(&b) < 0 || find_keepers(&b) < 0)
 		return err_set(e, ENOMEM, "%s", err_name(ENOMEM));
+	if (kept)
+		drop_keeper(&b, uuid);
 	for (unsigned int i = 0; i < l->n_shared; i++) {
 		struct shared *s = &l->shared[i];
 
-		if (s->n_claims && (!has_claim(s, uuid) || is_wanted(s, keep, n_keep)))
+		if (s->n_claims && (!has_claim(s, uuid) || wanted[i]))
 			continue;
 		unclaim(&b, s, uuid, count);
 		if (n_keep) /* else the whole record goes */
-			forget_records(a->undo, s->backend, s->object, "unclaimed");
+			forget_records(&b, s->backend, s->object, "unclaimed");
 	}
+	if (kept && settle_interrupts(&b) < 0)
+		return err_set(e, ENOMEM, "%s", err_name(ENOMEM));
 	add_unsettled(&b);
 	add_dependants(&b);
 	for (unsigned int i = 0; i < b.n; i++)
@@ -626,10 +918,11 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
 		else if (w->rc < 0 && apply_failure(a, &o, w->target, w->rc, "not put back") != APPLY_ABSENT)
 			w->is_stuck = true;
 		else
-			count->in_force += w->is_counted;
+			count_back(&b, w, count);
 		count->failed += w->is_stuck;
 	}
+	apply_tell_many(a, NULL);
 	if (rc == 0)
-		drop_finished(l, &b);
+		ledger_prune_shared(l, is_finished, &b);
 	return rc;
 }

@@ -3,7 +3,8 @@
 #include "backend.h"
 
 static const struct backend *const backends[] = {
-	&be_file, &be_cgroup, &be_thread, &be_unit, &be_cgkey, &be_mask, &be_net, &be_resctrl,
+	&be_file, &be_cgroup, &be_thread, &be_unit, &be_cgkey, &be_mask, &be_net, &be_resctrl, &be_irq,
+	&be_irqbalance,
 };
 
 const struct backend *backend_find(const char *name)

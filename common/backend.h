@@ -14,11 +14,14 @@
  *   mask     path of a file that holds a CPU mask          "sys/class/net/vnet0:17/queues/rx-0/rps_cpus"
  *   net      device, its index, what of it                 "eth0:2/class/d001" (be_net.c)
  *   resctrl  group, line of a schemata file, or thread     "sys/fs/resctrl/domtune-UUID/schemata L3:0" (be_resctrl.c)
+ *   irq      path of an interrupt's CPUs below the root     "proc/irq/45/smp_affinity_list"
+ *   irqbalance  what the daemon is told                     "cpus", "irqs" (be_irqbalance.c)
  */
 #pragma once
 
 #include "hostfs.h"
 
+#define BACKEND_AWAY "away" /* what a back end that comes_and_goes reads while it is not there */
 #define BACKEND_VALUE_MAX 32768 /* a CPU list of every second of 8192 CPUs */
 
 struct backend {
@@ -40,6 +43,20 @@ struct backend {
 	/* Objects are devices' and the like: what one answers (EIO) says nothing of the others. Else it is not asked on. */
 	bool is_each_its_own;
 	/*
+	 * There may be a thousand of them, and somebody else may have moved any for a reason of his own (a driver that was
+	 * loaded anew): what is shared and says something else is set again from there, one that was refused is left alone
+	 * for as long as the start lives, and what has to be said is said of all together (apply_many.c).
+	 */
+	bool is_many;
+	/*
+	 * The object is a daemon's, which may end, and begin again with what it had at first. It is read as BACKEND_AWAY then,
+	 * and takes any value; what it was told it may show only some seconds later.
+	 */
+	bool comes_and_goes;
+	/* Shared objects are written in the order of their ranks, 0 first, at most BACKEND_RANK_MAX; NULL: 1. */
+	unsigned int (*rank)(const char *object);
+#define BACKEND_RANK_MAX 2
+	/*
 	 * The object that this one, if it is younger than a value of that, has had its value from: threads have
 	 * attributes from their process. False: none. NULL: there are no such objects. Pure.
 	 */
@@ -57,4 +74,5 @@ struct backend {
 /* By name; NULL if this program has none of that name. The table is in backend.c. */
 const struct backend *backend_find(const char *name);
 
-extern const struct backend be_file, be_cgroup, be_thread, be_unit, be_cgkey, be_mask, be_net, be_resctrl;
+extern const struct backend be_file, be_cgroup, be_thread, be_unit, be_cgkey, be_mask, be_net, be_resctrl, be_irq,
+	be_irqbalance;

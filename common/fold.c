@@ -12,6 +12,7 @@ static const char *const names[FOLD_KINDS] = {
 	[FOLD_UNION] = "union",         [FOLD_WITHOUT] = "without", [FOLD_FIRST] = "first",
 	[FOLD_STRONGEST] = "strongest", [FOLD_LARGEST] = "largest", [FOLD_SMALLEST] = "smallest",
 	[FOLD_RUN] = "run",
+	[FOLD_IRQ] = "irq",
 };
 
 const char *fold_name(enum fold how)
@@ -219,12 +220,63 @@ static int fold_smallest(const struct fold_input *in, char **ret)
 	return give_number(least, ret);
 }
 
+/* "TO!NOT": sets are added to. */
+static int take_irq(const char *text, struct idset *to, struct idset *not)
+{
+	const char *mark = strchr(text, '!');
+	_cleanup_free_ char *first = NULL;
+	struct idset set;
+
+	if (!mark)
+		return -EINVAL;
+	if (mark > text) {
+		first = strndup(text, (size_t)(mark - text));
+		if (!first)
+			return -ENOMEM;
+		if (parse_set(first, &set) < 0)
+			return -EINVAL;
+		idset_or(to, &set);
+	}
+	if (mark[1]) {
+		if (parse_set(mark + 1, &set) < 0)
+			return -EINVAL;
+		idset_or(not, &set);
+	}
+	return 0;
+}
+
+/* of without not, if a CPU is left of it that can take an interrupt. */
+static bool leaves(const struct idset *of, const struct idset *not, const struct idset *online, struct idset *ret)
+{
+	*ret = *of;
+	idset_andnot(ret, not);
+	return idset_is_empty(online) ? !idset_is_empty(ret) : idset_intersects(ret, online);
+}
+
+static int fold_irq(const struct fold_input *in, char **ret)
+{
+	struct idset online = IDSET_EMPTY, to = IDSET_EMPTY, not = IDSET_EMPTY, original, left;
+	int rc = strchr(in->order, '!') ? take_irq(in->order, &online, &not) : parse_set(in->order, &online);
+
+	if (parse_set(in->original, &original) < 0)
+		rc = -EINVAL;
+	for (unsigned int i = 0; i < in->n && rc == 0; i++)
+		rc = take_irq(in->values[i], &to, &not);
+	if (rc < 0)
+		return rc;
+	if (leaves(&to, &not, &online, &left) || leaves(&original, &not, &online, &left) ||
+	    leaves(&online, &not, &online, &left))
+		return give(idset_text(&left), ret);
+	return give(strdup(in->original), ret);
+}
+
 static int (*const folds[FOLD_KINDS])(const struct fold_input *, char **) = {
 	[FOLD_NONE] = fold_first, /* one claim: its value */
 	[FOLD_MAX] = fold_max,         [FOLD_SUM] = fold_sum,     [FOLD_UNION] = fold_union,
 	[FOLD_WITHOUT] = fold_without, [FOLD_FIRST] = fold_first, [FOLD_STRONGEST] = fold_strongest,
 	[FOLD_LARGEST] = fold_largest, [FOLD_SMALLEST] = fold_smallest,
 	[FOLD_RUN] = fold_run,
+	[FOLD_IRQ] = fold_irq,
 };
 
 int fold_values(enum fold how, const char *order, const char *original, const char *const *values, unsigned int n,

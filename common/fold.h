@@ -19,6 +19,12 @@ enum fold {
 	FOLD_RUN,       /* sets: original minus all claims, of that the longest run of successive numbers, of equally long
 	                   ones the lowest; the original if nothing is left */
 	FOLD_SMALLEST,  /* numbers: the smallest of all claims, where 0 is "off", which only all together get */
+	/*
+	 * CPUs of an interrupt. A claim is "TO!NOT", either may be empty: it is to come to some of TO, and stays off NOT.
+	 * All TO together, or the original, less all NOT. Where that leaves no CPU that is online, all that are less all NOT.
+	 * order: "ONLINE" or "ONLINE!NOT", what is online (empty: not known), and what those who have no claim want it to stay off.
+	 */
+	FOLD_IRQ,
 	FOLD_KINDS,
 };
 

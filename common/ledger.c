@@ -6,7 +6,8 @@
  *   claim   uuid, kind, phase, generation, pid, its start, daemon, its start, since, name, cpus, floats, pages, links,
  *           ways
  *   shared  index, knob, target, backend, object, fold, order, cause, settled, original, written, before, readback
- *   want    index of the shared line, uuid, wanted              in the order in which they were claimed
+ *   want    index of the shared line, uuid, wanted              in the order in which they were claimed; a list of
+ *                                                               indices where that does not matter
  *   pool    node, page size, others, grown, total, pending, adopted, leaving
  *
  * floats is NOW/HOME/LIMIT/VCPUS/MOVED for each, with ";" between; pages NODE:SIZE:COUNT:GROW with ","; links
@@ -325,10 +326,39 @@ int claim_add_ways(struct claim *c, unsigned int cache, uint64_t bits)
 	return 0;
 }
 
+static bool is_object(const struct shared *s, const char *backend, const char *object)
+{
+	return streq(s->object, object) && streq(s->backend, backend);
+}
+
+#define FEW_SHARED 16 /* are looked through; more have an index, which a thousand interrupts need */
+
+/* Whether the index has all of them. Without memory it has not. */
+static bool index_shared(struct ledger *l)
+{
+	while (l->by_object.n < l->n_shared) {
+		unsigned int i = l->by_object.n;
+
+		if (strindex_add(&l->by_object, strindex_hash(l->shared[i].backend, l->shared[i].object), i) < 0)
+			return false;
+	}
+	return true;
+}
+
 struct shared *ledger_find_shared(struct ledger *l, const char *backend, const char *object)
 {
-	for (unsigned int i = 0; i < l->n_shared; i++)
-		if (streq(l->shared[i].object, object) && streq(l->shared[i].backend, backend))
+	unsigned int i, at = 0;
+	uint32_t hash;
+
+	if (l->n_shared > FEW_SHARED && index_shared(l)) {
+		hash = strindex_hash(backend, object);
+		while (strindex_next(&l->by_object, hash, &at, &i))
+			if (is_object(&l->shared[i], backend, object))
+				return &l->shared[i];
+		return NULL;
+	}
+	for (i = 0; i < l->n_shared; i++)
+		if (is_object(&l->shared[i], backend, object))
 			return &l->shared[i];
 	return NULL;
 }
@@ -382,9 +412,24 @@ void ledger_remove_shared(struct ledger *l, struct shared *s)
 {
 	unsigned int i = (unsigned int)(s - l->shared);
 
+	strindex_fini(&l->by_object);
 	shared_fini(s);
 	l->n_shared--;
 	memmove(s, s + 1, (l->n_shared - i) * sizeof(*s));
+}
+
+void ledger_prune_shared(struct ledger *l, bool (*is_over)(const void *data, unsigned int i), const void *data)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < l->n_shared; i++)
+		if (is_over(data, i))
+			shared_fini(&l->shared[i]);
+		else
+			l->shared[n++] = l->shared[i];
+	if (n < l->n_shared)
+		strindex_fini(&l->by_object);
+	l->n_shared = n;
 }
 
 int shared_set_claim(struct shared *s, const char *uuid, const char *wanted)
@@ -438,6 +483,7 @@ void ledger_fini(struct ledger *l)
 		shared_fini(&l->shared[i]);
 	free(l->claims);
 	free(l->shared);
+	strindex_fini(&l->by_object);
 	free(l->pools);
 	free_sets(l->sets);
 	free(l->text);
@@ -501,6 +547,12 @@ static const char *text_or_empty(const char *text)
 	return text ? text : "";
 }
 
+/* Whose claims, in no certain order, are written for many objects together. */
+static bool is_wanted_alike(const struct shared *s)
+{
+	return s->fold == FOLD_IRQ;
+}
+
 static void put_shared(struct sbuf *b, const struct shared *s, unsigned int index)
 {
 	struct number n;
@@ -509,8 +561,62 @@ static void put_shared(struct sbuf *b, const struct shared *s, unsigned int inde
 		   s->object, fold_name(s->fold), text_or_empty(s->order), text_or_empty(s->cause),
 		   s->readback ? "settled" : "unsettled", text_or_empty(s->original), text_or_empty(s->written),
 		   text_or_empty(s->before), text_or_empty(s->readback), NULL);
-	for (unsigned int i = 0; i < s->n_claims; i++)
+	for (unsigned int i = 0; i < s->n_claims && !is_wanted_alike(s); i++)
 		record_add(b, "want", n.text, s->claims[i].uuid, s->claims[i].wanted, NULL);
+}
+
+/* What one domain wants of several objects. */
+struct alike {
+	const char *uuid, *wanted;
+	struct idset of; /* indices of shared lines */
+};
+
+static struct alike *find_alike(struct alike **list, unsigned int *n, struct strindex *x, const struct shared_claim *c)
+{
+	uint32_t hash = strindex_hash(c->uuid, c->wanted);
+	unsigned int i, at = 0;
+	struct alike *a;
+
+	while (strindex_next(x, hash, &at, &i))
+		if (streq((*list)[i].uuid, c->uuid) && streq((*list)[i].wanted, c->wanted))
+			return &(*list)[i];
+	a = GROW(*list, *n);
+	if (!a || strindex_add(x, hash, *n) < 0)
+		return NULL;
+	a->uuid = c->uuid;
+	a->wanted = c->wanted;
+	(*n)++;
+	return a;
+}
+
+/* A thousand interrupts that ten domains want to be rid of are ten lines. */
+static int put_alike(struct sbuf *b, const struct ledger *l)
+{
+	_cleanup_free_ struct alike *list = NULL;
+	_cleanup_(strindex_fini) struct strindex x = {0};
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < l->n_shared; i++)
+		for (unsigned int k = 0; is_wanted_alike(&l->shared[i]) && k < l->shared[i].n_claims; k++) {
+			struct alike *a = find_alike(&list, &n, &x, &l->shared[i].claims[k]);
+			struct number number_text;
+
+			if (!a)
+				return -ENOMEM;
+			if (i < IDSET_MAX)
+				idset_add(&a->of, i);
+			else
+				record_add(b, "want", number(&number_text, i), a->uuid, a->wanted, NULL);
+		}
+	for (unsigned int i = 0; i < n; i++) {
+		_cleanup_free_ char *of = idset_text(&list[i].of);
+
+		if (!of)
+			return -ENOMEM;
+		if (*of)
+			record_add(b, "want", of, list[i].uuid, list[i].wanted, NULL);
+	}
+	return 0;
 }
 
 int ledger_print(const struct ledger *l, struct sbuf *b)
@@ -526,6 +632,8 @@ int ledger_print(const struct ledger *l, struct sbuf *b)
 			return -ENOMEM;
 	for (unsigned int i = 0; i < l->n_shared; i++)
 		put_shared(b, &l->shared[i], i);
+	if (put_alike(b, l) < 0)
+		return -ENOMEM;
 	for (unsigned int i = 0; i < l->n_pools; i++)
 		record_add(b, "pool", number(&n[0], (uint64_t)l->pools[i].node), number(&n[1], l->pools[i].size),
 			   number(&n[2], l->pools[i].others), number(&n[3], l->pools[i].grown),
@@ -703,17 +811,35 @@ static int take_shared(struct ledger *l, const struct record *r)
 	return 0;
 }
 
+static int take_want_of(struct ledger *l, uint64_t index, const char *uuid, const char *wanted)
+{
+	/* Nearly always none is missing. */
+	if (index < l->n_shared && l->shared[index].index == index)
+		return shared_set_claim(&l->shared[index], uuid, wanted);
+	for (unsigned int i = l->n_shared; i-- > 0;)
+		if (l->shared[i].index == index)
+			return shared_set_claim(&l->shared[i], uuid, wanted);
+	return -EINVAL;
+}
+
 static int take_want(struct ledger *l, const struct record *r)
 {
 	uint64_t index = record_u64(r, 1, UINT64_MAX);
+	struct idset of;
+	int rc = 0;
 
-	if (r->n < 4 || index == UINT64_MAX || !uuid_is_valid(record_str(r, 2)))
+	if (r->n < 4 || !uuid_is_valid(record_str(r, 2)))
 		return -EINVAL;
-	/* The owner is nearly always the last one read. */
-	for (unsigned int i = l->n_shared; i-- > 0;)
-		if (l->shared[i].index == index)
-			return shared_set_claim(&l->shared[i], record_str(r, 2), record_str(r, 3));
-	return -EINVAL;
+	if (index != UINT64_MAX)
+		return take_want_of(l, index, record_str(r, 2), record_str(r, 3));
+	if (idset_parse(record_str(r, 1), &of) < 0)
+		return -EINVAL;
+	IDSET_FOREACH (i, &of) {
+		int one = take_want_of(l, (uint64_t)i, record_str(r, 2), record_str(r, 3));
+
+		rc = rc == -ENOMEM || one == 0 ? rc : one;
+	}
+	return rc;
 }
 
 static int take_pool(struct ledger *l, const struct record *r)

@@ -12,6 +12,7 @@
 
 #include "fold.h"
 #include "hostfs.h"
+#include "strindex.h"
 
 #define LEDGER_LOCK_MS 1500 /* a holder works for well under 10 ms; libvirt waits for us without limit */
 
@@ -126,6 +127,7 @@ struct ledger {
 	struct ledger_sets *sets; /* see ledger_set() */
 	struct claim *claims; unsigned int n_claims, room; /* room: allocated */
 	struct shared *shared; unsigned int n_shared, room_shared;
+	struct strindex by_object; /* where they are: the first by_object.n of them; all there are where it counts */
 	struct ledger_pool *pools; unsigned int n_pools;
 	unsigned int bad_lines; /* ignored when reading */
 	bool older;             /* what was read was of a format before this one: to be written anew */
@@ -186,6 +188,8 @@ struct shared *ledger_add_shared(struct ledger *l, const char *backend, const ch
 /* Room for so many in all: until then ledger_add_shared() moves none. Returns 0 or -ENOMEM. */
 int ledger_reserve_shared(struct ledger *l, unsigned int n);
 void ledger_remove_shared(struct ledger *l, struct shared *s);
+/* All for which is_over says yes, at once; the others keep their order, and move. */
+void ledger_prune_shared(struct ledger *l, bool (*is_over)(const void *data, unsigned int i), const void *data);
 int shared_set_claim(struct shared *s, const char *uuid, const char *wanted); /* adds or replaces */
 void shared_drop_claim(struct shared *s, const char *uuid);
 

@@ -86,6 +86,8 @@ struct plan_link {
 #define PLAN_CLASS_MAX 0xdfff
 #define PLAN_PRIORITY_DEFAULT 3 /* in the middle of 0..7, so that there is something on both sides; also the rest's */
 
+struct irq_list;
+
 struct plan {
 	char uuid[37];
 	char *name;
@@ -105,6 +107,8 @@ struct plan {
 	struct plan_link *links; unsigned int n_links;
 	struct plan_disk *disks; size_t n_disks;
 	struct msgs warnings;
+	/* Not on record: the host's interrupts as of irq_refresh(), which steps of irq.policy are made of. NULL: not read. */
+	struct irq_list *irqs;
 };
 
 /* What netlink says of a device of netdev_facts (net_facts.c). */
@@ -117,6 +121,7 @@ struct plan_nic {
 
 struct blockdev_facts;
 struct resctrl_facts;
+struct irq_facts;
 
 struct plan_inputs {
 	const struct domain *domain;
@@ -130,6 +135,7 @@ struct plan_inputs {
 	const struct netdev_facts *nets;     /* NULL likewise */
 	const struct plan_nic *nics;         /* as nets->devices, by index; NULL: not known */
 	const struct resctrl_facts *resctrl; /* NULL likewise */
+	const struct irq_facts *irqs;        /* NULL: not looked at */
 	const struct place_cap *caps; unsigned int n_caps; /* what growing the pools has shown already */
 	bool running;                    /* adopt: exec-stage settings are skipped with that reason */
 	/*

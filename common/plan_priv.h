@@ -66,6 +66,8 @@ int plan_carry(struct maker *m);
 /* plan_class.c: classes of service, after placement */
 void plan_cache(struct maker *m);
 void plan_bandwidth(struct maker *m); /* after plan_cache() */
+/* plan_irq.c: where interrupts are not to be, and where those of its devices are to come. */
+void plan_irq(struct maker *m);
 
 /* plan_disk.c: settings of the devices behind the domain's disks, I/O priority */
 void plan_disks(struct maker *m);

@@ -27,6 +27,7 @@
 #include <inttypes.h>
 
 #include "resctrl.h"
+#include "irq.h"
 
 #define VCPUS_MAX     DOMAIN_VCPUS_MAX
 #define IOTHREADS_MAX DOMAIN_IOTHREADS_MAX
@@ -79,6 +80,7 @@ void plan_fini(struct plan *p)
 		skipped_fini(&p->skipped[i]);
 	for (size_t i = 0; i < p->n_block; i++)
 		free(p->block[i].name);
+	irq_list_free(p->irqs);
 	free(p->settings);
 	free(p->skipped);
 	free(p->block);

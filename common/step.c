@@ -383,6 +383,11 @@ static const struct row rows[] = {
 	{ "interface.tx-ring", "*", STAGE_PREPARE, NULL, step_at_ring, as_written,
 	  "tx-ring", CGROUP_CPU, AFFINITY_NONE, FOLD_MAX, NULL },
 
+	{ "irq.policy", "", STAGE_PREPARE, NULL, step_at_interrupts, as_written,
+	  "avoid:", CGROUP_CPU, AFFINITY_NONE, FOLD_IRQ, NULL },
+	{ "irq.policy", "*", STAGE_PREPARE, NULL, step_at_device_interrupts, as_written,
+	  "local:", CGROUP_CPU, AFFINITY_NONE, FOLD_IRQ, NULL },
+
 	{ "sysctl", "*", STAGE_PREPARE, NULL, step_at_sysctl, as_written,
 	  "proc/sys", CGROUP_CPU, AFFINITY_NONE, FOLD_MAX, NULL },
 };

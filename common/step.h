@@ -74,9 +74,17 @@ struct step {
 	                         write would erase before Linux 6.2); value is "", what is written is the original;
 	                         -EINVAL then means that the cause leaves nothing of it, which is no failure */
 	const char *before;   /* what the object said before the process was started with what it says; NULL: as now */
+	bool is_held;         /* shared: claimed also where the object says what it should already */
+	char target[24];      /* what this object is, where a setting has many ("irq45"); "" the setting's own */
 	bool follows;         /* restore_only, of a shared object: what the cause makes of it is not written over; the
 	                         original comes back with the cause's */
 };
+
+/* As in records and messages. */
+static inline const char *step_target(const struct step *s)
+{
+	return *s->target ? s->target : s->setting->target;
+}
 
 struct steps {
 	struct step *s; unsigned int n;

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "common/apply.h"
+#include "common/irq.h"
 #include "common/log.h"
 #include "common/num.h"
 
@@ -96,7 +97,11 @@ static int apply_stage(const struct call *c, struct undo *u, enum stage stage, s
 		run_read_starts(&c->fs, run);
 	if (run)
 		run_read_taps(&c->fs, run, &u->plan, true); /* the stages before have none */
-	rc = steps_make(&u->plan, stage, run, &s);
+	rc = stage == STAGE_PREPARE ? irq_refresh(&c->fs, &u->plan) : 0;
+	if (rc == 0)
+		rc = steps_make(&u->plan, stage, run, &s);
+	for (size_t i = n_before; i < u->plan.n_skipped && rc == 0; i++)
+		(void)undo_skipped(u, &u->plan.skipped[i]); /* for show only */
 	if (rc == 0)
 		rc = apply_steps(&c->fs, u, &s, count);
 	if (rc < 0) {
@@ -104,8 +109,6 @@ static int apply_stage(const struct call *c, struct undo *u, enum stage stage, s
 		return rc;
 	}
 	log_warnings(u, &s);
-	for (size_t i = n_before; i < u->plan.n_skipped; i++)
-		(void)undo_skipped(u, &u->plan.skipped[i]); /* for show only */
 	return 0;
 }
 

@@ -214,6 +214,20 @@ static int learn_more(struct decision *d, struct err *e)
 	return 0;
 }
 
+/* Interrupts of its devices, where any are to be moved. */
+static int learn_irqs(struct decision *d, struct err *e)
+{
+	int r;
+
+	if (streq(irq_policy_of(&d->intent), "none"))
+		return 0;
+	r = irq_facts_find(&d->fs, &d->domain, &d->nets, &d->irqs);
+	if (r < 0)
+		return err_set(e, -r, "interrupts: %s", err_name(-r));
+	d->irqs_known = true;
+	return 0;
+}
+
 /* ---- deciding ---- */
 
 /* Once per boot: domains that run without us, and others who have set CPUs aside. */
@@ -334,6 +348,8 @@ static int work(struct decision *d, struct err *e)
 		r = learn(d, e);
 	if (r == 0)
 		r = learn_more(d, e);
+	if (r == 0)
+		r = learn_irqs(d, e);
 	if (r < 0)
 		return r;
 	learn_cgroups(&d->fs);

@@ -8,6 +8,7 @@
 #include "common/blockdev.h"
 #include "common/device.h"
 #include "common/foreign.h"
+#include "common/irq_facts.h"
 #include "common/net_facts.h"
 #include "common/plan.h"
 #include "common/resctrl.h"
@@ -37,6 +38,8 @@ struct decision {
 	struct blockdev_facts blocks;
 	struct resctrl_facts resctrl;
 	bool resctrl_known;
+	struct irq_facts irqs;
+	bool irqs_known;         /* they were looked at, for the same reason */
 	bool blocks_known;       /* they were looked at: something is asked for that depends on them */
 	struct ledger found;     /* domains that run without us, if this boot has not looked yet */
 	struct plan plan;

@@ -97,6 +97,7 @@ int decide_make_plan(struct decision *d, const struct ledger *l, const struct pl
 		.nets = intent_names(&d->intent, KNOB_ELEMENT_INTERFACE) ? &d->nets : NULL,
 		.nics = d->nics,
 		.resctrl = d->resctrl_known ? &d->resctrl : NULL,
+		.irqs = d->irqs_known ? &d->irqs : NULL,
 		.caps = d->caps,
 		.running = decide_is_running(d),
 		.was = was,

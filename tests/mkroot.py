@@ -456,6 +456,26 @@ def put_resctrl(root, host):
         lines.append("    MB:" + ";".join(f"{c}={most:>3}" for c in caches))
     root.put(f"{base}/info/last_cmd_status", "ok")
     root.put_all(base, {"schemata": "\n".join(lines), "mode": "shareable", "tasks": "1", "cpus_list": list_text(host.online)})
+def put_irqs(root, host, text):
+    """Interrupts as /proc/irq shows them, and the vectors of the PCI function they belong to."""
+    numbers, cpus, action, *device = text.split(":", 3)
+    for n, irq in enumerate(sorted(parse_list(numbers))):
+        online = sorted(host.online)
+        mine = set(online) if cpus == "all" else {online[n % len(online)]} if cpus == "each" else parse_list(cpus)
+        root.put_all(f"proc/irq/{irq}", {
+            "smp_affinity_list": list_text(mine), "smp_affinity": mask_text(mine, host.opt.cpus),
+            "effective_affinity_list": list_text({min(mine & host.online, default=0)}), "node": 0})
+        if action:
+            root.make_dir(f"proc/irq/{irq}/{action.replace('*', str(n))}")
+        for directory in device:
+            root.put_all(directory, {"irq": 0})
+            root.put(f"{directory}/msi_irqs/{irq}", "msix")
+
+
+def put_default_affinity(root, host):
+    width, text = host.opt.cpus, mask_text(host.all, host.opt.cpus)
+    # %*pb: as many digits as there are CPUs to be written.
+    root.put("proc/irq/default_smp_affinity", text[8 - -(-(width % 32 or 32) // 4):])
 
 
 def put_emulator(root, opt):
@@ -521,6 +541,9 @@ def parser():
     add("--resctrl", nargs="?", const="", metavar="WORDS",
         help="resctrl is mounted; mask=7ff, min=1, shared=0 (ways), cdp=1, mb=10, mbmin=10, mbmax=100 (bandwidth, mb=0: none), "
              "classes=16")
+    add("--irqs", action="append", default=[], metavar="LIST:CPUS:ACTION[:DIR]",
+        help="interrupts; CPUs: a list, all, or each (one each, in turn); * in the name of the handler is a number from 0; "
+             "DIR: the PCI function whose vectors they are, in sys/, may be below a class")
     add("--drop", action="append", default=[], metavar="GLOB", help="remove files and directories; * matches / too")
     add("--set", action="append", default=[], metavar="PATH=TEXT", help="write this file, last (\\n is a newline)")
     return p
@@ -546,6 +569,10 @@ def make(opt):
         put_disk(root, disk)
     if opt.resctrl is not None:
         put_resctrl(root, host)
+    for text in opt.irqs:
+        put_irqs(root, host, text)
+    if opt.irqs:
+        put_default_affinity(root, host)
     for pattern in opt.drop:
         drop(root, pattern)
     root.made.clear()

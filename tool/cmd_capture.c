@@ -88,6 +88,12 @@ static const char *const patterns[] = {
 	"sys/class/net/" NO_TAP "/bonding/slaves",
 	"sys/class/net/" NO_TAP "/lower_" NO_TAP "/ifindex",
 	"sys/class/net/" NO_TAP "/queues/tx-*/tx_timeout",
+	"proc/irq/default_smp_affinity", /* interrupts, and whose they are (irq.c) */
+	"proc/irq/[0-9]*/smp_affinity_list",
+	"proc/irq/[0-9]*/effective_affinity_list",
+	"proc/irq/[0-9]*/node",
+	"sys/bus/pci/devices/*/irq",
+	"sys/bus/pci/devices/*/msi_irqs/*",
 	"proc/net/route",
 	"proc/net/ipv6_route",
 	"proc/sys/net/ipv4/conf/" NO_TAP "/forwarding",

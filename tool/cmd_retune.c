@@ -201,7 +201,7 @@ static int report_settings(const struct retune *r, const struct view *v)
 	for (size_t i = 0; i < v->n_settings; i++) {
 		const struct view_setting *s = &v->settings[i];
 
-		if (s->pending)
+		if (s->pending || s->is_part)
 			continue;
 		good += s->ok;
 		if (s->ok)

@@ -372,6 +372,8 @@ static void print_settings(const struct view *v)
 	for (size_t i = 0; i < v->n_settings; i++) {
 		const struct view_setting *s = &v->settings[i];
 
+		if (s->is_part && s->ok)
+			continue; /* their setting says how many */
 		out_cell_str(&table, s->setting->knob);
 		out_cell_str(&table, s->setting->target);
 		out_cell_str(&table, s->setting->value);

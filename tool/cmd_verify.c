@@ -184,7 +184,7 @@ static void print_domain(const struct view *v)
 	for (size_t i = 0; i < v->n_settings; i++) {
 		const struct view_setting *s = &v->settings[i];
 
-		if (!is_shown(s))
+		if (!is_shown(s) || (s->is_part && s->ok))
 			continue;
 		out_cell(&table, s->ok ? OUT_GOOD : OUT_BAD, s->ok ? "ok" : "NO");
 		out_cell_str(&table, s->setting->knob);

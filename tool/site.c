@@ -5,6 +5,7 @@
 #include "common/blockdev.h"
 #include "common/device.h"
 #include "common/foreign.h"
+#include "common/irq_facts.h"
 #include "common/net_facts.h"
 #include "common/resctrl.h"
 #include "common/paths.h"
@@ -106,10 +107,10 @@ static int add_current_of(const struct hostfs *fs, const struct steps *steps, st
 
 		/*
 		 * A dependant of the domain's own is no more than what its cause may reset; what others share of a vital one
-		 * says nothing about its own part.
+		 * says nothing about its own part; what a daemon was told is no value of the host.
 		 */
 		if (*s->current || step->restore_only || (step->is_dependant && step->fold == FOLD_NONE) ||
-		    (step->is_vital && step->fold != FOLD_NONE) || !be ||
+		    (step->is_vital && step->fold != FOLD_NONE) || !be || be->comes_and_goes ||
 		    be->probe(fs, step->object) < 0 || be->read(fs, step->object, buf, sizeof(buf)) < 0)
 			continue;
 		copy = strdup(buf);
@@ -136,7 +137,9 @@ static int add_current(const struct hostfs *fs, bool running, struct plan *p)
 
 		if (stages[i] == STAGE_STARTED && !runs)
 			continue;
-		r = steps_make(p, stages[i], runs ? &run : NULL, &steps);
+		r = stages[i] == STAGE_PREPARE ? irq_refresh(fs, p) : 0;
+		if (r == 0)
+			r = steps_make(p, stages[i], runs ? &run : NULL, &steps);
 		if (r == 0)
 			r = add_current_of(fs, &steps, p);
 		steps_fini(&steps);
@@ -156,6 +159,7 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	struct resctrl_facts resctrl = { 0 };
 	struct plan_nic nics[NETDEV_MAX];
 	struct device_nodes devices;
+	struct irq_facts irqs;
 	struct plan_inputs in;
 	struct err e = ERR_INIT;
 	char emulator[4096];
@@ -203,6 +207,16 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 			return tool_fail_err(label, r, NULL);
 		}
 		in.resctrl = &resctrl;
+	}
+	if (!streq(irq_policy_of(&p.intent), "none")) {
+		r = irq_facts_find(&t->fs, &p.domain, &nets, &irqs);
+		if (r < 0) {
+			resctrl_fini(&resctrl);
+			netdev_fini(&nets);
+			planned_fini(&p);
+			return tool_fail_err(label, r, NULL);
+		}
+		in.irqs = &irqs;
 	}
 	if (intent_asks_disks(&p.intent)) {
 		r = blockdev_find(&t->fs, &p.domain, &blocks);

@@ -233,6 +233,7 @@ static int join(const struct hostfs *fs, struct ledger *l, const struct undo *u,
 	}
 	if (r < 0)
 		return r;
+	found |= view_is_of_interrupts(v->setting) && !u->plan.observe;
 	v->recorded = found;
 	if (!found)
 		v->pending = u->plan.observe || !is_due(v->setting->stage, u->phase) || u->phase == CLAIM_STOPPED;
@@ -281,7 +282,7 @@ static int join_unrecorded(const struct hostfs *fs, struct ledger *l, struct vie
 					    .wanted = step->value, .shared = step->fold != FOLD_NONE };
 			const struct shared *shared;
 
-			if (!step_is_about(step->setting, s->setting) || (step->is_dependant && step->fold == FOLD_NONE) ||
+			if (*step->target || !step_is_about(step->setting, s->setting) || (step->is_dependant && step->fold == FOLD_NONE) ||
 			    step->restore_only)
 				continue;
 			shared = step->fold == FOLD_NONE ? NULL : ledger_find_shared(l, o.backend, o.name);
@@ -361,7 +362,7 @@ static int say_others(const struct ledger *l, const struct view *v, struct view_
 	bool mine_wins;
 	struct sbuf b = { 0 };
 
-	if (!mine || !now || shared->fold == FOLD_SUM)
+	if (!mine || !now || shared->fold == FOLD_SUM || s->is_part)
 		return 0;
 	mine_wins = streq(mine, now);
 	for (unsigned int i = 0; i < shared->n_claims; i++) {
@@ -422,6 +423,8 @@ int view_make(const struct hostfs *fs, struct ledger *l, const struct claim *c, 
 	r = join_all(fs, l, &v);
 	if (r == 0)
 		r = look_up_unrecorded(fs, l, &v);
+	if (r == 0 && !v.undo.plan.observe)
+		r = view_interrupts(fs, l, &v);
 	for (size_t i = 0; i < v.n_settings && r == 0; i++)
 		r = say_others(l, &v, &v.settings[i]);
 	if (r < 0) {
@@ -445,6 +448,11 @@ void view_fini(struct view *v)
 	}
 	for (size_t i = 0; i < v->n_later; i++)
 		free(v->later[i].target);
+	for (size_t i = 0; i < v->n_parts; i++) {
+		free(v->parts[i].target);
+		free(v->parts[i].value);
+	}
+	free(v->parts);
 	free(v->settings);
 	free(v->later);
 	if (v->has_record)

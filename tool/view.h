@@ -25,6 +25,7 @@ struct view_setting {
 	bool only_shared;              /* it is of one that is shared with other domains */
 	bool exact;                    /* the objects say just what the value means there */
 	bool pending;                  /* its time has not come, or (observe) never will */
+	bool is_part;                  /* one of many objects of a setting (an interrupt), whose row stands for all */
 	bool recorded;                 /* something was written, or tried */
 };
 
@@ -37,7 +38,17 @@ struct view {
 	size_t n_settings;
 	struct setting *later; /* of view_look(): what is asked of disks that came since, by settings that were never made */
 	size_t n_later;
+	struct setting *parts; /* what the rows of interrupts are settings of (view_irq.c); knob, source and why are borrowed */
+	size_t n_parts;
 };
+
+/*
+ * Rows of interrupts, and what is said of all of them in the rows of the settings they belong to. Where an interrupt
+ * really goes counts (effective_affinity_list).
+ */
+int view_interrupts(const struct hostfs *fs, struct ledger *l, struct view *v);
+/* Whether a setting is one of those. */
+bool view_is_of_interrupts(const struct setting *s);
 
 /* -EACCES: only root can read it; -ENOMEM; other errors: e has the object. A damaged record is no error. */
 int view_make(const struct hostfs *fs, struct ledger *l, const struct claim *c, struct view *ret, struct err *e);

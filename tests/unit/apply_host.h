@@ -152,7 +152,7 @@ static const struct backend be_parts = {
 const struct backend *backend_find(const char *name)
 {
 	static const struct backend *const all[] = {&be_file, &be_reset, &be_round, &be_fail,
-						     &be_deaf, &be_queue, &be_parts, &be_thread};
+						     &be_deaf, &be_queue, &be_parts, &be_thread, &be_irq, &be_irqbalance};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (streq(all[i]->name, name))

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Back end "irqbalance": what the daemon is told over its socket (irqbalance(1), "IRQBALANCE SOCKET"; sock_handle() in its
+ * irqbalance.c, 1.9). Objects: "cpus", CPUs that it gives no interrupts; "irqs", interrupts that it leaves alone. Each
+ * replaces the list before, so what is told is always the whole, which is why both are shared objects, a union with what it
+ * had before us. Nothing of its configuration is changed, and nothing is restarted.
+ *
+ * The socket is /run/irqbalance/irqbalancePID.sock, or of old an abstract one of that name. One command a connection, root's
+ * credentials with it. "setup" answers
+ *
+ *     SLEEP 10 IRQ 45 LOAD 0 DIFF 0 CLASS 0 IRQ 46 ... BANNED 00000000,0000003c
+ *
+ * of which BANNED is as of its last scan: what it was told it shows up to SLEEP seconds later.
+ *
+ * A daemon that does not answer within TIMEOUT_MS is as good as none: one thread does its socket and its scans.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+#include "backend.h"
+#include "num.h"
+#include "sbuf.h"
+
+#define DIRECTORY  "run/irqbalance"
+#define TIMEOUT_MS 250
+#define ANSWER_MAX (1u << 20) /* some 40 bytes for each interrupt that is banned */
+
+static bool is_socket_name(const char *name)
+{
+	size_t n = strlen(name);
+
+	return str_starts(name, "irqbalance") && n > 5 && streq(name + n - 5, ".sock");
+}
+
+static int connect_to(const struct sockaddr_un *addr, socklen_t len)
+{
+	const struct timeval patience = {0, TIMEOUT_MS * 1000};
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	/* Its queue has room for one: a connection may have to wait, too. */
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+	    connect(fd, (const struct sockaddr *)addr, len) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+/* A socket in an open directory: its path may be longer than an address, and is below our root. */
+static int connect_in(DIR *dir, const char *name)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int n = snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/%s", dirfd(dir), name);
+
+	return n < 0 || (size_t)n >= sizeof(addr.sun_path) ? -ENAMETOOLONG : connect_to(&addr, sizeof(addr));
+}
+
+static int connect_file(const struct hostfs *fs)
+{
+	_cleanup_closedir_ DIR *dir = hostfs_opendir(fs, DIRECTORY);
+	const struct dirent *d;
+	int rc = -ENOENT;
+
+	while (dir && rc < 0 && (d = readdir(dir)))
+		if (is_socket_name(d->d_name))
+			rc = connect_in(dir, d->d_name); /* one that died without removing it refuses */
+	return rc;
+}
+
+/* "... @irqbalance123.sock" in /proc/net/unix. */
+static int connect_abstract(const struct hostfs *fs)
+{
+	_cleanup_free_ char *text = NULL;
+	int rc = -ENOENT;
+
+	if (!fs->real || hostfs_read_all(fs, 16u << 20, &text, NULL, "proc/net/unix") < 0)
+		return -ENOENT;
+	for (char *at = text; rc < 0 && (at = strstr(at, "@irqbalance")); at++) {
+		struct sockaddr_un addr = {.sun_family = AF_UNIX};
+		size_t n = strcspn(at + 1, " \n");
+
+		if (n >= sizeof(addr.sun_path) - 1)
+			continue;
+		memcpy(addr.sun_path + 1, at + 1, n);
+		if (is_socket_name(addr.sun_path + 1))
+			rc = connect_to(&addr, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + n));
+	}
+	return rc;
+}
+
+static int connect_daemon(const struct hostfs *fs)
+{
+	int fd = connect_file(fs);
+
+	return fd < 0 ? connect_abstract(fs) : fd;
+}
+
+/* The text with the NUL that the daemon's parser takes for granted, and who we are. */
+static int send_command(int fd, const char *text)
+{
+	const struct ucred me = {getpid(), geteuid(), getegid()};
+	union {
+		char buf[CMSG_SPACE(sizeof(struct ucred))];
+		struct cmsghdr align;
+	} control = {{0}};
+	struct iovec iov = {(void *)(uintptr_t)text, strlen(text) + 1};
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof(control.buf),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	ssize_t n;
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_CREDENTIALS;
+	c->cmsg_len = CMSG_LEN(sizeof(me));
+	memcpy(CMSG_DATA(c), &me, sizeof(me));
+	n = sendmsg(fd, &msg, MSG_NOSIGNAL);
+	if (n < 0)
+		return errno == EAGAIN ? -ETIMEDOUT : -errno;
+	return (size_t)n == iov.iov_len ? 0 : -EIO;
+}
+
+/* Until it closes. A daemon that sends a byte now and then is not waited for either. */
+static int receive_all(int fd, struct sbuf *b)
+{
+	char part[4096];
+
+	for (unsigned int i = 0; b->len < ANSWER_MAX && i < ANSWER_MAX / sizeof(part); i++) {
+		ssize_t n = recv(fd, part, sizeof(part), 0);
+
+		if (n == 0)
+			return b->failed ? -ENOMEM : 0;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? -ETIMEDOUT : -errno;
+		sbuf_addn(b, part, (size_t)n);
+	}
+	return -EFBIG;
+}
+
+/* The word behind each " KEY " of the answer. */
+static const char *next_word(const char **at, const char *key, size_t *ret_len)
+{
+	size_t n = strlen(key);
+
+	for (const char *p = *at; (p = strstr(p, key)); p += n) {
+		if (p[n] != ' ')
+			continue;
+		p += n + 1;
+		*ret_len = strcspn(p, " \n");
+		*at = p + *ret_len;
+		return p;
+	}
+	return NULL;
+}
+
+static int banned_cpus(const char *answer, struct idset *ret)
+{
+	size_t len;
+	const char *word = next_word(&answer, "BANNED", &len);
+	_cleanup_free_ char *mask = word ? strndup(word, len) : NULL;
+	int rc = mask ? idset_parse_mask(mask, ret) : -EBADMSG;
+
+	if (rc == -ENODATA)
+		*ret = IDSET_EMPTY;
+	return rc == -ENODATA ? 0 : rc;
+}
+
+static int banned_irqs(const char *answer, struct idset *ret)
+{
+	const char *word;
+	size_t len;
+
+	*ret = IDSET_EMPTY;
+	while ((word = next_word(&answer, "IRQ", &len))) {
+		char digits[16];
+		uint64_t irq;
+
+		if (len >= sizeof(digits))
+			return -EBADMSG;
+		memcpy(digits, word, len);
+		digits[len] = '\0';
+		if (num_parse_u64(digits, &irq) < 0)
+			return -EBADMSG;
+		if (irq < IDSET_MAX)
+			idset_add(ret, (unsigned int)irq);
+	}
+	return 0;
+}
+
+static const struct {
+	const char *object;
+	int (*take)(const char *answer, struct idset *ret);
+	const char *command, *nothing; /* what it is told where the list is empty */
+	bool ranges; /* of a list; else its numbers with blanks between */
+} objects[] = {
+	{"cpus", banned_cpus, "settings cpus ", "NULL", true},
+	{"irqs", banned_irqs, "settings ban irqs ", "NONE", false},
+};
+
+static int find_object(const char *object)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+		if (streq(objects[i].object, object))
+			return (int)i;
+	return -EINVAL;
+}
+
+static int irqbalance_probe(const struct hostfs *fs, const char *object)
+{
+	int i = find_object(object);
+
+	(void)fs; /* reading tells */
+	return i < 0 ? i : 0;
+}
+
+/* None, one that refuses, and one that does not answer are no daemon to be told anything. */
+static bool is_nobody(int rc)
+{
+	return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ETIMEDOUT || rc == -EAGAIN || rc == -ENOTSOCK ||
+	       rc == -ECONNRESET || rc == -EPIPE;
+}
+
+static int irqbalance_read(const struct hostfs *fs, const char *object, char *buf, size_t size)
+{
+	_cleanup_sbuf_ struct sbuf answer = {0};
+	_cleanup_close_ int fd = connect_daemon(fs);
+	int i = find_object(object), rc = fd < 0 ? fd : send_command(fd, "setup");
+	struct idset list;
+
+	if (i < 0)
+		return i;
+	if (rc == 0)
+		rc = receive_all(fd, &answer);
+	if (is_nobody(rc))
+		return snprintf(buf, size, "%s", BACKEND_AWAY);
+	if (rc == 0 && !answer.len)
+		rc = -EACCES; /* it hangs up on those who are not root */
+	if (rc == 0)
+		rc = objects[i].take(answer.s, &list);
+	return rc < 0 ? rc : idset_format(&list, buf, size);
+}
+
+static char *command_of(int i, const struct idset *list)
+{
+	_cleanup_sbuf_ struct sbuf b = {0};
+	_cleanup_free_ char *text = NULL;
+
+	sbuf_add(&b, objects[i].command);
+	if (idset_is_empty(list)) {
+		sbuf_add(&b, objects[i].nothing);
+	} else if (objects[i].ranges) {
+		text = idset_text(list);
+		sbuf_add(&b, text ? text : "");
+		b.failed |= !text;
+	} else {
+		IDSET_FOREACH (id, list)
+			if (id) /* its list ends with a 0 */
+				sbuf_addf(&b, "%d ", id);
+	}
+	return b.failed ? NULL : sbuf_steal(&b);
+}
+
+static int parse_list(const char *text, struct idset *ret)
+{
+	*ret = IDSET_EMPTY;
+	return *text ? idset_parse(text, ret) : 0;
+}
+
+static int irqbalance_write(const struct hostfs *fs, const char *object, const char *value)
+{
+	_cleanup_free_ char *command = NULL;
+	_cleanup_close_ int fd = -1;
+	int i = find_object(object), rc;
+	struct idset list;
+
+	if (i < 0 || (!streq(value, BACKEND_AWAY) && parse_list(value, &list) < 0))
+		return -EINVAL;
+	if (streq(value, BACKEND_AWAY))
+		return 0;
+	command = command_of(i, &list);
+	if (!command)
+		return -ENOMEM;
+	hostfs_durable();
+	fd = connect_daemon(fs);
+	rc = fd < 0 ? fd : send_command(fd, command);
+	return is_nobody(rc) ? 0 : rc; /* it is told when it is there again */
+}
+
+static bool irqbalance_same(const char *object, const char *a, const char *b)
+{
+	struct idset x, y;
+
+	(void)object; /* both are lists */
+	return streq(a, b) || (parse_list(a, &x) == 0 && parse_list(b, &y) == 0 && idset_equal(&x, &y));
+}
+
+/* Interrupts are where they should be before it may move them again. */
+static unsigned int irqbalance_rank(const char *object)
+{
+	(void)object;
+	return 2;
+}
+
+const struct backend be_irqbalance = {
+	.name = "irqbalance",
+	.probe = irqbalance_probe,
+	.read = irqbalance_read,
+	.write = irqbalance_write,
+	.same = irqbalance_same,
+	.is_each_its_own = true,
+	.comes_and_goes = true,
+	.rank = irqbalance_rank,
+};
