@@ -410,10 +410,9 @@ static int commit(struct batch *b, struct err *e)
 /* What an object of the batch said when it was taken in. NULL: it is not in it. */
 static const char *seen_in(const struct batch *b, const struct shared *s)
 {
-	for (unsigned int i = 0; i < b->n && s; i++)
-		if (b->w[i].s == s)
-			return b->w[i].now;
-	return NULL;
+	unsigned int w = s ? b->of_shared[s - b->l->shared] : 0;
+
+	return w ? b->w[w - 1].now : NULL;
 }
 
 /* Which of the domain's own records are about shared objects. */
