@@ -66,6 +66,9 @@ int plan_carry(struct maker *m);
 /* plan_disk.c: settings of the devices behind the domain's disks, I/O priority */
 void plan_disks(struct maker *m);
 
+/* plan_cpu_state.c: clock and sleep of claimed CPUs, KVM's polling */
+void plan_cpu_states(struct maker *m);
+
 /*
  * plan_isolate.c: CPUs of this domain and of the host, after placement.
  *

@@ -607,6 +607,7 @@ void plan_settle(struct maker *m)
 	settle_vcpus(m);
 	settle_others(m);
 	settle_bandwidth(m);
+	plan_cpu_states(m);
 	settle_memory(m);
 	plan_disks(m);
 	plan_net(m);

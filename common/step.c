@@ -277,6 +277,19 @@ static const struct row rows[] = {
 	{ "cpu.burst", "", STAGE_STARTED, not_v1, step_at_domain_group, burst_us,
 	  "cpu.max.burst", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
 
+	/*
+	 * Of a clock that several CPUs have the fastest answer wins. A CPU is claimed by one domain: two claims on its sleep
+	 * meet only while one of them goes. KVM's polling is only raised, since most guests of the host have not asked.
+	 */
+	{ "cpu.governor", "cpu", STAGE_PREPARE, NULL, step_at_governor, as_written,
+	  "scaling_governor", CGROUP_CPU, AFFINITY_NONE, FOLD_STRONGEST, PLAN_GOVERNORS },
+	{ "cpu.energy", "cpu", STAGE_PREPARE, NULL, step_at_energy, as_written,
+	  "energy_performance_preference", CGROUP_CPU, AFFINITY_NONE, FOLD_STRONGEST, PLAN_PREFERENCES },
+	{ "cpu.wakeup", "cpu", STAGE_PREPARE, NULL, step_at_cpu, as_written,
+	  "power/pm_qos_resume_latency_us", CGROUP_CPU, AFFINITY_NONE, FOLD_STRONGEST, "n/a" },
+	{ "cpu.halt-poll", "", STAGE_PREPARE, NULL, step_at_file, as_written,
+	  "sys/module/kvm/parameters/halt_poll_ns", CGROUP_CPU, AFFINITY_NONE, FOLD_MAX, NULL },
+
 	{ "memory.min", "", STAGE_STARTED, on_v2, step_at_ancestors, as_written,
 	  "memory.min", CGROUP_MEMORY, AFFINITY_NONE, FOLD_SUM, NULL },
 	{ "memory.min", "", STAGE_STARTED, v2_in_scope, step_at_scope, as_written,

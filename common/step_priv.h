@@ -52,6 +52,12 @@ int step_at_threads(struct expansion *x);
 int step_at_group_device(struct expansion *x);
 int step_at_scope_device(struct expansion *x);
 
+/* step_cpu.c */
+int step_at_governor(struct expansion *x);
+int step_at_energy(struct expansion *x);
+int step_at_cpu(struct expansion *x);
+int step_at_file(struct expansion *x); /* the row's name is its path */
+
 /* The first row of a knob; NULL: none. */
 const struct row *step_find_row(const char *knob);
 int step_at_trees(struct expansion *x);

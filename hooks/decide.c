@@ -56,7 +56,8 @@ static void log_messages(const char *name, const struct msgs *l)
 
 	for (size_t i = 0; i < l->n; i++) {
 		(void)msg_format(&l->m[i], text, sizeof(text));
-		log_warning("%s%s%s", name, *name ? ": " : "", text);
+		log_msg(l->m[i].level == MSG_ADVICE ? LOG_LVL_DEBUG : LOG_LVL_WARNING, "%s%s%s", name, *name ? ": " : "",
+			text);
 	}
 	if (l->failed)
 		log_warning("%s%sout of memory: messages were lost", name, *name ? ": " : "");
@@ -194,6 +195,17 @@ static int learn(struct decision *d, struct err *e)
 	return host_read(&d->fs, &d->host, e);
 }
 
+/* States of CPUs and real-time scheduling, where something is asked for that depends on them. */
+static int learn_cpus(struct decision *d, struct err *e)
+{
+	if (!cpu_facts_are_asked(&d->intent))
+		return 0;
+	if (cpu_facts_read(&d->fs, &d->intent, &d->host, &d->cpu_facts) < 0)
+		return err_set(e, ENOMEM, "CPUs: %s", err_name(ENOMEM));
+	d->cpus_known = true;
+	return 0;
+}
+
 /* What the disks lie on, where something is asked for that depends on it. */
 static int learn_blocks(struct decision *d, struct err *e)
 {
@@ -327,6 +339,8 @@ static int work(struct decision *d, struct err *e)
 	if (r == 0)
 		r = learn(d, e);
 	if (r == 0)
+		r = learn_cpus(d, e);
+	if (r == 0)
 		r = learn_blocks(d, e);
 	if (r < 0)
 		return r;
@@ -370,6 +384,7 @@ static void decision_fini(struct decision *d)
 	plan_fini(&d->plan);
 	ledger_fini(&d->found);
 	host_fini(&d->host);
+	cpu_facts_fini(&d->cpu_facts);
 	blockdev_fini(&d->blocks);
 	netdev_fini(&d->nets);
 	intent_fini(&d->intent);

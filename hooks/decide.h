@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/blockdev.h"
+#include "common/cpu_facts.h"
 #include "common/device.h"
 #include "common/foreign.h"
 #include "common/net_facts.h"
@@ -35,6 +36,8 @@ struct decision {
 	struct device_nodes devices;
 	struct blockdev_facts blocks;
 	bool blocks_known;       /* they were looked at: something is asked for that depends on them */
+	struct cpu_facts cpu_facts;
+	bool cpus_known;         /* likewise */
 	struct ledger found;     /* domains that run without us, if this boot has not looked yet */
 	struct plan plan;
 	char emulator[EMULATOR_SIZE];

@@ -93,6 +93,7 @@ int decide_make_plan(struct decision *d, const struct ledger *l, const struct pl
 		.wrapper = { .present = qemucaps_is_wrapper(d->domain.emulator), .emulator = d->emulator },
 		.devices = d->devices.d,
 		.n_devices = d->devices.n,
+		.cpus = d->cpus_known ? &d->cpu_facts : NULL,
 		.blocks = d->blocks_known ? &d->blocks : NULL,
 		.nets = intent_names(&d->intent, KNOB_ELEMENT_INTERFACE) ? &d->nets : NULL,
 		.nics = d->nics,

@@ -3,6 +3,7 @@
 
 #include "common/backend.h"
 #include "common/blockdev.h"
+#include "common/cpu_facts.h"
 #include "common/device.h"
 #include "common/foreign.h"
 #include "common/net_facts.h"
@@ -151,6 +152,7 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	struct planned p = { 0 };
 	struct undo was = { .fd = -1 };
 	struct blockdev_facts blocks = { 0 };
+	struct cpu_facts cpus = { 0 };
 	struct netdev_facts nets;
 	struct plan_nic nics[NETDEV_MAX];
 	struct device_nodes devices;
@@ -190,12 +192,22 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 		in.nets = &nets;
 		in.nics = nics;
 	}
+	if (cpu_facts_are_asked(&p.intent)) {
+		r = cpu_facts_read(&t->fs, &p.intent, &s->host, &cpus);
+		if (r < 0) {
+			netdev_fini(&nets);
+			planned_fini(&p);
+			return tool_fail_err(label, r, NULL);
+		}
+		in.cpus = &cpus;
+	}
 	device_nodes_find(&t->fs, &p.domain, &nets, &devices);
 	in.devices = devices.d;
 	in.n_devices = devices.n;
 	if (intent_asks_disks(&p.intent)) {
 		r = blockdev_find(&t->fs, &p.domain, &blocks);
 		if (r < 0) {
+			cpu_facts_fini(&cpus);
 			netdev_fini(&nets);
 			planned_fini(&p);
 			return tool_fail_err(label, r, NULL);
@@ -206,6 +218,7 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	if (o->running && uuid_is_valid(p.domain.uuid) && undo_open(&t->fs, p.domain.uuid, false, &was, NULL) == 0)
 		in.was = &was.plan;
 	r = plan_make(&in, &p.plan);
+	cpu_facts_fini(&cpus);
 	blockdev_fini(&blocks);
 	netdev_fini(&nets);
 	if (in.was)
