@@ -39,6 +39,8 @@ enum domain_explicit {
 	DOMAIN_HAS_NOSHAREPAGES = 1 << 15,
 	DOMAIN_HAS_MIN_GUARANTEE = 1 << 16, /* <memtune><min_guarantee>: memory.min by meaning; QEMU guests get none */
 	DOMAIN_HAS_BLKIO_WEIGHT = 1 << 17,  /* <blkiotune><weight> */
+	DOMAIN_HAS_BALLOON = 1 << 18,       /* <memballoon> other than none; suppresses nothing */
+	DOMAIN_BALLOON_SHRINKS = 1 << 19,   /* and it gives back memory of itself: autodeflate, freePageReporting */
 };
 
 struct domain_hugepage {

@@ -66,6 +66,10 @@ int plan_carry(struct maker *m);
 /* plan_disk.c: settings of the devices behind the domain's disks, I/O priority */
 void plan_disks(struct maker *m);
 
+/* plan_rt.c: scheduling of vCPU threads, core scheduling; and, of the whole plan, what the host lacks for realtime */
+void plan_schedulers(struct maker *m);
+void plan_realtime_advice(struct maker *m);
+
 /* plan_cpu_state.c: clock and sleep of claimed CPUs, KVM's polling */
 void plan_cpu_states(struct maker *m);
 

@@ -607,8 +607,10 @@ void plan_settle(struct maker *m)
 	settle_vcpus(m);
 	settle_others(m);
 	settle_bandwidth(m);
+	plan_schedulers(m);
 	plan_cpu_states(m);
 	settle_memory(m);
+	plan_realtime_advice(m);
 	plan_disks(m);
 	plan_net(m);
 	plan_nodes(m);

@@ -277,6 +277,11 @@ static const struct row rows[] = {
 	{ "cpu.burst", "", STAGE_STARTED, not_v1, step_at_domain_group, burst_us,
 	  "cpu.max.burst", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
 
+	{ "cpu.scheduler", "vcpu", STAGE_STARTED, NULL, step_at_vcpu_threads, step_sched_value,
+	  "sched", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "cpu.scheduler", "", STAGE_STARTED, NULL, step_at_vcpu_threads, step_sched_value,
+	  "sched", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+
 	/*
 	 * Of a clock that several CPUs have the fastest answer wins. A CPU is claimed by one domain: two claims on its sleep
 	 * meet only while one of them goes. KVM's polling is only raised, since most guests of the host have not asked.
@@ -396,6 +401,7 @@ static const struct row rows[] = {
 static const struct {
 	const char *knob, *lead;
 } led[] = {
+	{ "cpu.priority", "cpu.scheduler" },
 	{ "interface.ceil", "interface.rate" },
 	{ "interface.burst", "interface.rate" },
 	{ "interface.priority", "interface.rate" },
@@ -514,7 +520,8 @@ bool steps_need_starts(const struct plan *p, const struct run *run)
 		for (size_t j = 0; j < ARRAY_SIZE(rows); j++) {
 			const struct row *row = &rows[j];
 			/* The emulator's threads are told by their names, so theirs were read. */
-			bool sets = (row->affinity == AFFINITY_SET && *row->target) || row->place == step_at_threads;
+			bool sets = (row->affinity == AFFINITY_SET && *row->target) || row->place == step_at_threads ||
+				    row->place == step_at_vcpu_threads;
 			bool keeps = row->affinity == AFFINITY_KEEP && run->kernel < KERNEL_KEEPS_AFFINITY;
 
 			if ((sets || keeps) && p->settings[i].stage == row->stage &&

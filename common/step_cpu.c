@@ -91,3 +91,50 @@ int step_at_file(struct expansion *x)
 {
 	return step_add(x, "file", x->row->name, x->value, NULL);
 }
+
+/* --- scheduling ------------------------------------------------------------------------------------------------- */
+
+int step_sched_value(const struct expansion *x, char *buf, size_t size)
+{
+	const struct setting *priority = find_setting(x, "cpu.priority");
+	int n = priority ? snprintf(buf, size, "%s:%s", x->setting->value, priority->value)
+			 : snprintf(buf, size, "%s", x->setting->value);
+
+	return n < 0 || (size_t)n >= size ? -EINVAL : 0;
+}
+
+/*
+ * All vCPU threads, or the one of the target. A real-time thread that is not on its CPU would keep somebody else's: it
+ * becomes one only where it has got there.
+ */
+int step_at_vcpu_threads(struct expansion *x)
+{
+	const char *target = x->setting->target;
+	const struct setting *place = strchr(x->value, ':') ? find_setting(x, "cpu.policy") : NULL;
+	uint64_t number = UINT64_MAX;
+	char object[128];
+	struct step *s;
+	int r = 0;
+
+	if (*target && num_parse_u64(target + strlen("vcpu"), &number) < 0)
+		return 0;
+	(void)snprintf(x->why, sizeof(x->why), "it has no such thread in this QEMU"); /* fits */
+	for (unsigned int i = 0; i < x->run->n_threads && r == 0; i++) {
+		const struct run_thread *t = &x->run->threads[i];
+
+		if (t->kind != RUN_VCPU || (*target && t->number != number))
+			continue;
+		if (t->no_budget && strchr(x->value, ':')) {
+			(void)snprintf(x->why, sizeof(x->why),
+				       "its group has no real-time budget (cpu.rt_runtime_us 0): give it and those above it "
+				       "one, or boot with cgroup v2"); /* fits */
+			continue;
+		}
+		(void)snprintf(object, sizeof(object), "%d:%" PRIu64 "/%d:%" PRIu64 "/%s", x->run->pid, x->run->start,
+			       t->tid, t->start, x->row->name); /* four numbers and a short name fit */
+		r = step_add(x, "thread", object, x->value, &s);
+		if (r == 0)
+			s->needs = place;
+	}
+	return r;
+}

@@ -94,8 +94,10 @@ static int apply_stage(const struct call *c, struct undo *u, enum stage stage, s
 
 	if (run && steps_need_starts(&u->plan, run))
 		run_read_starts(&c->fs, run);
-	if (run)
+	if (run) {
 		run_read_taps(&c->fs, run, &u->plan, true); /* the stages before have none */
+		run_read_budgets(&c->fs, run, &u->plan);
+	}
 	rc = steps_make(&u->plan, stage, run, &s);
 	if (rc == 0)
 		rc = apply_steps(&c->fs, u, &s, count);

@@ -129,8 +129,10 @@ static int add_current(const struct hostfs *fs, bool running, struct plan *p)
 	bool runs = running && run_find(fs, p->name, &run, NULL) == 0;
 	int r = 0;
 
-	if (runs)
+	if (runs) {
 		run_read_taps(fs, &run, p, false);
+		run_read_budgets(fs, &run, p);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(stages) && r == 0; i++) {
 		struct steps steps = { 0 };
 
