@@ -55,9 +55,10 @@ static void log_messages(const char *name, const struct msgs *l)
 	char text[ERR_TEXT_SIZE];
 
 	for (size_t i = 0; i < l->n; i++) {
+		if (l->m[i].level == MSG_ADVICE)
+			continue;
 		(void)msg_format(&l->m[i], text, sizeof(text));
-		log_msg(l->m[i].level == MSG_ADVICE ? LOG_LVL_DEBUG : LOG_LVL_WARNING, "%s%s%s", name, *name ? ": " : "",
-			text);
+		log_warning("%s%s%s", name, *name ? ": " : "", text);
 	}
 	if (l->failed)
 		log_warning("%s%sout of memory: messages were lost", name, *name ? ": " : "");
