@@ -498,7 +498,10 @@ static unsigned int run_length(const struct steps *s, unsigned int at)
 	bool is_shared = s->s[at].fold != FOLD_NONE, is_group = has_dependant(s, at);
 	unsigned int n = 1;
 
-	while (at + n < s->n && (s->s[at + n].fold != FOLD_NONE) == is_shared && may_follow(&s->s[at], &s->s[at + n]) &&
+	if (s->s[at].needs)
+		return n;
+	while (at + n < s->n && !s->s[at + n].needs && may_follow(&s->s[at], &s->s[at + n]) &&
+	       (s->s[at + n].fold != FOLD_NONE) == is_shared &&
 	       (is_shared || (is_group ? has_dependant(s, at + n - 1) : !has_dependant(s, at + n))))
 		n++;
 	return n;
@@ -630,6 +633,26 @@ static void record_missing(struct apply_run *a, const struct steps *s, enum appl
 	}
 }
 
+/* Whether what a step needs (step.h) is in force; a part that is not there does not count. */
+static bool has_needed(const struct apply_run *a, const struct steps *s, const enum apply_outcome *outcome, unsigned int at)
+{
+	const struct step *x = &s->s[at];
+	const struct apply_object o = object_of(x);
+	bool is_made = !x->needs;
+
+	for (unsigned int i = 0; i < at && x->needs; i++) {
+		if (s->s[i].setting != x->needs || outcome[i] == APPLY_ABSENT)
+			continue;
+		is_made = outcome[i] == APPLY_IN_FORCE;
+		if (!is_made)
+			break;
+	}
+	if (!is_made)
+		log_warning("%s: %s %s: left as it was, since its %s is not in force", a->name, o.knob, o.target,
+			    x->needs->knob);
+	return is_made;
+}
+
 int apply_run_steps(struct apply_run *a, const struct steps *s, struct apply_count *ret)
 {
 	struct undo *u = a->undo;
@@ -651,6 +674,8 @@ int apply_run_steps(struct apply_run *a, const struct steps *s, struct apply_cou
 		else if (is_in_vain(s, outcome, i))
 			for (unsigned int j = i; j < i + n; j++)
 				outcome[j] = APPLY_ABSENT; /* what is in its way was told */
+		else if (!has_needed(a, s, outcome, i))
+			outcome[i] = APPLY_FAILED;
 		else if (first->fold != FOLD_NONE && !u->plan.observe)
 			apply_shared(a, first, n, outcome + i);
 		else if (has_dependant(s, i))
@@ -702,6 +727,8 @@ int apply_repair(const struct hostfs *fs, struct undo *u, struct apply_count *re
 		log_debug("%s: %s", a.name, e.text);
 	else
 		run_read_taps(fs, &run, &u->plan, false);
+	if (found == 0)
+		run_read_budgets(fs, &run, &u->plan);
 	rc = irq_refresh(fs, &u->plan);
 	if (rc == 0)
 		rc = steps_make(&u->plan, STAGE_PREPARE, NULL, &s[0]);

@@ -95,14 +95,68 @@ static int ioprio_write(int tid, const char *value)
 	return v < 0 ? v : ioprio_set_thread(tid, v);
 }
 
-static bool ioprio_same(const char *a, const char *b)
+/*
+ * Scheduling: "other", "batch", "idle", "fifo:1", "rr:1". The old calls are the right ones: they leave alone what is not
+ * said, the nice value (also below fifo), a slice of its own, utilisation clamps (kernel/sched/syscalls.c,
+ * _sched_setscheduler()). A deadline has more to it than that, and is left to its owner.
+ */
+static const struct {
+	const char *word;
+	int policy;
+	bool has_priority;
+} schedulers[] = {
+	{"other", SCHED_OTHER, false}, {"batch", SCHED_BATCH, false}, {"idle", SCHED_IDLE, false},
+	{"fifo", SCHED_FIFO, true},    {"rr", SCHED_RR, true},
+};
+
+static int sched_read(int tid, char *buf, size_t size)
+{
+	struct sched_param param = {0};
+	int policy = sched_getscheduler(tid);
+
+	if (policy < 0 || sched_getparam(tid, &param) < 0)
+		return -errno;
+	policy &= ~SCHED_RESET_ON_FORK;
+	for (size_t i = 0; i < ARRAY_SIZE(schedulers); i++)
+		if (schedulers[i].policy == policy)
+			return schedulers[i].has_priority
+				       ? snprintf(buf, size, "%s:%d", schedulers[i].word, param.sched_priority)
+				       : snprintf(buf, size, "%s", schedulers[i].word);
+	return -EOPNOTSUPP;
+}
+
+/* What becomes of threads that it makes stays as it is. */
+static int sched_write(int tid, const char *value)
+{
+	size_t n = strcspn(value, ":");
+	struct sched_param param = {0};
+	int policy = sched_getscheduler(tid);
+	uint64_t priority = 0;
+
+	if (policy < 0)
+		return -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(schedulers); i++) {
+		if (strlen(schedulers[i].word) != n || strncmp(schedulers[i].word, value, n) != 0 ||
+		    schedulers[i].has_priority != (value[n] == ':'))
+			continue;
+		if (value[n] && num_parse_range(value + n + 1, 1, 99, &priority) < 0)
+			return -EINVAL;
+		param.sched_priority = (int)priority;
+		return sched_setscheduler(tid, schedulers[i].policy | (policy & SCHED_RESET_ON_FORK), &param) < 0 ? -errno
+													 : 0;
+	}
+	return -EINVAL;
+}
+
+static bool same_text(const char *a, const char *b)
 {
 	return streq(a, b);
 }
 
 static const struct attribute attributes[] = {
 	{"affinity", affinity_read, affinity_write, affinity_same, false}, /* libvirt's groups and pins say it */
-	{"ioprio", ioprio_read, ioprio_write, ioprio_same, true},
+	{"ioprio", ioprio_read, ioprio_write, same_text, true},
+	{"sched", sched_read, sched_write, same_text, false}, /* a vCPU thread makes none */
 };
 
 static const struct attribute *find_attribute(const char *name)

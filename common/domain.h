@@ -41,6 +41,8 @@ enum domain_explicit {
 	DOMAIN_HAS_BLKIO_WEIGHT = 1 << 17,  /* <blkiotune><weight> */
 	DOMAIN_HAS_CACHETUNE = 1 << 18,  /* <cputune><cachetune>: libvirt makes resctrl groups of vCPUs, or watches them */
 	DOMAIN_HAS_MEMORYTUNE = 1 << 19, /* <cputune><memorytune>: the same */
+	DOMAIN_HAS_BALLOON = 1 << 20,       /* <memballoon> other than none; suppresses nothing */
+	DOMAIN_BALLOON_SHRINKS = 1 << 19,   /* and it gives back memory of itself: autodeflate, freePageReporting */
 };
 
 struct domain_hugepage {

@@ -132,6 +132,16 @@ static int take_memory(struct domain *d, const xmlNode *n)
 	return 0;
 }
 
+static int take_memballoon(struct domain *d, const xmlNode *n)
+{
+	if (domain_attr_is(n, "model", "none"))
+		return 0;
+	d->has |= DOMAIN_HAS_BALLOON;
+	if (domain_attr_is(n, "autodeflate", "on") || domain_attr_is(n, "freePageReporting", "on"))
+		d->has |= DOMAIN_BALLOON_SHRINKS;
+	return 0;
+}
+
 static int take_emulator(struct domain *d, const xmlNode *n)
 {
 	if (d->emulator)
@@ -153,6 +163,7 @@ int domain_on_devices(struct domain *d, const xmlNode *n, struct err *e)
 		{ "interface", domain_take_interface },
 		{ "hostdev", take_hostdev },
 		{ "memory", take_memory },
+		{ "memballoon", take_memballoon },
 	};
 
 	(void)e;

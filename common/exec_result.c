@@ -13,6 +13,7 @@
 #include <fcntl.h>
 
 #include "apply.h"
+#include "core_sched.h"
 #include "ioprio.h"
 #include "exec_disk.h"
 #include "num.h"
@@ -388,6 +389,26 @@ static void answer_ioprio(const struct exec_look *q, const struct setting *s, st
 	a->ok = streq(a->effective, s->value);
 }
 
+/* Of its first thread, which the others have it from. */
+static void answer_core(const struct exec_look *q, const struct setting *s, struct exec_result *a)
+{
+	unsigned long cookie = 0;
+	int code = EOPNOTSUPP;
+
+	if (q->fs->real)
+		code = prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, (unsigned long)q->pid,
+			     (unsigned long)PR_SCHED_CORE_SCOPE_THREAD, &cookie) < 0
+			       ? errno
+			       : 0;
+	if (code == 0)
+		say(a, cookie ? "yes" : "no");
+	else
+		(void)snprintf(a->why, sizeof(a->why), "%s",
+			       core_sched_error(code) ? core_sched_error(code)
+						      : "its cookie cannot be read"); /* fits */
+	a->ok = streq(a->effective, s->value);
+}
+
 static void answer_disk(const struct exec_look *q, const struct setting *s, struct exec_result *a)
 {
 	exec_disk_answer(&q->ram.argv, plan_find_disk(q->plan, s->target), s, a);
@@ -399,7 +420,7 @@ static const struct {
 } answers[] = {
 	{"memory.pages", answer_pages}, {"memory.placement", answer_placement}, {"memory.prealloc", answer_prealloc},
 	{"memory.lock", answer_lock},   {"memory.merge", answer_merge},         {"cpu.emulator", answer_affinity},
-	{"io.priority", answer_ioprio},
+	{"io.priority", answer_ioprio}, {"cpu.core-scheduling", answer_core},
 	{"disk.io", answer_disk},       {"disk.cache", answer_disk},            {"disk.discard", answer_disk},
 	{"disk.detect-zeroes", answer_disk}, {"disk.metadata-cache", answer_disk},
 };

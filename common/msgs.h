@@ -4,7 +4,8 @@
 
 #include "util.h"
 
-enum msg_level { MSG_WARNING, MSG_ERROR };
+/* Advice is about the host, not about this start: shown with the plan, not logged at each start. */
+enum msg_level { MSG_WARNING, MSG_ERROR, MSG_ADVICE };
 
 struct msg {
 	enum msg_level level;
@@ -25,6 +26,7 @@ struct msgs {
 void msgs_add(struct msgs *l, enum msg_level level, const char *file, int line, int column, const char *fmt, ...)
 	PRINTF(6, 7);
 #define msgs_warn(l, ...) msgs_add((l), MSG_WARNING, "", 0, 0, __VA_ARGS__)
+#define msgs_advise(l, ...) msgs_add((l), MSG_ADVICE, "", 0, 0, __VA_ARGS__)
 /* "FILE:LINE:COLUMN: text", parts that are unknown left out. Returns snprintf's value. */
 int msg_format(const struct msg *m, char *buf, size_t size);
 bool msgs_have(const struct msgs *l, enum msg_level level);

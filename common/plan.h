@@ -36,6 +36,13 @@ struct skipped {
 #define PLAN_AFFINITIES "2 1 0"
 #define PLAN_MERGES     "0 1 2"
 
+/*
+ * And of a CPU's clock, where CPUs of several domains share one. A governor that answers to load faster is stronger; one
+ * that is not here is as good as the first. Preferences are those of energy_perf_strings[], drivers/cpufreq.
+ */
+#define PLAN_GOVERNORS   "performance schedutil ondemand conservative userspace powersave"
+#define PLAN_PREFERENCES "performance balance_performance default balance_power power"
+
 /* A block device of the host that settings of the started stage are about: control groups know it by its number. */
 struct plan_device {
 	char *name;
@@ -122,6 +129,7 @@ struct plan_nic {
 struct blockdev_facts;
 struct resctrl_facts;
 struct irq_facts;
+struct cpu_facts;
 
 struct plan_inputs {
 	const struct domain *domain;
@@ -131,6 +139,7 @@ struct plan_inputs {
 	const struct ledger *ledger;     /* claims of living domains, dead ones already removed */
 	struct plan_wrapper wrapper;     /* borrowed strings */
 	const struct place_device *devices; unsigned int n_devices;
+	const struct cpu_facts *cpus;    /* NULL: not looked at, states of CPUs and real-time scheduling are skipped */
 	const struct blockdev_facts *blocks; /* NULL: not looked at, disks are skipped */
 	const struct netdev_facts *nets;     /* NULL likewise */
 	const struct plan_nic *nics;         /* as nets->devices, by index; NULL: not known */

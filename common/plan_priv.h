@@ -72,6 +72,13 @@ void plan_irq(struct maker *m);
 /* plan_disk.c: settings of the devices behind the domain's disks, I/O priority */
 void plan_disks(struct maker *m);
 
+/* plan_rt.c: scheduling of vCPU threads, core scheduling; and, of the whole plan, what the host lacks for realtime */
+void plan_schedulers(struct maker *m);
+void plan_realtime_advice(struct maker *m);
+
+/* plan_cpu_state.c: clock and sleep of claimed CPUs, KVM's polling */
+void plan_cpu_states(struct maker *m);
+
 /*
  * plan_isolate.c: CPUs of this domain and of the host, after placement.
  *

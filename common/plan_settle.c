@@ -604,9 +604,12 @@ void plan_settle(struct maker *m)
 	settle_vcpus(m);
 	settle_others(m);
 	settle_bandwidth(m);
+	plan_schedulers(m);
+	plan_cpu_states(m);
 	plan_cache(m);
 	settle_memory(m);
 	plan_bandwidth(m);
+	plan_realtime_advice(m);
 	plan_irq(m);
 	plan_disks(m);
 	plan_net(m);

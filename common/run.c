@@ -351,6 +351,22 @@ static unsigned int kernel_version(const struct hostfs *fs)
 	return leading_number(dot + 1, "", &minor) && minor < 100 ? major * 100 + minor : 0;
 }
 
+void run_read_budgets(const struct hostfs *fs, struct run *r, const struct plan *p)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < p->n_settings; i++)
+		any |= streq(p->settings[i].knob, "cpu.priority"); /* which nothing else has */
+	for (unsigned int i = 0; i < r->n_threads && any; i++) {
+		struct run_thread *t = &r->threads[i];
+		const char *group = t->groups ? t->groups->at[CGROUP_CPU] : "";
+		uint64_t runtime;
+
+		t->no_budget = t->kind == RUN_VCPU && *group && r->layout.at[CGROUP_CPU].version == 1 &&
+			       hostfs_read_u64(fs, &runtime, "%s/cpu.rt_runtime_us", group) == 0 && runtime == 0;
+	}
+}
+
 void run_read_starts(const struct hostfs *fs, struct run *r)
 {
 	unsigned int n = 0;

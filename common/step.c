@@ -285,6 +285,23 @@ static const struct row rows[] = {
 	  "", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
 	{ "memory.bandwidth", "*", STAGE_STARTED, NULL, step_at_class_threads, as_written,
 	  "", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "cpu.scheduler", "vcpu", STAGE_STARTED, NULL, step_at_vcpu_threads, step_sched_value,
+	  "sched", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "cpu.scheduler", "", STAGE_STARTED, NULL, step_at_vcpu_threads, step_sched_value,
+	  "sched", CGROUP_CPU, AFFINITY_NONE, FOLD_NONE, NULL },
+
+	/*
+	 * Of a clock that several CPUs have the fastest answer wins. A CPU is claimed by one domain: two claims on its sleep
+	 * meet only while one of them goes. KVM's polling is only raised, since most guests of the host have not asked.
+	 */
+	{ "cpu.governor", "cpu", STAGE_PREPARE, NULL, step_at_governor, as_written,
+	  "scaling_governor", CGROUP_CPU, AFFINITY_NONE, FOLD_STRONGEST, PLAN_GOVERNORS },
+	{ "cpu.energy", "cpu", STAGE_PREPARE, NULL, step_at_energy, as_written,
+	  "energy_performance_preference", CGROUP_CPU, AFFINITY_NONE, FOLD_STRONGEST, PLAN_PREFERENCES },
+	{ "cpu.wakeup", "cpu", STAGE_PREPARE, NULL, step_at_cpu, as_written,
+	  "power/pm_qos_resume_latency_us", CGROUP_CPU, AFFINITY_NONE, FOLD_STRONGEST, "n/a" },
+	{ "cpu.halt-poll", "", STAGE_PREPARE, NULL, step_at_file, as_written,
+	  "sys/module/kvm/parameters/halt_poll_ns", CGROUP_CPU, AFFINITY_NONE, FOLD_MAX, NULL },
 
 	{ "memory.min", "", STAGE_STARTED, on_v2, step_at_ancestors, as_written,
 	  "memory.min", CGROUP_MEMORY, AFFINITY_NONE, FOLD_SUM, NULL },
@@ -397,6 +414,7 @@ static const struct row rows[] = {
 static const struct {
 	const char *knob, *lead;
 } led[] = {
+	{ "cpu.priority", "cpu.scheduler" },
 	{ "interface.ceil", "interface.rate" },
 	{ "interface.burst", "interface.rate" },
 	{ "interface.priority", "interface.rate" },
@@ -516,7 +534,7 @@ bool steps_need_starts(const struct plan *p, const struct run *run)
 			const struct row *row = &rows[j];
 			/* The emulator's threads are told by their names, so theirs were read. */
 			bool sets = (row->affinity == AFFINITY_SET && *row->target) || row->place == step_at_threads ||
-				    row->place == step_at_class_threads;
+				    row->place == step_at_class_threads || row->place == step_at_vcpu_threads;
 			bool keeps = row->affinity == AFFINITY_KEEP && run->kernel < KERNEL_KEEPS_AFFINITY;
 
 			if ((sets || keeps) && p->settings[i].stage == row->stage &&

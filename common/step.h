@@ -20,6 +20,7 @@ struct run_thread {
 	enum run_thread_kind kind;
 	unsigned int number; /* of the vCPU or I/O thread */
 	struct cgroup_paths *groups; /* of this kind and number; shared between threads, owned by struct run */
+	bool no_budget;      /* its group of v1 has no time for real-time threads, see run_read_budgets() */
 };
 
 /* A network device that the running QEMU holds open, and how many queues it has. */
@@ -56,6 +57,11 @@ void run_read_starts(const struct hostfs *fs, struct run *r);
  * starts: it has just been started, so that nothing was plugged in yet, which is cheaper to look up.
  */
 void run_read_taps(const struct hostfs *fs, struct run *r, const struct plan *p, bool starts);
+/*
+ * Whether vCPU threads may be real-time ones, if steps of this plan make them so: with CONFIG_RT_GROUP_SCHED a group of
+ * v1 has a budget of its own (cpu.rt_runtime_us), which is 0 in a new one, and then the kernel answers EPERM.
+ */
+void run_read_budgets(const struct hostfs *fs, struct run *r, const struct plan *p);
 void run_fini(struct run *r);
 
 struct step {
@@ -70,6 +76,7 @@ struct step {
 	                         written after it; undo: cause, then dependants, then all are read once more */
 	bool is_last;         /* not touched unless the steps of its setting before it are all in force */
 	bool is_vital;        /* the setting's other objects do nothing without this one */
+	const struct setting *needs; /* is made only if all objects of this setting are as they should be; NULL: none */
 	bool restore_only;    /* a dependant that is to keep its present value (a thread affinity that a cpuset
 	                         write would erase before Linux 6.2); value is "", what is written is the original;
 	                         -EINVAL then means that the cause leaves nothing of it, which is no failure */

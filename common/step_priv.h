@@ -52,6 +52,15 @@ int step_at_threads(struct expansion *x);
 int step_at_group_device(struct expansion *x);
 int step_at_scope_device(struct expansion *x);
 
+/* step_cpu.c */
+int step_at_governor(struct expansion *x);
+int step_at_energy(struct expansion *x);
+int step_at_cpu(struct expansion *x);
+int step_at_file(struct expansion *x); /* the row's name is its path */
+int step_at_vcpu_threads(struct expansion *x);
+/* "fifo:1": the policy, with the priority of the setting beside it. */
+int step_sched_value(const struct expansion *x, char *buf, size_t size);
+
 /* The first row of a knob; NULL: none. */
 const struct row *step_find_row(const char *knob);
 int step_at_trees(struct expansion *x);

@@ -95,6 +95,12 @@ static int rule_ioprio(const struct plan *p, const struct setting *s, struct dra
 	return add_attr(d->w, "ioprio", s->value);
 }
 
+static int rule_core(const struct plan *p, const struct setting *s, struct draft *d)
+{
+	(void)p;
+	return add_attr(d->w, "core-sched", s->value);
+}
+
 static int rule_placement(const struct plan *p, const struct setting *s, struct draft *d)
 {
 	static const struct {
@@ -242,7 +248,7 @@ static const struct {
 } rules[] = {
 	{"cpu.emulator", rule_affinity},    {"memory.placement", rule_placement}, {"memory.pages", rule_pages},
 	{"memory.prealloc", rule_prealloc}, {"memory.lock", rule_lock},           {"memory.merge", rule_merge},
-	{"io.priority", rule_ioprio},
+	{"io.priority", rule_ioprio},       {"cpu.core-scheduling", rule_core},
 	{"disk.io", rule_disk_word},        {"disk.cache", rule_disk_word},       {"disk.discard", rule_disk_word},
 	{"disk.detect-zeroes", rule_disk_word}, {"disk.metadata-cache", rule_metadata},
 };

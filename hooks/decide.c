@@ -55,6 +55,8 @@ static void log_messages(const char *name, const struct msgs *l)
 	char text[ERR_TEXT_SIZE];
 
 	for (size_t i = 0; i < l->n; i++) {
+		if (l->m[i].level == MSG_ADVICE)
+			continue;
 		(void)msg_format(&l->m[i], text, sizeof(text));
 		log_warning("%s%s%s", name, *name ? ": " : "", text);
 	}
@@ -185,47 +187,8 @@ static int learn(struct decision *d, struct err *e)
 	d->strict = d->intent.fail && d->policy.mode == POLICY_ENFORCE && d->verb == DECIDE_PREPARE;
 	if (d->strict)
 		decide_report("strict", "");
-	r = netdev_find(&d->fs, &d->domain, &d->nets);
-	if (r < 0)
-		return err_set(e, -r, "interfaces: %s", err_name(-r));
-	if (intent_names(&d->intent, KNOB_ELEMENT_INTERFACE))
-		net_facts_read(&d->fs, &d->nets, d->nics);
-	device_nodes_find(&d->fs, &d->domain, &d->nets, &d->devices);
-	return host_read(&d->fs, &d->host, e);
-}
-
-/* What the disks lie on, and what classes of service there are, where something is asked for that depends on it. */
-static int learn_more(struct decision *d, struct err *e)
-{
-	int r;
-
-	if (intent_asks_class(&d->intent)) {
-		r = resctrl_read(&d->fs, &d->host, &d->resctrl);
-		if (r < 0)
-			return err_set(e, -r, "classes of service: %s", err_name(-r));
-		d->resctrl_known = true;
-	}
-	if (!intent_asks_disks(&d->intent))
-		return 0;
-	r = blockdev_find(&d->fs, &d->domain, &d->blocks);
-	if (r < 0)
-		return err_set(e, -r, "disks: %s", err_name(-r));
-	d->blocks_known = true;
-	return 0;
-}
-
-/* Interrupts of its devices, where any are to be moved. */
-static int learn_irqs(struct decision *d, struct err *e)
-{
-	int r;
-
-	if (streq(irq_policy_of(&d->intent), "none"))
-		return 0;
-	r = irq_facts_find(&d->fs, &d->domain, &d->nets, &d->irqs);
-	if (r < 0)
-		return err_set(e, -r, "interrupts: %s", err_name(-r));
-	d->irqs_known = true;
-	return 0;
+	r = host_read(&d->fs, &d->host, e);
+	return r < 0 ? r : facts_learn(&d->fs, &d->domain, &d->intent, &d->host, &d->facts, e);
 }
 
 /* ---- deciding ---- */
@@ -346,10 +309,6 @@ static int work(struct decision *d, struct err *e)
 
 	if (r == 0)
 		r = learn(d, e);
-	if (r == 0)
-		r = learn_more(d, e);
-	if (r == 0)
-		r = learn_irqs(d, e);
 	if (r < 0)
 		return r;
 	learn_cgroups(&d->fs);
@@ -392,9 +351,7 @@ static void decision_fini(struct decision *d)
 	plan_fini(&d->plan);
 	ledger_fini(&d->found);
 	host_fini(&d->host);
-	blockdev_fini(&d->blocks);
-	resctrl_fini(&d->resctrl);
-	netdev_fini(&d->nets);
+	facts_fini(&d->facts);
 	intent_fini(&d->intent);
 	policy_fini(&d->policy);
 	domain_fini(&d->domain);

@@ -5,13 +5,9 @@
  */
 #pragma once
 
-#include "common/blockdev.h"
-#include "common/device.h"
+#include "common/facts.h"
 #include "common/foreign.h"
-#include "common/irq_facts.h"
-#include "common/net_facts.h"
 #include "common/plan.h"
-#include "common/resctrl.h"
 #include "common/undo.h"
 
 #define EMULATOR_SIZE 4096
@@ -32,15 +28,7 @@ struct decision {
 	struct policy policy;
 	struct intent intent;
 	struct host host;
-	struct netdev_facts nets;
-	struct plan_nic nics[NETDEV_MAX];
-	struct device_nodes devices;
-	struct blockdev_facts blocks;
-	struct resctrl_facts resctrl;
-	bool resctrl_known;
-	struct irq_facts irqs;
-	bool irqs_known;         /* they were looked at, for the same reason */
-	bool blocks_known;       /* they were looked at: something is asked for that depends on them */
+	struct facts facts;
 	struct ledger found;     /* domains that run without us, if this boot has not looked yet */
 	struct plan plan;
 	char emulator[EMULATOR_SIZE];

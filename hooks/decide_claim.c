@@ -91,19 +91,13 @@ int decide_make_plan(struct decision *d, const struct ledger *l, const struct pl
 		.host = &d->host,
 		.ledger = l,
 		.wrapper = { .present = qemucaps_is_wrapper(d->domain.emulator), .emulator = d->emulator },
-		.devices = d->devices.d,
-		.n_devices = d->devices.n,
-		.blocks = d->blocks_known ? &d->blocks : NULL,
-		.nets = intent_names(&d->intent, KNOB_ELEMENT_INTERFACE) ? &d->nets : NULL,
-		.nics = d->nics,
-		.resctrl = d->resctrl_known ? &d->resctrl : NULL,
-		.irqs = d->irqs_known ? &d->irqs : NULL,
 		.caps = d->caps,
 		.running = decide_is_running(d),
 		.was = was,
 	};
 	int r;
 
+	facts_fill(&d->facts, &in);
 	if (d->round >= DECIDE_ROUNDS)
 		cap_all(d, l);
 	in.n_caps = d->n_caps;

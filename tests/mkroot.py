@@ -169,6 +169,7 @@ def put_cpus(root, host):
         os.makedirs(root.path(f"{CPU}/cpu{cpu}"), exist_ok=True)
         if cpu:
             root.put(f"{CPU}/cpu{cpu}/online", int(cpu in host.online))
+        root.put(f"{CPU}/cpu{cpu}/power/pm_qos_resume_latency_us", 0)
         if cpu in host.online:
             put_topology(root, host, cpu)
     for name, option in (("cpu_capacity", host.opt.capacity), ("cpufreq/cpuinfo_max_freq", host.opt.max_freq)):
@@ -176,6 +177,39 @@ def put_cpus(root, host):
             cpus, value = text.rsplit(":", 1)
             for cpu in parse_list(cpus) & host.online:
                 root.put(f"{CPU}/cpu{cpu}/{name}", value)
+
+
+# What a policy has with each driver, the governor in force first.
+CPUFREQ_DRIVERS = {
+    "intel_pstate": ("powersave performance", "balance_performance"),
+    "amd-pstate-epp": ("powersave performance", "balance_performance"),
+    "acpi-cpufreq": ("schedutil conservative ondemand userspace powersave performance", None),
+}
+
+
+def put_cpufreq(root, host):
+    """Policies of equal runs of CPUs, each named for its first; a CPU has a link to its own."""
+    driver, _, per = host.opt.cpufreq.partition(":")
+    governors, preference = CPUFREQ_DRIVERS[driver]
+    per = int(per or 1)
+    for first in range(0, host.opt.cpus, per):
+        cpus = {c for c in range(first, first + per) if c in host.online}
+        if not cpus:
+            continue
+        # show_available_governors() and cpufreq_show_cpus() end with a blank, or without one.
+        files = {"scaling_driver": driver, "scaling_governor": governors.split()[0],
+                 "scaling_available_governors": " ".join(sorted(governors.split())),
+                 "related_cpus": " ".join(str(c) for c in range(first, min(first + per, host.opt.cpus))),
+                 "affected_cpus": " ".join(map(str, sorted(cpus)))}
+        if preference:
+            files["energy_performance_preference"] = preference
+            files["energy_performance_available_preferences"] = \
+                "default performance balance_performance balance_power power "
+        root.put_all(f"{CPU}/cpufreq/policy{first}", files)
+        for cpu in cpus:
+            link = root.path(f"{CPU}/cpu{cpu}/cpufreq")
+            if not os.path.lexists(link):
+                os.symlink(f"../cpufreq/policy{first}", link)
 
 
 def put_nodes(root, host):
@@ -213,7 +247,9 @@ def put_kernel(root, host):
         "enabled": " ".join(f"[{m}]" if m == opt.thp else m for m in modes),
         "defrag": "always defer defer+madvise [madvise] never"})
     root.put_all("sys/kernel/mm/ksm", {"run": 0})
-    root.put_all("proc/sys/kernel", {"osrelease": opt.kernel, "sched_rt_runtime_us": 950000})
+    root.put_all("sys/module/kvm/parameters", {"halt_poll_ns": 200000})
+    root.put_all("proc/sys/kernel", {"osrelease": opt.kernel, "sched_rt_runtime_us": 950000,
+                                     "sched_rt_period_us": 1000000})
     root.put("proc/sys/kernel/random/boot_id", opt.boot_id)
     root.put_all("proc/sys/net/core", {"rmem_max": 212992, "wmem_max": 212992, "rmem_default": 212992,
                                        "netdev_max_backlog": 1000, "somaxconn": 4096})
@@ -526,6 +562,8 @@ def parser():
     add("--offline", default="", metavar="LIST", help="CPUs that are offline")
     add("--capacity", action="append", default=[], metavar="LIST:N", help="cpu_capacity of these CPUs")
     add("--max-freq", action="append", default=[], metavar="LIST:KHZ", help="cpuinfo_max_freq of these CPUs")
+    add("--cpufreq", default="", metavar="DRIVER[:CPUS]",
+        help="a policy for each CPU, or for so many; drivers: " + ", ".join(CPUFREQ_DRIVERS))
     add("--cgroup", choices=("v1", "v2", "hybrid"), default="v2", help="layout (v2)")
     add("--machined", choices=("yes", "no"), help="domains in scopes of systemd-machined (v2: yes, else no)")
     add("--kernel", default="6.1.0", metavar="RELEASE", help="proc/sys/kernel/osrelease (6.1.0)")
@@ -557,6 +595,8 @@ def make(opt):
     for d in ("dev", "etc/domtune", "etc/libvirt/hooks", "run/libvirt/qemu", "var/lib", "var/log"):
         os.makedirs(root.path(d))
     put_cpus(root, host)
+    if opt.cpufreq:
+        put_cpufreq(root, host)
     put_nodes(root, host)
     put_kernel(root, host)
     put_emulator(root, opt)

@@ -160,7 +160,8 @@ static int check_root(struct file *f)
 
 static void report(const struct file *f, struct json *j)
 {
-	static const char *const level[] = { [MSG_WARNING] = "warning", [MSG_ERROR] = "error" };
+	static const char *const level[] = { [MSG_WARNING] = "warning", [MSG_ERROR] = "error",
+					     [MSG_ADVICE] = "advice" };
 
 	for (size_t i = 0; i < f->msgs.n; i++) {
 		const struct msg *m = &f->msgs.m[i];

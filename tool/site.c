@@ -2,12 +2,8 @@
 #include "tool/site.h"
 
 #include "common/backend.h"
-#include "common/blockdev.h"
-#include "common/device.h"
+#include "common/facts.h"
 #include "common/foreign.h"
-#include "common/irq_facts.h"
-#include "common/net_facts.h"
-#include "common/resctrl.h"
 #include "common/paths.h"
 #include "common/num.h"
 #include "common/qemucaps.h"
@@ -130,8 +126,10 @@ static int add_current(const struct hostfs *fs, bool running, struct plan *p)
 	bool runs = running && run_find(fs, p->name, &run, NULL) == 0;
 	int r = 0;
 
-	if (runs)
+	if (runs) {
 		run_read_taps(fs, &run, p, false);
+		run_read_budgets(fs, &run, p);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(stages) && r == 0; i++) {
 		struct steps steps = { 0 };
 
@@ -154,12 +152,7 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 {
 	struct planned p = { 0 };
 	struct undo was = { .fd = -1 };
-	struct blockdev_facts blocks = { 0 };
-	struct netdev_facts nets;
-	struct resctrl_facts resctrl = { 0 };
-	struct plan_nic nics[NETDEV_MAX];
-	struct device_nodes devices;
-	struct irq_facts irqs;
+	_cleanup_free_ struct facts *facts = calloc(1, sizeof(*facts));
 	struct plan_inputs in;
 	struct err e = ERR_INIT;
 	char emulator[4096];
@@ -186,55 +179,19 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 		.wrapper = look_up_wrapper(&t->fs, &p.domain, o->assume_wrapper, emulator),
 		.running = o->running,
 	};
-	r = netdev_find(&t->fs, &p.domain, &nets);
+	r = facts ? facts_learn(&t->fs, &p.domain, &p.intent, &s->host, facts, &e) : -ENOMEM;
 	if (r < 0) {
+		if (facts)
+			facts_fini(facts);
 		planned_fini(&p);
-		return tool_fail_err(label, r, NULL);
+		return tool_fail_err(label, r, facts ? &e : NULL);
 	}
-	if (intent_names(&p.intent, KNOB_ELEMENT_INTERFACE)) {
-		net_facts_read(&t->fs, &nets, nics);
-		in.nets = &nets;
-		in.nics = nics;
-	}
-	device_nodes_find(&t->fs, &p.domain, &nets, &devices);
-	in.devices = devices.d;
-	in.n_devices = devices.n;
-	if (intent_asks_class(&p.intent)) {
-		r = resctrl_read(&t->fs, &s->host, &resctrl);
-		if (r < 0) {
-			netdev_fini(&nets);
-			planned_fini(&p);
-			return tool_fail_err(label, r, NULL);
-		}
-		in.resctrl = &resctrl;
-	}
-	if (!streq(irq_policy_of(&p.intent), "none")) {
-		r = irq_facts_find(&t->fs, &p.domain, &nets, &irqs);
-		if (r < 0) {
-			resctrl_fini(&resctrl);
-			netdev_fini(&nets);
-			planned_fini(&p);
-			return tool_fail_err(label, r, NULL);
-		}
-		in.irqs = &irqs;
-	}
-	if (intent_asks_disks(&p.intent)) {
-		r = blockdev_find(&t->fs, &p.domain, &blocks);
-		if (r < 0) {
-			resctrl_fini(&resctrl);
-			netdev_fini(&nets);
-			planned_fini(&p);
-			return tool_fail_err(label, r, NULL);
-		}
-		in.blocks = &blocks;
-	}
+	facts_fill(facts, &in);
 	/* What it was started with, as `retune` sees it; others than root see its CPUs only. */
 	if (o->running && uuid_is_valid(p.domain.uuid) && undo_open(&t->fs, p.domain.uuid, false, &was, NULL) == 0)
 		in.was = &was.plan;
 	r = plan_make(&in, &p.plan);
-	blockdev_fini(&blocks);
-	resctrl_fini(&resctrl);
-	netdev_fini(&nets);
+	facts_fini(facts);
 	if (in.was)
 		undo_fini(&was);
 	if (r == 0)

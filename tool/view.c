@@ -323,8 +323,10 @@ static int look_up_unrecorded(const struct hostfs *fs, struct ledger *l, struct 
 	if (!has_unrecorded(v))
 		return 0;
 	runs = run_find(fs, v->claim->name, &run, NULL) == 0;
-	if (runs)
+	if (runs) {
 		run_read_taps(fs, &run, &v->undo.plan, false);
+		run_read_budgets(fs, &run, &v->undo.plan);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(stages) && r == 0; i++) {
 		struct steps steps = { 0 };
 

@@ -2,7 +2,9 @@
 #include "wrapper/attr.h"
 
 #include <numaif.h>
+#include <sys/prctl.h>
 
+#include "common/core_sched.h"
 #include "common/ioprio.h"
 #include "wrapper/tryout.h"
 
@@ -66,14 +68,31 @@ static int apply_ioprio(const struct attr_value *v)
 	return ioprio_set_thread(0, v->mode);
 }
 
+static int parse_core(const char *text, struct attr_value *ret)
+{
+	(void)ret;
+	return streq(text, "yes") ? 0 : -EINVAL;
+}
+
+/* Threads and execve(2) keep the cookie; this process has one thread yet, but the group is what is meant. */
+static int apply_core(const struct attr_value *v)
+{
+	(void)v;
+	return prctl(PR_SCHED_CORE, PR_SCHED_CORE_CREATE, 0UL, (unsigned long)PR_SCHED_CORE_SCOPE_THREAD_GROUP, 0UL) < 0
+		       ? -errno
+		       : 0;
+}
+
 static const struct attr {
 	const char *name, *knob;
 	int (*parse)(const char *text, struct attr_value *ret);
 	int (*apply)(const struct attr_value *v); /* 0 or -errno; all or nothing */
+	const char *(*explain)(int code);         /* what apply's errno means, NULL: what it always does */
 } table[] = {
-	{ "mempolicy", "memory.placement", parse_mempolicy, apply_mempolicy },
-	{ "affinity", "cpu.emulator", parse_affinity, apply_affinity },
-	{ "ioprio", "io.priority", parse_ioprio, apply_ioprio },
+	{ "mempolicy", "memory.placement", parse_mempolicy, apply_mempolicy, NULL },
+	{ "affinity", "cpu.emulator", parse_affinity, apply_affinity, NULL },
+	{ "ioprio", "io.priority", parse_ioprio, apply_ioprio, NULL },
+	{ "core-sched", "cpu.core-scheduling", parse_core, apply_core, core_sched_error },
 };
 
 static const struct attr *find(const char *name)
@@ -90,6 +109,7 @@ void attr_apply(const struct wplan_attr *attrs, unsigned int n, struct kept *kep
 	for (unsigned int i = 0; i < n; i++) {
 		const struct attr *a = find(attrs[i].name);
 		struct attr_value v = { 0 };
+		const char *why = NULL;
 		int r;
 
 		if (!a) {
@@ -97,9 +117,13 @@ void attr_apply(const struct wplan_attr *attrs, unsigned int n, struct kept *kep
 			continue;
 		}
 		r = a->parse(attrs[i].value, &v);
-		if (r == 0)
+		if (r == 0) {
 			r = a->apply(&v);
-		if (r < 0)
+			why = r < 0 && a->explain ? a->explain(-r) : NULL;
+		}
+		if (why)
+			kept_add(kept, a->knob, "%s", why);
+		else if (r < 0)
 			kept_add(kept, a->knob, "%s %s: %s", a->name, attrs[i].value, err_name(-r));
 	}
 }

@@ -5,6 +5,8 @@
  *
  *   mempolicy   "preferred:NODES" or "interleave:NODES"; never bind, a full node would get QEMU killed
  *   affinity    "CPUS"; of the emulator's threads, libvirt resets that of vCPU and I/O threads
+ *   ioprio      "be:4", as ioprio.h spells it
+ *   core-sched  "yes": a core scheduling cookie of its own (admin-guide/hw-vuln/core-scheduling.rst)
  */
 #pragma once
 

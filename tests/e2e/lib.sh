@@ -84,6 +84,8 @@ host_state() {
 	local dir file
 	grep -H . /sys/devices/system/node/node*/hugepages/*/{nr,free}_hugepages
 	grep -H . /proc/sys/net/core/{r,w}mem_max 2>/dev/null
+	grep -H . /sys/devices/system/cpu/cpu*/power/pm_qos_resume_latency_us /sys/module/kvm/parameters/halt_poll_ns \
+		/sys/devices/system/cpu/cpufreq/policy*/{scaling_governor,energy_performance_preference} 2>/dev/null
 	find /run/domtune -type f ! -path '*/cache/*' ! -name lock ! -name pools ! -name ledger 2>/dev/null | sort
 	# The ledger may exist, but holds nobody.
 	echo "ledger: $(cat /run/domtune/ledger 2>/dev/null | grep -cE '^(claim|shared)')"

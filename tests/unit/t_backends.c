@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "common/backend.h"
@@ -54,6 +56,8 @@ TEST(same_values)
 		{&be_unit, "x.scope/CPUWeight", "unset", "100", false},
 		{&be_thread, "1:2/3:4/ioprio", "be:0", "be:0", true},
 		{&be_thread, "1:2/3:4/ioprio", "be:0", "be:1", false},
+		{&be_thread, "1:2/3:4/sched", "fifo:1", "fifo:1", true},
+		{&be_thread, "1:2/3:4/sched", "fifo:1", "rr:1", false},
 		{&be_cgkey, "x/io.max 8:0 rbps", "max", "max", true},
 		{&be_cgkey, "x/io.max 8:0 rbps", "max", "0", false},
 		{&be_cgkey, "x/io.weight 8:0", "0100", "100", true},
@@ -327,6 +331,38 @@ static void is_heir(void *data, const char *object)
 	heirs_found += streq(object, (const char *)data);
 }
 
+/* Policy and priority change; the nice value, and that its children are ordinary, do not. */
+static void schedulers(const struct hostfs *fs, const char *object, int tid)
+{
+	static const char *const words[] = {"batch", "fifo:1", "idle", "rr:10", "other", "fifo:99", "batch", "other"};
+	static const char *const none[] = {"",       "fifo",   "fifo:", "fifo:0", "fifo:100", "rr",    "other:0",
+					   "batch:1", "FIFO:1", "deadline", "fif:1", "fifo:1 ", "fifo:x", "others"};
+	const struct sched_param zero = {0};
+	char value[32], tiny[3];
+
+	is_value(&be_thread, fs, object, "other");
+	OK(!be_thread.source(object, value, sizeof(value)));
+	IS_INT(setpriority(PRIO_PROCESS, (id_t)tid, 7), 0);
+	IS_INT(sched_setscheduler(tid, SCHED_OTHER | SCHED_RESET_ON_FORK, &zero), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		int r = be_thread.write(fs, object, words[i]);
+
+		/* Real-time ones are for root, and for a group with a budget (CONFIG_RT_GROUP_SCHED). */
+		if (r == -EPERM && strchr(words[i], ':')) {
+			printf("# %s: not permitted here\n", words[i]);
+			continue;
+		}
+		IS_INT(r, 0);
+		is_value(&be_thread, fs, object, words[i]);
+		IS_INT(getpriority(PRIO_PROCESS, (id_t)tid), 7);
+		OK(sched_getscheduler(tid) & SCHED_RESET_ON_FORK);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++)
+		IS_INT(be_thread.write(fs, object, none[i]), -EINVAL);
+	is_value(&be_thread, fs, object, "other");
+	OK(be_thread.read(fs, object, tiny, sizeof(tiny)) != 0);
+}
+
 TEST(thread_attributes)
 {
 	static const char *const priorities[] = {"be:7", "be:0", "idle", "rt:0", "rt:7", "none"};
@@ -390,6 +426,10 @@ TEST(thread_attributes)
 	IS_INT(be_thread.heirs(&fs, other, is_heir, object), -ENOENT);
 	IS_INT(heirs_found, 1);
 
+	(void)snprintf(strrchr(object, '/'), 16, "/sched");
+	schedulers(&fs, object, tid);
+
+	(void)snprintf(strrchr(object, '/'), 16, "/affinity");
 	/* another start of either number, a thread of another process */
 	for (n = 0; n < 3; n++) {
 		(void)snprintf(other, sizeof(other), "%d:%" PRIu64 "/%d:%" PRIu64 "/affinity", n == 2 ? getppid() : pid,

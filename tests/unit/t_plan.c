@@ -321,12 +321,12 @@ static const struct pcase cases[] = {
 	  .intent = "cpu.governor=performance memory.lock=yes io.priority=be:3 guest.cells=yes disk[vda].queues=5 "
 		    "disk[*].queues=7 disk[vda].queues=9 interface[52:54:00:00:00:01].queues=4",
 	  .want = "io.priority[] started be:3\n"
-		  "skip cpu.governor[]: not in this version\n"
 		  "skip guest.cells[]: not in this version, and later by `rewrite` and `apply` only\n"
 		  "skip disk.queues[vda]: the domain has no disk 'vda'\n"
 		  "skip disk.queues[*]: the domain has no disk\n"
 		  "skip interface.queues[52:54:00:00:00:01]: the domain has no interface '52:54:00:00:00:01'\n"
-		  "skip memory.lock[]: the emulator is not the wrapper: domtune wrap web1\n" },
+		  "skip memory.lock[]: the emulator is not the wrapper: domtune wrap web1\n"
+		  "skip cpu.governor[]: states of CPUs were not looked at\n" },
 	{ .name = "a pin, dedicated", .host = SMT2, .intent = "cpu.policy=dedicated", .pin0 = "4",
 	  .want = "cpu.policy[vcpu1] started 12\n"
 		  "cpu.emulator[] started 5-7,13-15\n"

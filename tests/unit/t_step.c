@@ -290,6 +290,79 @@ TEST(shared_on_v1_is_every_child)
 	world_fini(&w);
 }
 
+/* States of CPUs: a clock's preference goes with its governor; another domain of the same clock meets the same object. */
+TEST(cpu_states)
+{
+	struct world w;
+
+	world_init(&w, V2, 612);
+	set(&w, "cpu.governor", "cpu4", STAGE_PREPARE, "performance");
+	set(&w, "cpu.governor", "cpu6", STAGE_PREPARE, "schedutil");
+	set(&w, "cpu.energy", "cpu6", STAGE_PREPARE, "power");
+	set(&w, "cpu.energy", "cpu7", STAGE_PREPARE, "power");
+	set(&w, "cpu.wakeup", "cpu4", STAGE_PREPARE, "n/a");
+	set(&w, "cpu.halt-poll", "", STAGE_PREPARE, "500000");
+	set(&w, "cpu.governor", "cpux", STAGE_PREPARE, "performance");
+	set(&w, "cpu.governor", "cpu99999", STAGE_PREPARE, "performance");
+#define POLICY(n) "sys/devices/system/cpu/cpufreq/policy" n
+	IS_STR(steps_text(&w, STAGE_PREPARE, false),
+	       "file " POLICY("4") "/scaling_governor=performance\n"
+	       " file " POLICY("4") "/energy_performance_preference=follow\n"
+	       "file " POLICY("6") "/scaling_governor=schedutil\n"
+	       " file " POLICY("6") "/energy_performance_preference=power\n"
+	       "file " POLICY("7") "/energy_performance_preference=power\n"
+	       "file sys/devices/system/cpu/cpu4/power/pm_qos_resume_latency_us=n/a\n"
+	       "file sys/module/kvm/parameters/halt_poll_ns=500000\n"
+	       "skipped cpu.governor[cpux]: not in this version\n"
+	       "skipped cpu.governor[cpu99999]: not in this version\n");
+	world_fini(&w);
+}
+
+TEST(schedulers)
+{
+	struct world w;
+	struct steps s;
+
+	world_init(&w, V2, 612);
+	set(&w, "cpu.scheduler", "", STAGE_STARTED, "batch");
+	OK(steps_need_starts(&w.plan, &w.run));
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "thread 100:1100/103:1103/sched=batch\n"
+						    "thread 100:1100/104:1104/sched=batch\n");
+	world_fini(&w);
+
+	/* A real-time thread needs its place; one that has none of ours (<vcpupin>) has it from libvirt. */
+	world_init(&w, V1, 612);
+	set(&w, "cpu.policy", "vcpu0", STAGE_STARTED, "2");
+	set(&w, "cpu.scheduler", "vcpu0", STAGE_STARTED, "fifo");
+	set(&w, "cpu.priority", "vcpu0", STAGE_STARTED, "3");
+	set(&w, "cpu.scheduler", "vcpu1", STAGE_STARTED, "rr");
+	set(&w, "cpu.priority", "vcpu1", STAGE_STARTED, "4");
+	IS_INT(steps_make(&w.plan, STAGE_STARTED, &w.run, &s), 0);
+	IS_INT(s.n, 4);
+	if (s.n == 4) {
+		IS_STR(s.s[2].value, "fifo:3");
+		OK(s.s[2].needs == &w.plan.settings[0]);
+		IS_STR(s.s[3].value, "rr:4");
+		OK(!s.s[3].needs);
+	}
+	IS_INT(w.plan.n_skipped, 0);
+	steps_fini(&s);
+
+	/* Without a budget it cannot be one. */
+	w.run.threads[3].no_budget = true;
+	set(&w, "cpu.scheduler", "vcpu7", STAGE_STARTED, "rr");
+	IS_STR(steps_text(&w, STAGE_STARTED, true),
+	       "cgroup cpuset/machine/q/vcpu0/cpuset.cpus=2\n"
+	       " " T103 "2\n"
+	       "thread 100:1100/104:1104/sched=rr:4\n"
+	       "skipped cpu.scheduler[vcpu0]: its group has no real-time budget (cpu.rt_runtime_us 0): give it and those "
+	       "above it one, or boot with cgroup v2\n"
+	       "skipped cpu.priority[vcpu0]: its group has no real-time budget (cpu.rt_runtime_us 0): give it and those "
+	       "above it one, or boot with cgroup v2\n"
+	       "skipped cpu.scheduler[vcpu7]: it has no such thread in this QEMU\n");
+	world_fini(&w);
+}
+
 /* Before libvirt 7.1 the scope itself is the domain's group: systemd's to write. */
 TEST(shared_in_a_bare_scope)
 {
