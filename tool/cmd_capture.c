@@ -69,6 +69,10 @@ static const char *const patterns[] = {
 	"sys/module/kvm/parameters/halt_poll*",
 	"sys/module/kvm_intel/parameters/nested",
 	"sys/module/kvm_amd/parameters/nested",
+	"sys/fs/resctrl/schemata",
+	"sys/fs/resctrl/info/*/*",
+	"sys/fs/resctrl/*/schemata",
+	"sys/fs/resctrl/*/mode",
 	"sys/fs/cgroup/cgroup.controllers",
 	"sys/fs/cgroup/cgroup.subtree_control",
 	"sys/fs/cgroup/*/cpuset.cpus", /* CPUs that others keep for themselves */

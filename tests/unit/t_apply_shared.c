@@ -42,6 +42,35 @@ TEST(claims_fold_in_any_order_of_ends)
 	}
 }
 
+/* What waits for the steps before it is left alone where one of them failed, whatever it is. */
+TEST(steps_in_vain)
+{
+	for (int works = 0; works <= 1; works++) {
+		ROOT(r);
+		struct step first = make_step(&one, "file", works ? "sys/a" : "sys/none", "1"), narrowed, own, other;
+		struct apply_count c;
+
+		root_put(&r, "sys/a", "0\n");
+		root_put(&r, "sys/s", "0-7\n");
+		root_put(&r, "sys/own", "0\n");
+		root_put(&r, "sys/other", "0\n");
+		begin(&r, UUID_A, false);
+		narrowed = shared_step(FOLD_RUN, NULL, "sys/s", "4-7");
+		own = make_step(&one, "file", "sys/own", "1");
+		other = make_step(&two, "file", "sys/other", "1");
+		narrowed.is_last = own.is_last = other.is_last = true;
+		c = APPLY(&r, UUID_A, first, narrowed, own, other);
+		IS_INT(c.in_force, works ? 2 : 1);
+		IS_INT(c.skipped, works ? 0 : 1);
+		IS_STR(root_get(&r, "sys/s"), works ? "0-3\n" : "0-7\n");
+		IS_STR(root_get(&r, "sys/own"), works ? "1\n" : "0\n");
+		IS_FILE(&r, "sys/other", "1"); /* of another setting */
+		release(&r, UUID_A, 1);
+		IS_FILE(&r, "sys/s", "0-7");
+		IS_FILE(&r, "sys/own", "0");
+	}
+}
+
 TEST(satisfied_without_us)
 {
 	ROOT(r);

@@ -543,6 +543,29 @@ TEST(directories)
 	place_fini(&p);
 }
 
+TEST(directories_that_are_objects)
+{
+	struct place p;
+
+	place_init(&p);
+	IS_INT(hostfs_make_dir(&p.fs, "a/b"), -ENOENT);
+	IS_INT(hostfs_make_dir(&p.fs, "a"), 0);
+	IS_INT(hostfs_make_dir(&p.fs, "a"), -EEXIST);
+	IS_INT(hostfs_make_dir(&p.fs, "a/%s", "b"), 0);
+	IS_INT(hostfs_remove_dir(&p.fs, "a"), -ENOTEMPTY);
+	IS_INT(hostfs_remove_dir(&p.fs, "a/b"), 0);
+	IS_INT(hostfs_remove_dir(&p.fs, "a/b"), -ENOENT);
+	put(&p, "a/f", "x");
+	IS_INT(hostfs_remove_dir(&p.fs, "a/f"), -ENOTDIR);
+	IS_INT(hostfs_remove_dir(&p.fs, "a/.."), -EINVAL);
+	IS_INT(hostfs_make_dir(&p.fs, "../.."), -EINVAL);
+	/* A link is what it is, not what it names. */
+	make(&p, "link", "a");
+	IS_INT(hostfs_remove_dir(&p.fs, "link"), -ENOTDIR);
+	OK(hostfs_exists(&p.fs, "a/f"));
+	place_fini(&p);
+}
+
 TEST(unlinks)
 {
 	struct place p;

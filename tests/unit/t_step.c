@@ -796,6 +796,44 @@ TEST(io_priority_of_every_thread)
 #undef P
 }
 
+TEST(classes_of_service)
+{
+#define DIR     "resctrl sys/fs/resctrl/"
+#define MINE    DIR "domtune-11111111-2222-4333-8444-555555555555"
+#define G(tid)  DIR "tasks 100:1100/" tid ":1" tid "=domtune-x\n"
+	struct world w;
+	struct steps s;
+
+	world_init(&w, V2, 612);
+	memcpy(w.plan.uuid, "11111111-2222-4333-8444-555555555555", sizeof(w.plan.uuid));
+	set(&w, "cpu.cache", "", STAGE_PREPARE, "L3CODE:0=4-7;8=0-3 L3DATA:0=4-7");
+	set(&w, "cpu.cache", "threads", STAGE_STARTED, "domtune-x");
+	set(&w, "memory.bandwidth", "", STAGE_PREPARE, "MB:0=50;8=60");
+	OK(steps_need_starts(&w.plan, &w.run));
+	/* The group, what the default group gives up, its own lines; the second setting has only lines. */
+	IS_STR(steps_text(&w, STAGE_PREPARE, false),
+	       MINE "=there\n"
+	       DIR "schemata L3CODE:0=4-7\n" DIR "schemata L3CODE:8=0-3\n" DIR "schemata L3DATA:0=4-7\n"
+	       MINE "/schemata L3CODE:0=4-7\n" MINE "/schemata L3CODE:8=0-3\n" MINE "/schemata L3DATA:0=4-7\n"
+	       MINE "/schemata MB:0=50\n" MINE "/schemata MB:8=60\n");
+	IS_INT(steps_make(&w.plan, STAGE_PREPARE, NULL, &s), 0);
+	for (unsigned int i = 0; i < s.n; i++) {
+		IS_INT(s.s[i].fold, i >= 1 && i <= 3 ? FOLD_RUN : FOLD_NONE);
+		IS_INT(s.s[i].is_last, i > 0);
+	}
+	steps_fini(&s);
+	IS_STR(steps_text(&w, STAGE_STARTED, true), G("100") G("101") G("102") G("103") G("104"));
+	plan_fini(&w.plan);
+	memset(&w.plan, 0, sizeof(w.plan));
+	memcpy(w.plan.uuid, "11111111-2222-4333-8444-555555555555", sizeof(w.plan.uuid));
+	set(&w, "memory.bandwidth", "", STAGE_PREPARE, "MB:0=50");
+	IS_STR(steps_text(&w, STAGE_PREPARE, false), MINE "=there\n" MINE "/schemata MB:0=50\n");
+	world_fini(&w);
+#undef DIR
+#undef MINE
+#undef G
+}
+
 /* --- interfaces --- */
 
 #define MAC1 "52:54:00:00:00:01"
