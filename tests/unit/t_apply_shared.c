@@ -441,6 +441,28 @@ TEST(clocks_of_two_domains)
 	}
 }
 
+/* Decided again without the preference, which the governor that stays takes no other in place of. */
+TEST(a_preference_that_ends_before_the_governor)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/policy0/governor", "powersave\n");
+	root_put(&r, "sys/policy0/preference", "balance_performance\n");
+	root_put(&r, "sys/policy0/kept", "?\n");
+	begin(&r, UUID_A, false);
+	IS_INT(apply_clock(&r, UUID_A, "performance", "performance").in_force, 2);
+	c = apply_clock(&r, UUID_A, "performance", NULL);
+	IS_INT(c.in_force, 1);
+	IS_INT(c.failed, 0);
+	IS_STR(c.failure, "");
+	is_clock(&r, "performance", "performance", "governor only");
+	c = release(&r, UUID_A, 1);
+	IS_INT(c.failed, 0);
+	is_clock(&r, "powersave", "balance_performance", "none is left");
+	OK(!strstr(root_get(&r, PATH_LEDGER), "shared"));
+}
+
 /* A setting answers for what it wants, not for what its write resets. */
 TEST(dependants_of_others_are_not_our_failure)
 {
