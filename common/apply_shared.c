@@ -348,8 +348,8 @@ static void write_one(struct batch *b, struct work *w)
 	if (w->rc == 0 && w->target && (!now || !w->be->same(w->s->object, now, w->target))) {
 		free(now);
 		w->rc = apply_write(b->a, w->be, w->s->object, w->target, &now);
-		/* It was only to keep its value, of which the cause leaves nothing. */
-		if (w->rc == -EINVAL && now && w->s->n_claims && !has_wish(w->s, NULL))
+		/* It was only to keep its value, of which the cause leaves nothing, or for which it has no use now. */
+		if ((w->rc == -EINVAL || w->rc == -EBUSY) && now && w->s->n_claims && !has_wish(w->s, NULL))
 			w->rc = 0;
 		/* It is there a little later. */
 		if (w->rc == 0 && w->be->comes_and_goes) {

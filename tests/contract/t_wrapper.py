@@ -197,6 +197,17 @@ def check_follows(w):
            kept(report) == "memory.placement: mempolicy bind:0: Invalid argument; cpu.emulator: affinity 8191: Invalid "
            "argument; colour: not known to this wrapper; io.priority: ioprio rt:0x: Invalid argument", "one attribute that fails does not stop the others", report)
 
+    w.put_plan(attrs=[("core-sched", "yes")])
+    status, report, err = w.run(PLAIN)
+    # PR_SCHED_CORE, PR_SCHED_CORE_GET: what this kernel says of a process without a cookie is what it says of one.
+    ctypes.set_errno(0)
+    cookie = ctypes.c_ulong(0)
+    lacks = libc.prctl(62, 0, 0, 0, ctypes.byref(cookie)) < 0 and {22: "this kernel has no core scheduling "
+        "(CONFIG_SCHED_CORE)", 19: "the cores in use have one thread each"}.get(ctypes.get_errno())
+    tap.ok(status == 0 and report["argv"] == PLAIN[1:] and
+           kept(report) == (lacks and "cpu.core-scheduling: " + lacks or None), "a core scheduling cookie, or why not", report,
+           lacks)
+
     def as_nobody():
         os.setgroups([])
         os.setgid(64055)

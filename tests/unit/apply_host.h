@@ -91,6 +91,34 @@ static inline int queue_write(const struct hostfs *fs, const char *object, const
 	return hostfs_write(fs, value, "%s", object);
 }
 
+/*
+ * A cpufreq policy as intel_pstate has it (intel_pstate_hwp_set(), intel_pstate_set_energy_pref_index()): the governor
+ * performance makes the preference performance, keeps what it was for the next governor, and takes no other.
+ */
+static inline int pstate_write(const struct hostfs *fs, const char *object, const char *value)
+{
+	const char *slash = strrchr(object, '/');
+	_cleanup_free_ char *dir = strndup(object, (size_t)(slash - object));
+	char governor[32], preference[32], kept[32];
+
+	if (hostfs_read(fs, governor, sizeof(governor), "%s/governor", dir) < 0 ||
+	    hostfs_read(fs, preference, sizeof(preference), "%s/preference", dir) < 0 ||
+	    hostfs_read(fs, kept, sizeof(kept), "%s/kept", dir) < 0)
+		return -ENOENT;
+	if (streq(slash, "/preference"))
+		return streq(governor, "performance") && !streq(value, "performance") ? -EBUSY
+										      : hostfs_write(fs, value, "%s", object);
+	if (streq(governor, value))
+		return 0;
+	if (streq(value, "performance")) {
+		(void)hostfs_write(fs, preference, "%s/kept", dir);
+		(void)hostfs_write(fs, "performance", "%s/preference", dir);
+	} else if (streq(preference, "performance")) {
+		(void)hostfs_write(fs, kept, "%s/preference", dir);
+	}
+	return hostfs_write(fs, value, "%s", object);
+}
+
 /* Down to a multiple of 4096, as memory.high. */
 static inline int round_write(const struct hostfs *fs, const char *object, const char *value)
 {
@@ -137,6 +165,7 @@ static const struct backend be_round = BACKEND("round", round_write, true);
 static const struct backend be_fail = BACKEND("fail", fail_write, false);
 static const struct backend be_deaf = BACKEND("deaf", deaf_write, false);
 static const struct backend be_queue = BACKEND("queue", queue_write, false);
+static const struct backend be_pstate = BACKEND("pstate", pstate_write, false);
 
 /* Values have parts: "half VALUE" is what is left of one. */
 static inline bool half_remains(const char *object, const char *now, const char *made)
@@ -152,7 +181,8 @@ static const struct backend be_parts = {
 const struct backend *backend_find(const char *name)
 {
 	static const struct backend *const all[] = {&be_file, &be_reset, &be_round, &be_fail,
-						     &be_deaf, &be_queue, &be_parts, &be_thread, &be_irq, &be_irqbalance};
+						     &be_deaf, &be_queue, &be_pstate, &be_parts, &be_thread, &be_irq,
+						     &be_irqbalance};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (streq(all[i]->name, name))

@@ -69,6 +69,41 @@ TEST(an_objects_steps_make_one_setting)
 	IS_INT(c.skipped, 0);
 }
 
+/* A step that needs another setting is made only where that is in force. */
+TEST(what_a_step_needs)
+{
+	static const struct {
+		int fail;
+		bool absent;
+		bool made;
+	} rows[] = {{0, false, true}, {1, false, false}, {0, true, false}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		ROOT(r);
+		struct step place = make_step(&one, "fail", rows[i].absent ? "sys/absent" : "sys/a", "2");
+		struct step also = make_step(&one, "file", rows[i].absent ? "sys/absent2" : "sys/c", "2");
+		struct step needs = make_step(&two, "file", "sys/b", "2"), after = make_step(&three, "file", "sys/d", "2");
+		struct apply_count c;
+
+		root_put(&r, "sys/a", "1\n");
+		root_put(&r, "sys/b", "1\n");
+		root_put(&r, "sys/c", "1\n");
+		root_put(&r, "sys/d", "1\n");
+		begin(&r, UUID_A, false);
+		fail_code = -EINVAL;
+		fail_times = rows[i].fail;
+		needs.needs = &one;
+		c = APPLY(&r, UUID_A, place, also, needs, after);
+		IS_STR(root_get(&r, "sys/b"), rows[i].made ? "2\n" : "1\n");
+		IS_FILE(&r, "sys/d", "2");
+		IS_INT(c.in_force, rows[i].made ? 3 : 1);
+		IS_INT(c.failed, !rows[i].made + rows[i].fail);
+		release(&r, UUID_A, 1);
+		IS_FILE(&r, "sys/b", "1");
+		root_fini(&r);
+	}
+}
+
 /* A setting that is part of another one's objects is worth what these are; and what they cannot do without is no luxury. */
 TEST(parts_of_one_object)
 {

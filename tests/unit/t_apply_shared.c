@@ -393,6 +393,105 @@ TEST(queues_of_two_domains)
 	}
 }
 
+/* --- clocks ----------------------------------------------------------------------------------------------------- */
+
+static struct step clock_step(const char *file, const char *value, bool is_dependant)
+{
+	char object[64];
+	struct step s;
+
+	(void)snprintf(object, sizeof(object), "sys/policy0/%s", file);
+	s = make_step(&one, "pstate", object, value);
+	s.fold = FOLD_STRONGEST;
+	s.order = streq(file, "governor") ? PLAN_GOVERNORS : PLAN_PREFERENCES;
+	s.group = 1;
+	s.is_dependant = is_dependant;
+	return s;
+}
+
+/* The steps of step_at_governor() and step_at_energy(). */
+static struct apply_count apply_clock(struct root *r, const char *uuid, const char *governor, const char *preference)
+{
+	struct step s[2];
+	unsigned int n = 0;
+
+	if (governor)
+		s[n++] = clock_step("governor", governor, false);
+	s[n] = clock_step("preference", preference, governor);
+	s[n].setting = preference ? &two : &one;
+	s[n].follows = s[n].restore_only = !preference;
+	return run_steps(r, uuid, s, n + 1);
+}
+
+static void is_clock(struct root *r, const char *governor, const char *preference, const char *what)
+{
+	char now[2][32];
+
+	IS_INT(hostfs_read(&r->fs, now[0], sizeof(now[0]), "sys/policy0/governor") > 0, 1);
+	IS_INT(hostfs_read(&r->fs, now[1], sizeof(now[1]), "sys/policy0/preference") > 0, 1);
+	if (!streq(now[0], governor) || !streq(now[1], preference))
+		TAP_FAIL("%s: %s, %s", what, now[0], now[1]);
+}
+
+/* A clock of two domains: one wants it fast, the other at a preference that the fast governor does not take. */
+TEST(clocks_of_two_domains)
+{
+	for (int i = 0; i < 4; i++) {
+		bool fast_first = i & 1, fast_ends_first = i & 2;
+		ROOT(r);
+
+		root_put(&r, "sys/policy0/governor", "powersave\n");
+		root_put(&r, "sys/policy0/preference", "balance_performance\n");
+		root_put(&r, "sys/policy0/kept", "?\n");
+		begin(&r, UUID_A, false);
+		begin(&r, UUID_B, false);
+		for (int k = 0; k < 2; k++) {
+			struct apply_count c;
+
+			if (k == !fast_first) {
+				c = apply_clock(&r, UUID_A, "performance", NULL);
+				is_clock(&r, "performance", "performance", "fast");
+				IS_INT(c.in_force, 1);
+				IS_INT(c.failed, 0);
+			} else {
+				c = apply_clock(&r, UUID_B, NULL, "power");
+				is_clock(&r, fast_first ? "performance" : "powersave", fast_first ? "performance" : "power",
+					 "preference");
+				IS_INT(c.failed, fast_first);
+			}
+		}
+		release(&r, fast_ends_first ? UUID_A : UUID_B, 1);
+		is_clock(&r, fast_ends_first ? "powersave" : "performance", fast_ends_first ? "power" : "performance",
+			 "one is left");
+		release(&r, fast_ends_first ? UUID_B : UUID_A, 1);
+		is_clock(&r, "powersave", "balance_performance", "none is left");
+		OK(!strstr(root_get(&r, PATH_LEDGER), "shared"));
+		root_fini(&r);
+	}
+}
+
+/* Decided again without the preference, which the governor that stays takes no other in place of. */
+TEST(a_preference_that_ends_before_the_governor)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/policy0/governor", "powersave\n");
+	root_put(&r, "sys/policy0/preference", "balance_performance\n");
+	root_put(&r, "sys/policy0/kept", "?\n");
+	begin(&r, UUID_A, false);
+	IS_INT(apply_clock(&r, UUID_A, "performance", "performance").in_force, 2);
+	c = apply_clock(&r, UUID_A, "performance", NULL);
+	IS_INT(c.in_force, 1);
+	IS_INT(c.failed, 0);
+	IS_STR(c.failure, "");
+	is_clock(&r, "performance", "performance", "governor only");
+	c = release(&r, UUID_A, 1);
+	IS_INT(c.failed, 0);
+	is_clock(&r, "powersave", "balance_performance", "none is left");
+	OK(!strstr(root_get(&r, PATH_LEDGER), "shared"));
+}
+
 /* A setting answers for what it wants, not for what its write resets. */
 TEST(dependants_of_others_are_not_our_failure)
 {

@@ -112,6 +112,31 @@ TEST(a_full_domain)
 	domain_fini(&d);
 }
 
+TEST(balloons)
+{
+	static const struct {
+		const char *xml;
+		unsigned int has;
+	} rows[] = {
+		{"<memballoon model='none'/>", 0},
+		{"<memballoon model='virtio'/>", DOMAIN_HAS_BALLOON},
+		{"<memballoon model='virtio' autodeflate='off' freePageReporting='off'/>", DOMAIN_HAS_BALLOON},
+		{"<memballoon model='virtio' autodeflate='on'/>", DOMAIN_HAS_BALLOON | DOMAIN_BALLOON_SHRINKS},
+		{"<memballoon model='virtio' freePageReporting='on'/>", DOMAIN_HAS_BALLOON | DOMAIN_BALLOON_SHRINKS},
+		{"<memballoon model='none' autodeflate='on'/>", 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char text[256];
+		struct domain d;
+
+		(void)snprintf(text, sizeof(text), "<domain><devices>%s</devices></domain>", rows[i].xml);
+		IS_INT(parse(text, &d), 0);
+		IS_INT(d.has, rows[i].has);
+		domain_fini(&d);
+	}
+}
+
 TEST(a_bare_domain)
 {
 	struct domain d;

@@ -419,4 +419,40 @@ TEST(taps_and_their_queues)
 	root_fini(&t);
 }
 
+/* Only where real-time threads are to be made, and only of v1 groups of vCPUs. */
+TEST(budgets)
+{
+	static const struct {
+		const char *budget; /* NULL: the kernel does not count */
+		bool realtime, none;
+	} rows[] = {{"0\n", true, true}, {"0\n", false, false}, {"100000\n", true, false}, {"-1\n", true, false},
+		    {NULL, true, false}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct plan p = {.id = -1};
+		struct run_thread threads[] = {{.tid = 1, .kind = RUN_EMULATOR}, {.tid = 2, .kind = RUN_VCPU}};
+		struct cgroup_paths groups = {0};
+		struct run r = {.threads = threads, .n_threads = 2};
+		struct root t;
+
+		root_init(&t);
+		(void)snprintf(groups.at[CGROUP_CPU], sizeof(groups.at[CGROUP_CPU]), "sys/fs/cgroup/cpu/machine/q/vcpu0");
+		threads[0].groups = threads[1].groups = &groups;
+		r.layout.at[CGROUP_CPU].version = 1;
+		root_put(&t, "sys/fs/cgroup/cpu/machine/q/vcpu0/cpu.shares", "1024\n");
+		if (rows[i].budget)
+			root_put(&t, "sys/fs/cgroup/cpu/machine/q/vcpu0/cpu.rt_runtime_us", rows[i].budget);
+		if (rows[i].realtime)
+			IS_INT(plan_add_setting(&p, "cpu.priority", "vcpu0", STAGE_STARTED, "1", "x", "x"), 0);
+		run_read_budgets(&t.fs, &r, &p);
+		IS_INT(threads[1].no_budget, rows[i].none);
+		OK(!threads[0].no_budget);
+		r.layout.at[CGROUP_CPU].version = 2;
+		run_read_budgets(&t.fs, &r, &p);
+		OK(!threads[1].no_budget);
+		plan_fini(&p);
+		root_fini(&t);
+	}
+}
+
 TAP_MAIN

@@ -49,7 +49,7 @@ struct wcase {
 	const char *prealloc;
 	unsigned int vcpus; const char *vcpu_cpus;
 	struct { const char *nodes; uint64_t page_size; } cells[4]; /* ids 0, 1, ... */
-	const char *lock, *merge, *priority;
+	const char *lock, *merge, *priority, *core;
 	struct { const char *knob, *target, *value; } disks[8]; /* settings; vda and sdb are known */
 	const char *want;
 };
@@ -59,6 +59,7 @@ static const struct wcase cases[] = {
 	{ .want = "" },
 	{ .emulator = "2-3", .want = "affinity=2-3 " },
 	{ .priority = "be:0", .want = "ioprio=be:0 " },
+	{ .core = "yes", .want = "core-sched=yes " },
 	{ .memory = PLACE_MEMORY_PREFERRED, .nodes = "0", .want = "mempolicy=preferred:0 " },
 	{ .memory = PLACE_MEMORY_PREFERRED, .nodes = "0-1", .want = "mempolicy=preferred:0-1 " },
 	{ .memory = PLACE_MEMORY_STRICT, .nodes = "1",
@@ -176,6 +177,8 @@ static void make_plan(struct plan *p, const struct wcase *t)
 		IS_INT(plan_add_setting(p, "memory.placement", "", STAGE_EXEC, "x", "x", "x"), 0);
 	if (t->priority)
 		IS_INT(plan_add_setting(p, "io.priority", "", STAGE_EXEC, t->priority, "x", "x"), 0);
+	if (t->core)
+		IS_INT(plan_add_setting(p, "cpu.core-scheduling", "", STAGE_EXEC, t->core, "x", "x"), 0);
 	IS_INT(plan_add_setting(p, "io.priority", "", STAGE_STARTED, "rt:1", "x", "x"), 0);
 	if (t->emulator)
 		IS_INT(plan_add_setting(p, "cpu.emulator", "", STAGE_EXEC, t->emulator, "x", "x"), 0);
