@@ -82,6 +82,16 @@ static void add_escaped(struct sbuf *b, const char *text)
 	}
 }
 
+static void add_crc(struct sbuf *b, uint32_t crc)
+{
+	char text[9];
+
+	for (int i = 0; i < 8; i++)
+		text[i] = "0123456789abcdef"[crc >> (28 - 4 * i) & 0xf];
+	text[8] = '\n';
+	sbuf_addn(b, text, sizeof(text));
+}
+
 void record_add(struct sbuf *b, const char *type, ...)
 {
 	size_t start = b->len;
@@ -105,7 +115,7 @@ void record_add(struct sbuf *b, const char *type, ...)
 		b->failed = true;
 		return;
 	}
-	sbuf_addf(b, "%08x\n", crc32_of(b->s + start, b->len - start));
+	add_crc(b, crc32_of(b->s + start, b->len - start));
 }
 
 static int unescape(char *s)
