@@ -46,6 +46,8 @@ struct batch {
 	/* The last interrupt that was folded, and what came of it: most of them are alike. */
 	const struct shared *alike;
 	char *alike_order, *alike_result;
+	const char *off_text;    /* what `off` was made of; borrowed from a step */
+	struct idset off;
 	bool back_counted, left_counted; /* back: many objects count as one */
 };
 
@@ -230,11 +232,12 @@ static int fold_interrupt(struct batch *b, const struct shared *s, const char *c
 			idset_or(&off, &b->keepers[i].off);
 			any = true;
 		}
-	not = any ? idset_text(&off) : strdup("");
-	if (!not || asprintf(&order, "%s!%s", s->order ? s->order : "", not) < 0) {
+	order = any ? NULL : strdup(s->order ? s->order : "");
+	not = any ? idset_text(&off) : NULL;
+	if (any && (!not || asprintf(&order, "%s!%s", s->order ? s->order : "", not) < 0))
 		order = NULL;
+	if (!order)
 		return -ENOMEM;
-	}
 	if (is_alike(b->alike, s) && streq(b->alike_order, order)) {
 		*ret = strdup(b->alike_result);
 		return *ret ? 0 : -ENOMEM;
@@ -491,14 +494,20 @@ static int set_base(struct work *w)
  * Whether a claim has anything to say of an interrupt that others claim: it is to come somewhere, or it is or would be
  * where it must not. Who had a claim keeps it.
  */
-static bool concerns(const struct shared *s, const char *now, const char *wanted, bool is_claimed)
+static bool concerns(struct batch *b, const struct shared *s, const char *now, const char *wanted, bool is_claimed)
 {
-	struct idset off, cpus;
+	struct idset cpus;
 
-	if (is_claimed || wanted[0] != '!' || idset_parse(wanted + 1, &off) < 0)
+	if (is_claimed || wanted[0] != '!')
 		return true;
-	return (idset_parse(now, &cpus) == 0 && idset_intersects(&cpus, &off)) ||
-	       (s && idset_parse(s->original, &cpus) == 0 && idset_intersects(&cpus, &off));
+	/* It is the same one for all interrupts of a domain. */
+	if (!b->off_text || !streq(b->off_text, wanted)) {
+		if (idset_parse(wanted + 1, &b->off) < 0)
+			return true;
+		b->off_text = wanted;
+	}
+	return (idset_parse(now, &cpus) == 0 && idset_intersects(&cpus, &b->off)) ||
+	       (s && idset_parse(s->original, &cpus) == 0 && idset_intersects(&cpus, &b->off));
 }
 
 /* Join the claims of an object, or make it a shared one. Sets *outcome where that is already clear. */
@@ -527,7 +536,7 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 		return 0;
 	}
 	if (st->fold == FOLD_IRQ && !st->is_held &&
-	    !concerns(s, now, wanted, s && has_claim(s, a->undo->plan.uuid)))
+	    !concerns(b, s, now, wanted, s && has_claim(s, a->undo->plan.uuid)))
 		return 0;
 	if (!s && st->fold != FOLD_IRQ && !st->is_held && !is_away(be, now)) {
 		rc = fold_values(st->fold, st->order, now, &wanted, shared_is_wish(wanted), &alone);

@@ -61,8 +61,34 @@ static char escape_of(unsigned char c)
 	}
 }
 
+#define BYTES(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Whether nothing needs to be escaped; eight bytes at a time, since nearly all of what is written is such. */
+static bool is_plain(const char *text, size_t len)
+{
+	uint64_t hits = 0, w, slash, del;
+
+	for (; len >= sizeof(w); len -= sizeof(w), text += sizeof(w)) {
+		memcpy(&w, text, sizeof(w));
+		slash = w ^ BYTES('\\');
+		del = w ^ BYTES(0x7f);
+		/* A byte below 0x20, or that is 0: its subtraction borrows. */
+		hits |= ((w - BYTES(0x20)) & ~w) | ((slash - BYTES(1)) & ~slash) | ((del - BYTES(1)) & ~del);
+	}
+	hits &= BYTES(0x80);
+	for (size_t i = 0; i < len && !hits; i++)
+		hits = (unsigned char)escape_of((unsigned char)text[i]);
+	return !hits;
+}
+
 static void add_escaped(struct sbuf *b, const char *text)
 {
+	size_t len = strlen(text);
+
+	if (is_plain(text, len)) {
+		sbuf_addn(b, text, len);
+		return;
+	}
 	while (*text) {
 		size_t n = 0;
 		char how;
