@@ -266,7 +266,7 @@ static int settle_once(const struct hostfs *fs, struct undo *u)
 	_cleanup_free_ bool *moved = NULL;
 	struct claim *c;
 	bool pending;
-	int rc = lock < 0 ? lock : ledger_read_one(fs, u->plan.uuid, &l, NULL);
+	int rc = lock < 0 ? lock : ledger_read_claim(fs, u->plan.uuid, &l, NULL);
 
 	if (rc < 0)
 		return rc;
@@ -299,7 +299,7 @@ int apply_settle(const struct hostfs *fs, struct undo *u)
 	if (!u->plan.placement.n_floaters || u->plan.observe)
 		return 0;
 	/* Nearly always nothing has happened meanwhile; one whole state can be read without the lock. */
-	rc = ledger_read_one(fs, u->plan.uuid, &l, NULL);
+	rc = ledger_read_claim(fs, u->plan.uuid, &l, NULL);
 	if (rc < 0)
 		return rc;
 	c = own_claim(&l, u);

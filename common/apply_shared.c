@@ -43,6 +43,11 @@ struct batch {
 	unsigned int *of_shared; /* index of its work + 1, by index of the ledger's entry; 0: none */
 	struct strindex records; /* of the domain's own record: its shared steps, by back end and object */
 	struct keeper *keepers; unsigned int n_keepers;
+	/* The last interrupt that was folded, and what came of it: most of them are alike. */
+	const struct shared *alike;
+	char *alike_order, *alike_result;
+	const char *off_text;    /* what `off` was made of; borrowed from a step */
+	struct idset off;
 	bool back_counted, left_counted; /* back: many objects count as one */
 };
 
@@ -55,6 +60,8 @@ static void batch_fini(struct batch *b)
 	free(b->w);
 	free(b->of_shared);
 	free(b->keepers);
+	free(b->alike_order);
+	free(b->alike_result);
 	strindex_fini(&b->records);
 }
 
@@ -201,32 +208,52 @@ static bool has_claim(const struct shared *s, const char *uuid)
 	return false;
 }
 
+static bool is_alike(const struct shared *a, const struct shared *b)
+{
+	if (!a || a->n_claims != b->n_claims || !streq(a->original, b->original))
+		return false;
+	for (unsigned int i = 0; i < a->n_claims; i++)
+		if (!streq(a->claims[i].wanted, b->claims[i].wanted))
+			return false;
+	return true;
+}
+
 /* With what the fold has to know of those who claim nothing of this interrupt: they are not to get it either. */
-static int fold_interrupt(const struct batch *b, const struct shared *s, const char *const *values, unsigned int n,
+static int fold_interrupt(struct batch *b, const struct shared *s, const char *const *values, unsigned int n,
 			  char **ret)
 {
 	struct idset off = IDSET_EMPTY;
 	_cleanup_free_ char *not = NULL, *order = NULL;
 	bool any = false;
+	int rc;
 
 	for (unsigned int i = 0; i < b->n_keepers && n; i++)
 		if (!has_claim(s, b->keepers[i].uuid)) {
 			idset_or(&off, &b->keepers[i].off);
 			any = true;
 		}
-	not = any ? idset_text(&off) : strdup("");
-	if (!not || asprintf(&order, "%s!%s", s->order ? s->order : "", not) < 0) {
+	order = any ? NULL : strdup(s->order ? s->order : "");
+	not = any ? idset_text(&off) : NULL;
+	if (any && (!not || asprintf(&order, "%s!%s", s->order ? s->order : "", not) < 0))
 		order = NULL;
+	if (!order)
 		return -ENOMEM;
+	if (is_alike(b->alike, s) && streq(b->alike_order, order)) {
+		*ret = strdup(b->alike_result);
+		return *ret ? 0 : -ENOMEM;
 	}
-	return fold_values(s->fold, order, s->original, values, n, ret);
+	rc = fold_values(s->fold, order, s->original, values, n, ret);
+	if (rc < 0)
+		return rc;
+	b->alike = replace_text(&b->alike_result, *ret) == 0 && replace_text(&b->alike_order, order) == 0 ? s : NULL;
+	return 0;
 }
 
 /*
  * What all claims make of it. NULL: what it is, since the cause decides; but what a wish has made of it, which has ended
  * now, goes.
  */
-static int fold_claims(const struct batch *b, const struct work *w, char **ret)
+static int fold_claims(struct batch *b, const struct work *w, char **ret)
 {
 	const struct shared *s = w->s;
 	_cleanup_free_ const char **values = calloc(s->n_claims ? s->n_claims : 1, sizeof(*values));
@@ -298,7 +325,11 @@ static void add_unsettled(struct batch *b)
 /* What a cause that is going to be written may reset, whoever claims it, is written again after it. */
 static void add_dependants(struct batch *b)
 {
-	for (unsigned int i = 0; i < b->n; i++) {
+	bool any = false;
+
+	for (unsigned int i = 0; i < b->l->n_shared && !any; i++)
+		any = is_dependant(&b->l->shared[i]);
+	for (unsigned int i = 0; i < b->n && any; i++) {
 		const struct work *cause = &b->w[i];
 
 		for (unsigned int j = 0; cause->target && j < b->l->n_shared; j++) {
@@ -471,14 +502,20 @@ static int set_base(struct work *w)
  * Whether a claim has anything to say of an interrupt that others claim: it is to come somewhere, or it is or would be
  * where it must not. Who had a claim keeps it.
  */
-static bool concerns(const struct shared *s, const char *now, const char *wanted, bool is_claimed)
+static bool concerns(struct batch *b, const struct shared *s, const char *now, const char *wanted, bool is_claimed)
 {
-	struct idset off, cpus;
+	struct idset cpus;
 
-	if (is_claimed || wanted[0] != '!' || idset_parse(wanted + 1, &off) < 0)
+	if (is_claimed || wanted[0] != '!')
 		return true;
-	return (idset_parse(now, &cpus) == 0 && idset_intersects(&cpus, &off)) ||
-	       (idset_parse(s->original, &cpus) == 0 && idset_intersects(&cpus, &off));
+	/* It is the same one for all interrupts of a domain. */
+	if (!b->off_text || !streq(b->off_text, wanted)) {
+		if (idset_parse(wanted + 1, &b->off) < 0)
+			return true;
+		b->off_text = wanted;
+	}
+	return (idset_parse(now, &cpus) == 0 && idset_intersects(&cpus, &b->off)) ||
+	       (s && idset_parse(s->original, &cpus) == 0 && idset_intersects(&cpus, &b->off));
 }
 
 /* Join the claims of an object, or make it a shared one. Sets *outcome where that is already clear. */
@@ -509,16 +546,17 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 		*outcome = st->restore_only ? APPLY_ABSENT : apply_failure(a, &o, wanted, rc, "left as it was");
 		return 0;
 	}
-	if (s && s->fold == FOLD_IRQ && !concerns(s, now, wanted, has_claim(s, a->undo->plan.uuid)))
+	if (st->fold == FOLD_IRQ && !st->is_held &&
+	    !concerns(b, s, now, wanted, s && has_claim(s, a->undo->plan.uuid)))
 		return 0;
-	if (!s && !is_away(be, now)) {
+	if (!s && st->fold != FOLD_IRQ && !st->is_held && !is_away(be, now)) {
 		rc = fold_values(st->fold, st->order, now, &wanted, shared_is_wish(wanted), &alone);
 		if (rc < 0) {
 			*outcome = apply_failure(a, &o, wanted, rc, "left as it was");
 			return 0;
 		}
 		/* Satisfied without us. Where the original has no say the wish is on record all the same: later ones meet it. */
-		if (be->same(st->object, now, alone) && !cause && !st->is_held && !fold_forgets_original(st->fold))
+		if (be->same(st->object, now, alone) && !cause && !fold_forgets_original(st->fold))
 			return 0;
 	}
 	if (!s) {

@@ -30,19 +30,22 @@ static int irq_probe(const struct hostfs *fs, const char *object)
 	return str_starts(object, IRQ_DIR "/") ? 0 : -EINVAL;
 }
 
-static int irq_read(const struct hostfs *fs, const char *object, char *buf, size_t size)
+/* Apart: a thousand others need no buffer of this size, which the compiler clears. */
+__attribute__((noinline)) static int read_default(const struct hostfs *fs, const char *object, char *buf, size_t size)
 {
 	char text[MASK_SIZE];
 	struct idset cpus;
-	int r;
+	int r = hostfs_read(fs, text, sizeof(text), "%s", object);
 
-	if (!is_default(object))
-		return hostfs_read(fs, buf, size, "%s", object);
-	r = hostfs_read(fs, text, sizeof(text), "%s", object);
 	if (r < 0)
 		return r;
 	r = idset_parse_mask(text, &cpus);
 	return r < 0 ? r : idset_format(&cpus, buf, size);
+}
+
+static int irq_read(const struct hostfs *fs, const char *object, char *buf, size_t size)
+{
+	return is_default(object) ? read_default(fs, object, buf, size) : hostfs_read(fs, buf, size, "%s", object);
 }
 
 /* In place: "0f,ffffffff" becomes a mask of these CPUs with as many digits. -ERANGE: they do not fit. */
@@ -66,20 +69,22 @@ static int fill_mask(const struct idset *cpus, char *text)
 	return idset_is_empty(&left) ? 0 : -ERANGE;
 }
 
-static int irq_write(const struct hostfs *fs, const char *object, const char *value)
+__attribute__((noinline)) static int write_default(const struct hostfs *fs, const char *object, const char *value)
 {
 	char text[MASK_SIZE];
 	struct idset cpus;
-	int r;
+	int r = idset_parse(value, &cpus);
 
-	if (!is_default(object))
-		return hostfs_write(fs, value, "%s", object);
-	r = idset_parse(value, &cpus);
 	if (r == 0)
 		r = hostfs_read(fs, text, sizeof(text), "%s", object);
 	if (r >= 0)
 		r = fill_mask(&cpus, text);
 	return r < 0 ? r : hostfs_write(fs, text, "%s", object);
+}
+
+static int irq_write(const struct hostfs *fs, const char *object, const char *value)
+{
+	return is_default(object) ? write_default(fs, object, value) : hostfs_write(fs, value, "%s", object);
 }
 
 static bool irq_same(const char *object, const char *a, const char *b)

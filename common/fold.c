@@ -264,8 +264,8 @@ static int fold_irq(const struct fold_input *in, char **ret)
 		rc = take_irq(in->values[i], &to, &not);
 	if (rc < 0)
 		return rc;
-	if (leaves(&to, &not, &online, &left) || leaves(&original, &not, &online, &left) ||
-	    leaves(&online, &not, &online, &left))
+	if ((leaves(&to, &not, &online, &left) || leaves(&original, &not, &online, &left) ||
+	     leaves(&online, &not, &online, &left)) && !idset_equal(&left, &original))
 		return give(idset_text(&left), ret);
 	return give(strdup(in->original), ret);
 }

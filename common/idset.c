@@ -272,6 +272,20 @@ int idset_parse_mask(const char *text, struct idset *ret)
 	return 0;
 }
 
+/* A number of at most four digits; its length. snprintf() would be most of what a thousand lists cost. */
+static size_t put_id(char *at, unsigned int id)
+{
+	char digits[4];
+	size_t n = 0;
+
+	do
+		digits[n++] = (char)('0' + id % 10);
+	while (id /= 10);
+	for (size_t i = 0; i < n; i++)
+		at[i] = digits[n - 1 - i];
+	return n;
+}
+
 int idset_format(const struct idset *s, char *buf, size_t size)
 {
 	size_t len = 0;
@@ -279,30 +293,44 @@ int idset_format(const struct idset *s, char *buf, size_t size)
 
 	if (size == 0)
 		return -E2BIG;
-	buf[0] = '\0';
 	while (id >= 0) {
-		int last = id, next, n;
+		char item[12]; /* ",8190-8191" */
+		size_t n = 0;
+		int last = id, next;
 
 		for (next = idset_next(s, last); next == last + 1; next = idset_next(s, last))
 			last = next;
-		n = last == id ? snprintf(buf + len, size - len, "%s%d", len ? "," : "", id) :
-				 snprintf(buf + len, size - len, "%s%d-%d", len ? "," : "", id, last);
-		if (n < 0 || (size_t)n >= size - len) {
+		if (len)
+			item[n++] = ',';
+		n += put_id(item + n, (unsigned int)id);
+		if (last != id) {
+			item[n++] = '-';
+			n += put_id(item + n, (unsigned int)last);
+		}
+		if (n >= size - len) {
 			buf[0] = '\0';
 			return -E2BIG;
 		}
-		len += (size_t)n;
+		memcpy(buf + len, item, n);
+		len += n;
 		id = next;
 	}
+	buf[len] = '\0';
 	return (int)len;
 }
 
 char *idset_text(const struct idset *s)
 {
 	/* Every second number is the longest list: IDSET_MAX / 2 numbers of four digits and a comma. */
-	char buf[IDSET_MAX / 2 * 5 + 1];
+	size_t most = IDSET_MAX / 2 * 5 + 1;
+	char few[256], *text;
 
-	if (idset_format(s, buf, sizeof(buf)) < 0)
-		return NULL;
-	return strdup(buf);
+	if (idset_format(s, few, sizeof(few)) >= 0)
+		return strdup(few);
+	text = malloc(most);
+	if (text && idset_format(s, text, most) < 0) {
+		free(text);
+		text = NULL;
+	}
+	return text;
 }

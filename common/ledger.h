@@ -153,6 +153,11 @@ int ledger_read(const struct hostfs *fs, struct ledger *ret, struct err *e);
  * makes started, stopped and release as cheap with 1,000 domains as with one. Shared objects and pools are complete.
  */
 int ledger_read_one(const struct hostfs *fs, const char *uuid, struct ledger *ret, struct err *e);
+/*
+ * With this domain's claim and nothing else, neither shared objects nor pools: they are kept unread too. For who changes
+ * the claim's phase or floaters, which a thousand interrupts of others need not be read for.
+ */
+int ledger_read_claim(const struct hostfs *fs, const char *uuid, struct ledger *ret, struct err *e);
 /* The lock must be held. -ENOSPC and the like: the old ledger is as it was. */
 int ledger_write(const struct hostfs *fs, const struct ledger *l, struct err *e);
 void ledger_fini(struct ledger *l);

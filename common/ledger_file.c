@@ -197,8 +197,15 @@ static int parse_all(const char *text, struct ledger *l)
 	return rc;
 }
 
-/* Claims of others go to l->rest as they are, in runs; everything else is parsed. */
-static int parse_one(char *text, const char *uuid, struct ledger *l)
+static bool is_others(const char *line, const char *uuid, size_t uuid_len, bool claims_only)
+{
+	if (str_starts(line, "claim\t"))
+		return strncmp(line + 6, uuid, uuid_len) != 0;
+	return claims_only && (str_starts(line, "shared\t") || str_starts(line, "want\t") || str_starts(line, "pool\t"));
+}
+
+/* Claims of others go to l->rest as they are, in runs; everything else is parsed, or, with claims_only, nothing else. */
+static int parse_one(char *text, const char *uuid, bool claims_only, struct ledger *l)
 {
 	_cleanup_sbuf_ struct sbuf rest = {0};
 	size_t uuid_len = strlen(uuid);
@@ -208,7 +215,7 @@ static int parse_one(char *text, const char *uuid, struct ledger *l)
 	for (char *line = text; *line && rc == 0; line = next) {
 		char *start = line;
 
-		while (str_starts(line, "claim\t") && strncmp(line + 6, uuid, uuid_len) != 0) {
+		while (is_others(line, uuid, uuid_len, claims_only)) {
 			line = strchrnul(line, '\n');
 			line += *line ? 1 : 0;
 		}
@@ -227,7 +234,7 @@ static int parse_one(char *text, const char *uuid, struct ledger *l)
 	return l->rest ? 0 : -ENOMEM;
 }
 
-static int read_ledger(const struct hostfs *fs, const char *uuid, struct ledger *ret, struct err *e)
+static int read_ledger(const struct hostfs *fs, const char *uuid, bool claims_only, struct ledger *ret, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	struct ledger l = {0};
@@ -241,7 +248,7 @@ static int read_ledger(const struct hostfs *fs, const char *uuid, struct ledger 
 	if (rc == 0 && *text && !ledger_take_head(&pos, l.boot_id, &l))
 		l.other_boot = true;
 	else if (rc == 0)
-		rc = uuid && !l.older ? parse_one(pos, uuid, &l) : parse_all(pos, &l); /* no older line is kept */
+		rc = uuid && !l.older ? parse_one(pos, uuid, claims_only, &l) : parse_all(pos, &l); /* no older line is kept */
 	if (!uuid)
 		l.text = steal_ptr(&text);
 	if (rc < 0 && rc != -ENOENT) {
@@ -254,12 +261,17 @@ static int read_ledger(const struct hostfs *fs, const char *uuid, struct ledger 
 
 int ledger_read(const struct hostfs *fs, struct ledger *ret, struct err *e)
 {
-	return read_ledger(fs, NULL, ret, e);
+	return read_ledger(fs, NULL, false, ret, e);
 }
 
 int ledger_read_one(const struct hostfs *fs, const char *uuid, struct ledger *ret, struct err *e)
 {
-	return read_ledger(fs, uuid, ret, e);
+	return read_ledger(fs, uuid, false, ret, e);
+}
+
+int ledger_read_claim(const struct hostfs *fs, const char *uuid, struct ledger *ret, struct err *e)
+{
+	return read_ledger(fs, uuid, true, ret, e);
 }
 
 /* Whether a file of ours names this boot in its first line. */

@@ -61,8 +61,34 @@ static char escape_of(unsigned char c)
 	}
 }
 
+#define BYTES(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Whether nothing needs to be escaped; eight bytes at a time, since nearly all of what is written is such. */
+static bool is_plain(const char *text, size_t len)
+{
+	uint64_t hits = 0, w, slash, del;
+
+	for (; len >= sizeof(w); len -= sizeof(w), text += sizeof(w)) {
+		memcpy(&w, text, sizeof(w));
+		slash = w ^ BYTES('\\');
+		del = w ^ BYTES(0x7f);
+		/* A byte below 0x20, or that is 0: its subtraction borrows. */
+		hits |= ((w - BYTES(0x20)) & ~w) | ((slash - BYTES(1)) & ~slash) | ((del - BYTES(1)) & ~del);
+	}
+	hits &= BYTES(0x80);
+	for (size_t i = 0; i < len && !hits; i++)
+		hits = (unsigned char)escape_of((unsigned char)text[i]);
+	return !hits;
+}
+
 static void add_escaped(struct sbuf *b, const char *text)
 {
+	size_t len = strlen(text);
+
+	if (is_plain(text, len)) {
+		sbuf_addn(b, text, len);
+		return;
+	}
 	while (*text) {
 		size_t n = 0;
 		char how;
@@ -80,6 +106,16 @@ static void add_escaped(struct sbuf *b, const char *text)
 			sbuf_addn(b, (const char[]){ '\\', how }, 2);
 		text++;
 	}
+}
+
+static void add_crc(struct sbuf *b, uint32_t crc)
+{
+	char text[9];
+
+	for (int i = 0; i < 8; i++)
+		text[i] = "0123456789abcdef"[crc >> (28 - 4 * i) & 0xf];
+	text[8] = '\n';
+	sbuf_addn(b, text, sizeof(text));
 }
 
 void record_add(struct sbuf *b, const char *type, ...)
@@ -105,7 +141,7 @@ void record_add(struct sbuf *b, const char *type, ...)
 		b->failed = true;
 		return;
 	}
-	sbuf_addf(b, "%08x\n", crc32_of(b->s + start, b->len - start));
+	add_crc(b, crc32_of(b->s + start, b->len - start));
 }
 
 static int unescape(char *s)

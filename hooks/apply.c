@@ -177,7 +177,7 @@ static int record_process(const struct call *c, struct undo *u, struct err *e)
 
 	if (lock < 0)
 		return lock;
-	rc = ledger_read_one(&c->fs, c->uuid, &l, e);
+	rc = ledger_read_claim(&c->fs, c->uuid, &l, e);
 	if (rc < 0)
 		return rc;
 	claim = ledger_find(&l, c->uuid);

@@ -217,7 +217,7 @@ static int clear_way(struct decision *d, bool of_this, struct err *e)
 	struct ledger l;
 	struct apply_count count = { 0 };
 	bool mine, foreign_read;
-	int r = ledger_read_one(&d->fs, d->domain.uuid, &l, e);
+	int r = ledger_read_claim(&d->fs, d->domain.uuid, &l, e);
 
 	if (r < 0)
 		return r;

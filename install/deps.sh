@@ -8,7 +8,7 @@ set -eu
 build='gcc make pkg-config libc6-dev libxml2-dev libcgroup-dev libnuma-dev libjson-c-dev libvirt-dev libsystemd-dev
 	libnl-3-dev libnl-route-3-dev libnl-genl-3-dev'
 test="$build libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils libxml2-utils python3 perl iproute2 numactl
-	strace procps util-linux binutils e2fsprogs"
+	strace procps util-linux binutils e2fsprogs irqbalance"
 bench="$test fio valgrind"
 case ${1:-build} in
 build) wanted=$build ;;

@@ -134,4 +134,28 @@ TEST(names)
 	IS_STR(fold_name(FOLD_KINDS), "none");
 }
 
+TEST(cpus_of_interrupts)
+{
+	static const struct fold_case cases[] = {
+		{FOLD_IRQ, "0-7", "0-7", {NULL}, "0-7"},
+		{FOLD_IRQ, "0-7", "0-7", {"!2-3"}, "0-1,4-7"},
+		{FOLD_IRQ, "0-7", "0-7", {"!2-3", "!4-5"}, "0-1,6-7"},
+		{FOLD_IRQ, "0-7", "2", {"!2-3"}, "0-1,4-7"},       /* nothing is left: all that are online */
+		{FOLD_IRQ, "0-7!4-5", "2", {"!2-3"}, "0-1,6-7"},   /* but those of who claims nothing here */
+		{FOLD_IRQ, "0-7", "0-7", {"6!", "1!"}, "1,6"},
+		{FOLD_IRQ, "0-7", "0-7", {"2!", "!2-3"}, "0-1,4-7"}, /* no wish is left: as it was, less those */
+		{FOLD_IRQ, "0-7", "0-7", {"5!2-4", "!6"}, "5"},
+		{FOLD_IRQ, "0-3", "0-7", {"!0-3"}, "0-7"},         /* all that are online: nothing can be done */
+		{FOLD_IRQ, "0-1", "0-7", {"!0"}, "1-7"},	   /* offline ones stay in the mask */
+		{FOLD_IRQ, "0-1", "0,6-7", {"!0"}, "1"},	   /* but are not enough */
+		{FOLD_IRQ, NULL, "0-7", {"!2"}, "0-1,3-7"},        /* what is online is not known */
+		{FOLD_IRQ, "", "2", {"!2"}, "2"},
+		{FOLD_IRQ, "0-7", "0-7", {"2-3"}, NULL},
+		{FOLD_IRQ, "0-7", "x", {"!2"}, NULL},
+		{FOLD_IRQ, "0-7", "0-7", {"x!2"}, NULL},
+	};
+
+	RUN(cases);
+}
+
 TAP_MAIN

@@ -353,6 +353,98 @@ TEST(killed_at_each_write)
 	}
 }
 
+#define VECTORS 1024
+
+static void put_big_host(struct root *r)
+{
+	root_put(r, "sys/devices/system/cpu/online", "0-255\n");
+	root_put(r, IRQ_DEFAULT, "ffffffff,ffffffff,ffffffff,ffffffff,ffffffff,ffffffff,ffffffff,ffffffff\n");
+	for (unsigned int i = 0; i < VECTORS; i++) {
+		char cpus[16];
+
+		(void)snprintf(cpus, sizeof(cpus), i % 2 ? "0-255" : "%u", i % 256);
+		put_irq(r, i, cpus, "");
+	}
+}
+
+TEST(a_thousand_vectors)
+{
+	ROOT(r);
+
+	put_big_host(&r);
+	(void)START(&r, UUID_A, {"", "avoid:8-15"});
+	(void)START(&r, UUID_B, {"", "avoid:16-31"});
+	for (unsigned int i = 0; i < VECTORS; i++) {
+		bool is_all = i % 2, is_theirs = i % 256 >= 8 && i % 256 <= 31;
+		char want[32];
+
+		(void)snprintf(want, sizeof(want), is_all || is_theirs ? "0-7,32-255\n" : "%u\n", i % 256);
+		if (!streq(root_get(&r, irq_file(i)), want))
+			TAP_FAIL("irq %u: %s", i, root_get(&r, irq_file(i)));
+	}
+	/* Who has nothing to do with an interrupt is not in its record. */
+	OK(!strstr(root_get(&r, PATH_LEDGER), "irq/40/"));
+	(void)release(&r, UUID_A, 1);
+	(void)release(&r, UUID_B, 1);
+	for (unsigned int i = 0; i < VECTORS; i++) {
+		char want[32];
+
+		(void)snprintf(want, sizeof(want), i % 2 ? "0-255\n" : "%u\n", i % 256);
+		if (!streq(root_get(&r, irq_file(i)), want))
+			TAP_FAIL("irq %u: %s", i, root_get(&r, irq_file(i)));
+	}
+	IS_DEFAULT(&r, "ffffffff,ffffffff,ffffffff,ffffffff,ffffffff,ffffffff,ffffffff,ffffffff");
+}
+
+/* Each in a process of its own, as hooks are. */
+static void together(struct root *r, bool ends)
+{
+	static const char *const values[] = {"avoid:2", "avoid:3", "avoid:4-5", "avoid:7"};
+	pid_t pids[ARRAY_SIZE(values)];
+	int status;
+
+	fflush(stdout);
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		pids[i] = fork();
+		if (pids[i] == 0) {
+			char uuid[37];
+			const struct want w = {"", values[i]};
+
+			(void)snprintf(uuid, sizeof(uuid), "%s", UUID_A);
+			uuid[0] = (char)('0' + i);
+			if (ends) {
+				(void)release(r, uuid, 1);
+			} else {
+				start_with(r, uuid, &w, 1);
+				(void)prepare(r, uuid);
+			}
+			fflush(stdout);
+			_exit(tap_failed ? 1 : 0);
+		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		while (waitpid(pids[i], &status, 0) < 0)
+			;
+		IS_INT(status, 0);
+	}
+}
+
+TEST(started_and_ended_at_the_same_time)
+{
+	for (int i = 0; i < 5; i++) {
+		ROOT(r);
+
+		put_host(&r);
+		together(&r, false);
+		IS_DEFAULT(&r, "43");
+		IS_IRQ(&r, 0, "0-1,6");
+		IS_IRQ(&r, 9, "0-1,6");
+		IS_IRQ(&r, 32, "6");
+		together(&r, true);
+		is_as_it_was(&r);
+	}
+}
+
 /* --- against a model -------------------------------------------------------------------------------------------- */
 
 #define M_CPUS	  12

@@ -798,6 +798,128 @@ static double ms_since(const struct timespec *from)
 }
 
 /* Times are shown, not judged; memory is. */
+/* As a big host with ten isolated guests has them. */
+#define INTERRUPTS 1024
+#define ISOLATED   10
+
+static struct shared *add_interrupt(struct ledger *l, unsigned int i)
+{
+	char object[64], target[16];
+	struct shared *s;
+
+	(void)snprintf(object, sizeof(object), "proc/irq/%u/smp_affinity_list", i);
+	(void)snprintf(target, sizeof(target), "irq%u", i);
+	s = ledger_add_shared(l, "irq", object);
+	s->fold = FOLD_IRQ;
+	s->knob = strdup("irq.policy");
+	s->target = strdup(target);
+	s->order = strdup("0-255");
+	s->cause = strdup("");
+	s->original = strdup("0-255");
+	s->written = strdup("0-1");
+	s->before = strdup("0-255");
+	s->readback = strdup("0-1");
+	return s;
+}
+
+static bool is_odd(const void *data, unsigned int i)
+{
+	(void)data;
+	return i % 2;
+}
+
+TEST(a_thousand_interrupts)
+{
+	ROOT(r);
+	struct ledger l = {0}, back;
+	unsigned int wants = 0;
+	char uuid[37], object[64];
+
+	IS_INT(ledger_make_dirs(&r.fs, NULL), 0);
+	IS_INT(ledger_read(&r.fs, &l, NULL), 0);
+	for (unsigned int i = 0; i < INTERRUPTS; i++) {
+		struct shared *s = add_interrupt(&l, i);
+
+		for (unsigned int d = 0; d < ISOLATED; d++) {
+			char wanted[32];
+
+			(void)snprintf(uuid, sizeof(uuid), "%08x-2222-3333-4444-555555555555", d);
+			(void)snprintf(wanted, sizeof(wanted), i == 7 && d == 3 ? "%u!4-5" : "!%u", 10 + d);
+			IS_INT(shared_set_claim(s, uuid, wanted), 0);
+		}
+	}
+	IS_INT(ledger_write(&r.fs, &l, NULL), 0);
+	ledger_fini(&l);
+	IS_INT(ledger_read(&r.fs, &back, NULL), 0);
+	IS_INT(back.bad_lines, 0);
+	IS_INT(back.n_shared, INTERRUPTS);
+	for (unsigned int i = 0; i < INTERRUPTS; i++) {
+		struct shared *s;
+
+		(void)snprintf(object, sizeof(object), "proc/irq/%u/smp_affinity_list", i);
+		s = ledger_find_shared(&back, "irq", object);
+		OK(s == &back.shared[i]);
+		IS_INT(s->n_claims, ISOLATED);
+		for (unsigned int d = 0; d < s->n_claims; d++)
+			wants += streq(s->claims[d].wanted, "13!4-5");
+	}
+	IS_INT(wants, 1);
+	OK(!ledger_find_shared(&back, "file", "proc/irq/7/smp_affinity_list"));
+	OK(!ledger_find_shared(&back, "irq", "proc/irq/1024/smp_affinity_list"));
+	/* What goes leaves an index that knows the others. */
+	ledger_prune_shared(&back, is_odd, NULL);
+	IS_INT(back.n_shared, INTERRUPTS / 2);
+	OK(!ledger_find_shared(&back, "irq", "proc/irq/7/smp_affinity_list"));
+	OK(ledger_find_shared(&back, "irq", "proc/irq/1022/smp_affinity_list") == &back.shared[511]);
+	ledger_fini(&back);
+	/* One line for what a domain wants of all of them, and one for what it wants of one. */
+	{
+		_cleanup_free_ char *text = NULL;
+
+		IS_INT(hostfs_read_all(&r.fs, 1u << 20, &text, NULL, PATH_LEDGER), 0);
+		wants = 0;
+		for (const char *at = text; (at = strstr(at, "\nwant\t")); at++)
+			wants++;
+		IS_INT(wants, ISOLATED + 1);
+		OK(strlen(text) < 200000);
+	}
+}
+
+/* Who changes only his own claim's phase leaves the rest as it was, byte for byte. */
+TEST(reading_a_claim_keeps_all_else)
+{
+	ROOT(r);
+	struct ledger l = {0};
+	struct claim *c;
+
+	IS_INT(ledger_make_dirs(&r.fs, NULL), 0);
+	IS_INT(ledger_read(&r.fs, &l, NULL), 0);
+	for (unsigned int d = 0; d < 3; d++) {
+		char uuid[37];
+
+		(void)snprintf(uuid, sizeof(uuid), "%08x-2222-3333-4444-555555555555", d);
+		OK(ledger_add(&l, uuid, "web") != NULL);
+		IS_INT(shared_set_claim(add_interrupt(&l, d), uuid, "!3"), 0);
+	}
+	IS_INT(ledger_write(&r.fs, &l, NULL), 0);
+	ledger_fini(&l);
+	IS_INT(ledger_read_claim(&r.fs, "00000001-2222-3333-4444-555555555555", &l, NULL), 0);
+	IS_INT(l.n_claims, 1);
+	IS_INT(l.n_shared, 0);
+	c = ledger_find(&l, "00000001-2222-3333-4444-555555555555");
+	c->phase = CLAIM_STARTED;
+	IS_INT(ledger_write(&r.fs, &l, NULL), 0);
+	ledger_fini(&l);
+	IS_INT(ledger_read(&r.fs, &l, NULL), 0);
+	IS_INT(l.bad_lines, 0);
+	IS_INT(l.n_claims, 3);
+	IS_INT(l.n_shared, 3);
+	for (unsigned int d = 0; d < 3; d++)
+		IS_STR(l.shared[d].claims[0].wanted, "!3");
+	IS_INT(ledger_find(&l, "00000001-2222-3333-4444-555555555555")->phase, CLAIM_STARTED);
+	ledger_fini(&l);
+}
+
 TEST(a_thousand_domains)
 {
 	ROOT(s);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Plans: intent, definition, policy and host in, the plan as text out; and its way through records and claims. */
+#include "common/irq_facts.h"
 #include "tap.h"
 
 #include "common/plan.h"
@@ -26,6 +27,7 @@ struct pcase {
 	int device_node;       /* + 1: of the guest's device */
 	bool wrapper, running, fail, observe, ksm_off;
 	const char *domain;    /* NULL: web1 */
+	const struct irq_facts *irqs;
 	const char *sysctl;    /* at least 5 */
 	const char *host_gap;
 	const char *want;
@@ -210,9 +212,16 @@ static struct plan_inputs make_world(struct world *w, const struct pcase *t)
 	return (struct plan_inputs){
 		.domain = d, .intent = &w->intent, .policy = &w->policy, .host = &w->host, .ledger = &w->ledger,
 		.wrapper = { .present = t->wrapper, .emulator = w->empty, .qemu = 7002022 }, .running = t->running,
-		.devices = &w->device, .n_devices = t->device_node ? 1 : 0,
+		.devices = &w->device, .n_devices = t->device_node ? 1 : 0, .irqs = t->irqs,
 	};
 }
+
+static const struct irq_facts irq_facts = {
+	.n_all = 40, .n = 2,
+	.d = { { .name = "eth0", .use = IRQ_USE_UPLINK, .n = 3, .node = 0 },
+	       { .name = "0000:81:00.0", .use = IRQ_USE_PASSED, .node = 1 } },
+};
+#define IRQS &irq_facts
 
 static void free_world(struct world *w)
 {
@@ -294,16 +303,68 @@ static const struct pcase cases[] = {
 		  "cpu.emulator[] started 3,11\n"
 		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run "
 		  "on its CPUs\n"
-		  "skip irq.policy[]: avoid, which isolated implies: not in this version\n"
+		  "skip irq.policy[]: interrupts were not looked at\n"
 		  "warn vCPUs 0 and 1 are threads of one core to the guest, but not on one core here: "
 		  "threads='1' in its <topology>, or cpu threads prefer\n" },
 	{ .name = "isolated, irq written", .host = SMT2, .intent = "cpu.policy=isolated irq.policy=local",
 	  .want = "cpu.policy[vcpu0] started 1\n"
 		  "cpu.policy[vcpu1] started 9\n"
 		  "cpu.emulator[] started 2-3,10-11\n"
-		  "skip irq.policy[]: not in this version\n"
+		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run on its "
+		  "CPUs\n"
+		  "skip irq.policy[]: interrupts were not looked at\n" },
+	{ .name = "interrupts of an isolated one", .host = SMT2, .irqs = IRQS, .intent = "cpu.policy=isolated cpu.threads=isolate",
+	  .want = "cpu.policy[vcpu0] started 1\n"
+		  "cpu.policy[vcpu1] started 2\n"
+		  "cpu.emulator[] started 3,11\n"
+		  "irq.policy[] prepare avoid:1-2,9-10\n"
+		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run "
+		  "on its CPUs\n"
+		  "warn vCPUs 0 and 1 are threads of one core to the guest, but not on one core here: "
+		  "threads='1' in its <topology>, or cpu threads prefer\n" },
+	{ .name = "interrupts of an isolated one, none written", .host = SMT2, .irqs = IRQS,
+	  .intent = "cpu.policy=isolated irq.policy=none",
+	  .want = "cpu.policy[vcpu0] started 1\n"
+		  "cpu.policy[vcpu1] started 9\n"
+		  "cpu.emulator[] started 2-3,10-11\n"
 		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run on its "
 		  "CPUs\n" },
+	{ .name = "interrupts, all", .host = SMT2, .irqs = IRQS, .intent = "cpu.policy=dedicated irq.policy=all",
+	  .want = "cpu.policy[vcpu0] started 1\n"
+		  "cpu.policy[vcpu1] started 9\n"
+		  "cpu.emulator[] started 2-3,10-11\n"
+		  "irq.policy[] prepare avoid:1,9\n"
+		  "irq.policy[eth0] prepare local:2-3,10-11\n"
+		  "irq.policy[0000:81:00.0] prepare local:2-3,10-11\n" },
+	{ .name = "interrupts, to an emulator of its own", .host = SMT2, .irqs = IRQS,
+	  .intent = "cpu.policy=dedicated cpu.emulator=isolate irq.policy=all",
+	  .want = "cpu.policy[vcpu0] started 1\n"
+		  "cpu.policy[vcpu1] started 9\n"
+		  "cpu.emulator[] started 2\n"
+		  "irq.policy[] prepare avoid:1-2,9\n"
+		  "irq.policy[eth0] prepare local:2\n"
+		  "irq.policy[0000:81:00.0] prepare local:2\n" },
+	{ .name = "interrupts of one that shares", .host = SMT2, .irqs = IRQS, .intent = "cpu.policy=shared irq.policy=all",
+	  .want = "cpu.policy[] started 4-7,12-15\n"
+		  "irq.policy[eth0] prepare local:4-7,12-15\n"
+		  "irq.policy[0000:81:00.0] prepare local:4-7,12-15\n"
+		  "skip irq.policy[]: it shares its CPUs: only those that it has to itself can be kept clear\n" },
+	{ .name = "interrupts of one that is not placed", .host = SMT2, .irqs = IRQS, .intent = "irq.policy=all",
+	  .want = "skip irq.policy[]: it has no CPUs of its own that could be kept clear\n"
+		  "skip irq.policy[]: local: it is not placed, so no CPUs are nearer to it than others\n" },
+	{ .name = "interrupts, no device", .host = SMT2, .irqs = &(struct irq_facts){ .n_all = 5 },
+	  .intent = "cpu.policy=dedicated irq.policy=local",
+	  .want = "cpu.policy[vcpu0] started 1\n"
+		  "cpu.policy[vcpu1] started 9\n"
+		  "cpu.emulator[] started 2-3,10-11\n"
+		  "skip irq.policy[]: local: no device of the host is known that it uses\n" },
+	{ .name = "interrupts, none there", .host = SMT2, .irqs = &(struct irq_facts){ .n_all = 0 }, .intent = "cpu.policy=isolated",
+	  .want = "cpu.policy[vcpu0] started 1\n"
+		  "cpu.policy[vcpu1] started 9\n"
+		  "cpu.emulator[] started 2-3,10-11\n"
+		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run on its "
+		  "CPUs\n"
+		  "skip irq.policy[]: there are no interrupts to be seen here (/proc/irq)\n" },
 	{ .name = "weight and quota", .host = SMT2, .intent = "cpu.weight=150 cpu.quota=200%",
 	  .want = "cpu.weight[] started 150\n"
 		  "cpu.quota[] started 200%\n" },
