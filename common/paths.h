@@ -13,6 +13,7 @@
 #define PATH_CACHE PATH_STATE "/cache"
 #define PATH_PLAN PATH_STATE "/plan" /* plan/UUID, 0644 */
 #define PATH_UNDO PATH_STATE "/undo" /* undo/UUID, 0600 */
+#define PATH_LATE PATH_STATE "/late" /* late/UUID, 0600; see late.h */
 #define PATH_KEPT "var/lib/domtune"
 #define PATH_ETC DT_SYSCONFDIR "/domtune"
 #define PATH_POLICY PATH_ETC "/policy.xml"
