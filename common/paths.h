@@ -20,9 +20,12 @@
 #define PATH_DISABLED PATH_ETC "/disabled"
 #define PATH_LIBVIRT_RUN "run/libvirt/qemu" /* NAME.pid, NAME.xml */
 
-/* Set by the makefile from prefix, libexecdir, datadir: where our programs and data were installed. */
+/* Set by the makefile from prefix, libexecdir, sbindir, datadir: where our programs and data were installed. */
 #ifndef DT_LIBEXECDIR
 #define DT_LIBEXECDIR "/usr/libexec"
+#endif
+#ifndef DT_SBINDIR
+#define DT_SBINDIR "/usr/sbin"
 #endif
 #ifndef DT_DATADIR
 #define DT_DATADIR "/usr/share"

@@ -10,10 +10,8 @@
  * units have, a restart of the daemon passes it by.
  *
  * A look is a few reads (late.h). Only where something has come are the record opened and the steps made again. A vCPU
- * that the plan has no CPUs for is decided anew, from the status file that libvirt keeps of the running domain:
- * libvirt itself is not called, it may be waiting for the hook.
+ * that the plan has no CPUs for is decided anew, by `domtune retune`.
  */
-#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/resource.h>
@@ -33,7 +31,7 @@ static const unsigned int looks_ms[] = {500, 1000, 2000, 4000, 8000, 16000, 3000
 #define LOOKS_MAX 16
 /* Others hold the record for one phase or one move; whoever is too busy is asked again at the next look. */
 #define RECORD_WAIT_MS 300
-#define DECIDE_MAX_MS 30000
+#define RETUNE_MAX_MS 60000 /* half of it may be spent on moving memory (common/migrate.h) */
 #define NICE 5 /* not less: it holds the record while it works, and others wait for that */
 
 /* For tests, in builds with DT_SAN or DT_TEST: DOMTUNE_LATE="MS,MS,..." are the looks, also below another root than "/". */
@@ -99,24 +97,20 @@ void late_leave(const struct call *c, uint64_t helper)
 
 /* ---- one look, with something to do ---- */
 
-/* Another plan for the running domain; `apply retune` comes with it. Its failures are in the log. */
-static void decide_again(const struct call *c, const char *name)
+/*
+ * Another plan for the running domain, as an administrator would ask for it: which annotation counts by now is for
+ * libvirt to say. Libvirt answers: the hook that left us behind is long over, or it will be. Its failures are in the log.
+ */
+static void retune(const struct call *c, const char *name)
 {
-	static const char program[] = DT_HELPERS "/decide";
-	_cleanup_close_ int input = hostfs_open(&c->fs, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, PATH_LIBVIRT_RUN "/%s.xml", name);
-	/* The process of a claim that is new; this one has QEMU's already. */
-	const char *const argv[] = {program, "retune", "1", NULL};
-	struct worker w = {.argv = argv, .input = input, .root = c->fs.real ? NULL : c->fs.root};
+	static const char program[] = DT_SBINDIR "/domtune";
+	const char *const argv[] = {program, "retune", c->uuid, NULL};
+	struct worker w = {.argv = argv, .input = -1, .root = c->fs.real ? NULL : c->fs.root};
 	struct worker_report report = {0};
 
-	if (input < 0) {
-		log_warning("%s: a vCPU was plugged in that has no CPUs of its own, and what libvirt says of the domain "
-			    "cannot be read (domtune retune): %s", name, err_name(-input));
-		return;
-	}
-	supervise(&w, supervise_now() + DECIDE_MAX_MS, &report);
+	supervise(&w, supervise_now() + RETUNE_MAX_MS, &report);
 	if (report.end != WORKER_DONE)
-		log_warning("%s: a vCPU was plugged in and could not be given CPUs of its own", name);
+		log_warning("%s: a vCPU was plugged in, and not all could be done for it (domtune retune %s)", name, name);
 }
 
 /*
@@ -163,7 +157,7 @@ static enum late_news catch_up(const struct call *c, struct late *l)
 	*l = seen;
 	undo_fini(&u); /* decide opens it itself */
 	if (lacks_vcpu && name)
-		decide_again(c, name);
+		retune(c, name);
 	return LATE_NOTHING;
 }
 
