@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Loaded into a QEMU (LD_PRELOAD): when the file $DOMTUNE_WORKER appears, a thread that is called like a vhost worker of
- * Linux 6.4 and later, and that runs on the CPU that the file names. There is no /dev/vhost-net on most test machines.
+ * Loaded into a QEMU (LD_PRELOAD): when the file $DOMTUNE_WORKER.1 appears, a thread that is called like a vhost worker of
+ * Linux 6.4 and later, and another one for $DOMTUNE_WORKER.2. There is no /dev/vhost-net on most test machines.
  */
-#include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -22,22 +20,17 @@ static void *work(void *unused)
 		pause();
 }
 
-static void *wait_for_file(void *path)
+static void *wait_for_files(void *path)
 {
-	pthread_t thread;
-	cpu_set_t set;
-	FILE *file;
-	int cpu;
+	for (int i = 1; i <= 2; i++) {
+		pthread_t thread;
+		char name[256];
 
-	while (!(file = fopen(path, "re")))
-		usleep(50000);
-	if (fscanf(file, "%d", &cpu) == 1) {
-		CPU_ZERO(&set);
-		CPU_SET(cpu, &set);
-		sched_setaffinity(0, sizeof(set), &set); /* so that it has it from the first instruction */
+		snprintf(name, sizeof(name), "%s.%d", (const char *)path, i);
+		while (access(name, F_OK) < 0)
+			usleep(50000);
 		pthread_create(&thread, NULL, work, NULL);
 	}
-	fclose(file);
 	return NULL;
 }
 
@@ -47,5 +40,5 @@ __attribute__((constructor)) static void begin(void)
 	pthread_t thread;
 
 	if (path)
-		pthread_create(&thread, NULL, wait_for_file, path);
+		pthread_create(&thread, NULL, wait_for_files, path);
 }
