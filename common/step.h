@@ -19,9 +19,9 @@ struct run_thread {
 	uint64_t start;              /* 0: not read, see run_find_groups() */
 	enum run_thread_kind kind;
 	unsigned int number; /* of the vCPU or I/O thread */
+	struct cgroup_paths *groups; /* of this kind and number; shared between threads, owned by struct run */
 	bool is_process; /* a thread of the kernel's own that works for the domain: a process by itself (run_worker.c) */
 	bool is_fixed;   /* the kernel refuses it another affinity, its group moves it all the same; known with `start` */
-	struct cgroup_paths *groups; /* of this kind and number; shared between threads, owned by struct run */
 };
 
 /* A network device that the running QEMU holds open, and how many queues it has. */
