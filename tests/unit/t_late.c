@@ -4,6 +4,7 @@
 
 #include "common/late.h"
 #include "common/paths.h"
+#include "common/step.h"
 #include "root_state.h"
 
 #define UUID "aaaaaaaa-2222-3333-4444-555555555555"
