@@ -558,6 +558,8 @@ static void count_outcome(const struct apply_run *a, const struct steps *s, cons
 	enum apply_outcome worst = outcome_of(s, outcome, setting, &n);
 
 	(*rows[worst].counter)++;
+	if (a->late)
+		return; /* again and again */
 	log_debug("%s: %s%s%s %.64s: %s (%u object%s, the first is %s %s)", a->name, setting->knob,
 		  *setting->target ? " " : "", setting->target, setting->value, rows[worst].word, n, n == 1 ? "" : "s",
 		  first->backend, first->object);

@@ -65,10 +65,22 @@ int queue_news(struct queue *q, const char *uuid, uint64_t now)
 {
 	struct queued *d;
 	int r = find_or_add(q, uuid, &d);
+	uint64_t gap;
 
-	if (r == 0)
-		plan_for(&d->late_due, d->late_last, QUEUE_LATE_GAP_MS, now);
-	return r;
+	if (r < 0)
+		return r;
+	gap = (uint64_t)QUEUE_NEWS_GAP_MS << (d->news > 10 ? 10 : d->news);
+	plan_for(&d->late_due, d->late_last, d->news == 0 ? QUEUE_LATE_GAP_MS : gap > QUEUE_NEWS_MAX_MS ? QUEUE_NEWS_MAX_MS : gap,
+		 now);
+	return 0;
+}
+
+void queue_calm(struct queue *q, const char *uuid)
+{
+	struct queued *d = find(q, uuid);
+
+	if (d)
+		d->news = 0;
 }
 
 static uint64_t first_due(const struct queued *d)
@@ -105,6 +117,7 @@ bool queue_take(struct queue *q, uint64_t now, char ret_uuid[37], enum want *ret
 	*ret = WANT_LATE;
 	d->late_last = now;
 	d->late_due = 0;
+	d->news++;
 	if (++d->looks < ARRAY_SIZE(looks_ms))
 		d->late_due = now + later(looks_ms[d->looks] - looks_ms[d->looks - 1], QUEUE_LATE_GAP_MS);
 	return true;

@@ -180,9 +180,12 @@ static void look_at_all(uint64_t now)
 	while (dir && (d = readdir(dir))) {
 		struct late l;
 
-		if (uuid_is_valid(d->d_name) &&
-		    (late_read(&w.fs, d->d_name, &l) < 0 || late_look(&w.fs, d->d_name, &l) == LATE_NEWS))
+		if (!uuid_is_valid(d->d_name))
+			continue;
+		if (late_read(&w.fs, d->d_name, &l) < 0 || late_look(&w.fs, d->d_name, &l) == LATE_NEWS)
 			(void)queue_news(&w.queue, d->d_name, now); /* too many: at the next look */
+		else
+			queue_calm(&w.queue, d->d_name);
 	}
 }
 

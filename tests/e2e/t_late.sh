@@ -62,10 +62,12 @@ is 'no state left' "$(state_files late1)" ''
 # --- a vCPU of a guest that floats, and a worker of vhost's name -------------------------------------------------------
 # The reserved CPUs are where a floating guest is not: what is plugged in comes up on all of them.
 echo "<policy xmlns='urn:domtune:1'><host deadline='120s'/></policy>" >/etc/domtune/policy.xml
-gcc -D_GNU_SOURCE -Wall -shared -fPIC -O1 -o /tmp/worker.so "${BASH_SOURCE[0]%/*}/worker.c" -lpthread
+# Where AppArmor's profile of a guest lets libraries be.
+library=/usr/lib/$(gcc -print-multiarch)/libdomtune-worker.so
+gcc -D_GNU_SOURCE -Wall -shared -fPIC -O1 -o "$library" "${BASH_SOURCE[0]%/*}/worker.c" -lpthread
 rm -f /tmp/worker.{1,2}
 preload="<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\
-<qemu:env name='LD_PRELOAD' value='/tmp/worker.so'/><qemu:env name='DOMTUNE_WORKER' value='/tmp/worker'/></qemu:commandline>"
+<qemu:env name='LD_PRELOAD' value='$library'/><qemu:env name='DOMTUNE_WORKER' value='/tmp/worker'/></qemu:commandline>"
 two_vcpus late2 tune="<tune profile='balanced'><cpu emulator='$online'/></tune>" top="$preload"
 ok 'shared: starts' start late2
 home=$(affinity "$(vcpu_tid late2 0)")
@@ -155,6 +157,6 @@ virsh -q destroy late2
 
 undefine late1
 undefine late2
-rm -f /tmp/worker.{so,1,2}
+rm -f "$library" /tmp/worker.{1,2}
 mv /tmp/policy.before-late /etc/domtune/policy.xml
 is 'late: at the end the host is as it was' "$(host_state)" "$before"

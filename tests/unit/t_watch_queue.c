@@ -104,6 +104,28 @@ TEST(news_and_who_has_gone)
 	queue_fini(&q);
 }
 
+/* Threads of a pool that come and go: seen at every look, dealt with less and less often, until it is calm. */
+TEST(news_without_end)
+{
+	struct queue q = {0};
+	unsigned int first = 0, second = 0;
+	enum want want;
+	char uuid[37];
+
+	for (uint64_t now = 10000; now <= 1200000; now += 10000) {
+		IS_INT(queue_news(&q, A, now), 0);
+		while (queue_take(&q, now, uuid, &want))
+			(now <= 600000 ? &first : &second)[0]++;
+	}
+	OK(first >= 8 && first <= 16);
+	OK(second >= 5 && second <= 600000 / QUEUE_NEWS_MAX_MS + 1);
+	queue_calm(&q, A);
+	IS_INT(queue_news(&q, A, 1300000), 0);
+	OK(queue_take(&q, 1300000, uuid, &want));
+	queue_calm(&q, B);
+	queue_fini(&q);
+}
+
 TEST(too_many)
 {
 	struct queue q = {0};
