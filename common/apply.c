@@ -235,6 +235,15 @@ static void forget_refused(struct undo *u, unsigned int n_before, const struct s
 			(void)undo_undone(u, u->steps[i].number, "tried again"); /* for show only */
 }
 
+static bool was_refused(const struct undo *u, unsigned int n_before, const struct step *s)
+{
+	for (unsigned int i = 0; i < n_before; i++)
+		if (u->steps[i].state == UNDO_LEFT && streq(u->steps[i].object, s->object) &&
+		    streq(u->steps[i].backend, s->backend))
+			return true;
+	return false;
+}
+
 /* ret_number: as in set_object(); stays as it is where nothing is left to be written. */
 static enum apply_outcome apply_one(struct apply_run *a, const struct step *given, unsigned int n_before,
 				    unsigned int *ret_number)
@@ -249,6 +258,8 @@ static enum apply_outcome apply_one(struct apply_run *a, const struct step *give
 	/* What is only to keep its value has none to be set to unless it was on record. */
 	if (s->restore_only && !r)
 		return APPLY_IN_FORCE;
+	if (a->late && !r && was_refused(a->undo, n_before, s))
+		return APPLY_FAILED;
 	if (s->restore_only)
 		s->value = kept = strdup(r->wanted);
 	if (!s->value)
@@ -279,7 +290,7 @@ struct late {
 	enum apply_outcome worst;
 };
 
-static void apply_late(void *data, const char *object)
+static void apply_to_heir(void *data, const char *object)
 {
 	struct late *l = data;
 	struct step heir = *l->s;
@@ -304,7 +315,7 @@ static enum apply_outcome apply_to_heirs(struct apply_run *a, const struct step 
 	const struct backend *be = apply_backend(a, s->backend, s->object, &rc);
 
 	if (be && be->heirs)
-		(void)be->heirs(a->fs, s->object, apply_late, &l); /* not listed, they are the next run's */
+		(void)be->heirs(a->fs, s->object, apply_to_heir, &l); /* not listed, they are the next run's */
 	return l.worst;
 }
 
@@ -567,6 +578,8 @@ static void count_outcome(const struct apply_run *a, const struct steps *s, cons
 	enum apply_outcome worst = outcome_of(s, outcome, setting, &n);
 
 	(*rows[worst].counter)++;
+	if (a->late)
+		return; /* again and again */
 	log_debug("%s: %s%s%s %.64s: %s (%u object%s, the first is %s %s)", a->name, setting->knob,
 		  *setting->target ? " " : "", setting->target, setting->value, rows[worst].word, n, n == 1 ? "" : "s",
 		  first->backend, first->object);

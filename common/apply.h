@@ -81,5 +81,14 @@ int apply_retune(const struct hostfs *fs, struct undo *u, struct run *run, struc
 /* Settle records of a running domain that have neither done nor left, and apply what is missing (reconnect). */
 int apply_repair(const struct hostfs *fs, struct undo *u, struct apply_count *ret);
 
+/*
+ * Apply what has come since the steps of a running domain were made, and what was lost; nothing that was refused or that
+ * somebody else has changed is tried or told again. What is on record of threads that have ended is closed. Returns how
+ * many objects came and have another value now, or -errno. run: by run_find_groups().
+ */
+int apply_late(const struct hostfs *fs, struct undo *u, struct run *run, struct apply_count *ret);
+/* Whether a vCPU was plugged in that the plan has no CPUs for: it is to be decided again. */
+bool apply_lacks_vcpu(const struct undo *u, const struct run *run);
+
 /* After QEMU started: read what became of exec-stage settings (argv, smaps, DOMTUNE_KEPT in its environment). */
 int apply_read_exec(const struct hostfs *fs, struct undo *u, const struct run *run);

@@ -152,6 +152,7 @@ enum apply_outcome apply_failure(struct apply_run *a, const struct apply_object 
 void apply_log_foreign(struct apply_run *a, const struct apply_object *o, const char *value, const char *consequence)
 {
 	a->foreign = true;
-	log_warning("%s: %s%s%s: %s %s is %.*s, changed by somebody else since: %s", a->name, o->knob,
-		    separator(o->target), o->target, o->backend, o->object, SHOWN, value, consequence);
+	log_msg(a->late ? LOG_LVL_DEBUG : LOG_LVL_WARNING,
+		"%s: %s%s%s: %s %s is %.*s, changed by somebody else since: %s", a->name, o->knob, separator(o->target),
+		o->target, o->backend, o->object, SHOWN, value, consequence);
 }

@@ -28,6 +28,7 @@ struct apply_run {
 	const char *broken[16];  /* more than there are back ends (backend.c) */
 	bool undoing;           /* one object that cannot be put back does not keep the others from it */
 	bool quiet;             /* failures are for the caller to tell (`failure`) */
+	bool late;              /* what was refused or left before is not tried, nor told, again */
 	bool foreign;           /* something was left because somebody else has changed it */
 	bool denied_told, stand_in_told;
 	struct apply_told told[2]; /* the last failure that was logged, and the last absent object */

@@ -654,7 +654,7 @@ static int add_leftover(struct sweep *w, struct ledger *l, const char *uuid, boo
 
 static int add_leftovers(struct sweep *w, struct ledger *l, bool judge_root)
 {
-	static const char *const dirs[] = {PATH_UNDO, PATH_PLAN};
+	static const char *const dirs[] = {PATH_UNDO, PATH_PLAN, PATH_LATE};
 	int rc = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs) && rc == 0; i++) {
@@ -670,7 +670,7 @@ static int add_leftovers(struct sweep *w, struct ledger *l, bool judge_root)
 /* Of killed writers. What stays is never read. */
 static void clean_temps(const struct hostfs *fs)
 {
-	static const char *const dirs[] = {PATH_STATE, PATH_CACHE, PATH_PLAN, PATH_UNDO};
+	static const char *const dirs[] = {PATH_STATE, PATH_CACHE, PATH_PLAN, PATH_UNDO, PATH_LATE};
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		(void)hostfs_clean_temps(fs, "%s", dirs[i]);

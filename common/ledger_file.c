@@ -305,6 +305,7 @@ int ledger_write(const struct hostfs *fs, const struct ledger *l, struct err *e)
 	if (rc == 0 && l->other_boot) {
 		empty_of_other_boots(fs, PATH_PLAN, l->boot_id);
 		empty_of_other_boots(fs, PATH_UNDO, l->boot_id);
+		empty_of_other_boots(fs, PATH_LATE, l->boot_id);
 	}
 	if (rc == 0)
 		rc = hostfs_replace(fs, b.s, b.len, 0644, "%s", PATH_LEDGER);

@@ -13,15 +13,19 @@
 #define PATH_CACHE PATH_STATE "/cache"
 #define PATH_PLAN PATH_STATE "/plan" /* plan/UUID, 0644 */
 #define PATH_UNDO PATH_STATE "/undo" /* undo/UUID, 0600 */
+#define PATH_LATE PATH_STATE "/late" /* late/UUID, 0600; see late.h */
 #define PATH_KEPT "var/lib/domtune"
 #define PATH_ETC DT_SYSCONFDIR "/domtune"
 #define PATH_POLICY PATH_ETC "/policy.xml"
 #define PATH_DISABLED PATH_ETC "/disabled"
 #define PATH_LIBVIRT_RUN "run/libvirt/qemu" /* NAME.pid, NAME.xml */
 
-/* Set by the makefile from prefix, libexecdir, datadir: where our programs and data were installed. */
+/* Set by the makefile from prefix, libexecdir, sbindir, datadir: where our programs and data were installed. */
 #ifndef DT_LIBEXECDIR
 #define DT_LIBEXECDIR "/usr/libexec"
+#endif
+#ifndef DT_SBINDIR
+#define DT_SBINDIR "/usr/sbin"
 #endif
 #ifndef DT_DATADIR
 #define DT_DATADIR "/usr/share"

@@ -170,6 +170,7 @@ int plan_add_link(struct plan *p, const struct plan_link *link);
 struct plan_uplink *plan_add_uplink(struct plan *p, const char *name, unsigned int ifindex);
 const struct plan_uplink *plan_find_uplink(const struct plan *p, const char *name); /* NULL: none */
 int plan_add_skipped(struct plan *p, const char *knob, const char *target, const char *why);
+void plan_drop_skipped(struct plan *p, const char *knob, const char *target);
 /* One that is there already stays as it is. 0 or -ENOMEM. */
 int plan_add_block(struct plan *p, const char *name, unsigned int major, unsigned int minor, bool bfq);
 const struct plan_device *plan_find_block(const struct plan *p, const char *name); /* NULL: none */

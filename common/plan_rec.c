@@ -205,6 +205,18 @@ int plan_add_skipped(struct plan *p, const char *knob, const char *target, const
 	return 0;
 }
 
+void plan_drop_skipped(struct plan *p, const char *knob, const char *target)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_skipped; i++)
+		if (streq(p->skipped[i].knob, knob) && streq(p->skipped[i].target, target))
+			skipped_fini(&p->skipped[i]);
+		else
+			p->skipped[n++] = p->skipped[i];
+	p->n_skipped = n;
+}
+
 int plan_add_link(struct plan *p, const struct plan_link *link)
 {
 	struct plan_link *grown = reallocarray(p->links, p->n_links + 1, sizeof(*grown));

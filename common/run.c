@@ -8,7 +8,7 @@
  * A pid file may be stale and its pid in use again: a process whose command line names another guest is not
  * taken. Threads come and go while we read; one that vanishes in between is left out.
  */
-#include "step.h"
+#include "run_priv.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -22,13 +22,8 @@
 #define CGROUP_FILE_MAX   65536      /* a dozen hierarchies, each path up to PATH_MAX */
 #define PERIOD_DEFAULT_US 100000     /* Documentation/scheduler/sched-bwc.rst */
 
-/* One thread's stat file, see proc(5): "TID (comm) S ...", the start time is field 22. */
-struct thread_stat {
-	char comm[64];
-	uint64_t start;
-};
-
-static int parse_stat(char *text, struct thread_stat *ret)
+/* "TID (comm) S ...": flags are field 9, the start time is field 22. */
+int run_parse_stat(char *text, struct thread_stat *ret)
 {
 	char *open = strchr(text, '('), *close = strrchr(text, ')'), *save = NULL, *field;
 	int number = 3;
@@ -37,9 +32,13 @@ static int parse_stat(char *text, struct thread_stat *ret)
 		return -EBADMSG;
 	*close = '\0';
 	memcpy(ret->comm, open + 1, (size_t)(close - open));
-	for (field = strtok_r(close + 1, " ", &save); field; field = strtok_r(NULL, " ", &save), number++)
+	ret->flags = 0;
+	for (field = strtok_r(close + 1, " ", &save); field; field = strtok_r(NULL, " ", &save), number++) {
+		if (number == 9 && num_parse_u64(field, &ret->flags) < 0)
+			return -EBADMSG;
 		if (number == 22)
 			return num_parse_u64(field, &ret->start);
+	}
 	return -EBADMSG;
 }
 
@@ -65,7 +64,7 @@ static int read_stat(const struct hostfs *fs, int pid, int tid, struct thread_st
 	char text[1024];
 	int r = read_task_file(fs, pid, tid, "stat", text, sizeof(text));
 
-	return r < 0 ? r : parse_stat(text, ret);
+	return r < 0 ? r : run_parse_stat(text, ret);
 }
 
 /* Digits at the start of text, up to one of `ends` ('\0' counts as one). */
@@ -159,6 +158,7 @@ static int add_thread(const struct hostfs *fs, struct run *r, int tid, char *buf
 			return 0;
 		*told_cpus += str_starts(s.comm, "CPU ") || str_starts(s.comm, "ALL CPUs/");
 		t.start = s.start;
+		t.is_fixed = s.flags & TASK_NO_SETAFFINITY;
 		classify_name(s.comm, &t);
 	}
 	t.groups = keep_groups(r, &t, &g);
@@ -222,9 +222,11 @@ static int find_threads(const struct hostfs *fs, struct run *r, struct err *e)
 	r->threads = calloc((size_t)n, sizeof(*r->threads));
 	if (!r->threads || !buf)
 		return err_set(e, ENOMEM, "no memory");
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
+		r->tasks += run_mix((unsigned int)tids[i]);
 		if (add_thread(fs, r, tids[i], buf, &told_cpus) < 0)
 			return err_set(e, ENOMEM, "no memory");
+	}
 	if (r->n_threads == 0)
 		return err_set(e, ESRCH, "process %d has ended", r->pid);
 	if (!told_cpus)
@@ -379,6 +381,7 @@ void run_read_starts(const struct hostfs *fs, struct run *r)
 			if (read_stat(fs, r->pid, t.tid, &s) < 0)
 				continue;
 			t.start = s.start;
+			t.is_fixed = s.flags & TASK_NO_SETAFFINITY;
 		}
 		r->threads[n++] = t;
 	}
@@ -405,6 +408,8 @@ int run_find_groups(const struct hostfs *fs, const char *name, struct run *ret, 
 		memset(&r.layout, 0, sizeof(r.layout));
 	r.kernel = kernel_version(fs);
 	n = find_threads(fs, &r, e);
+	if (n == 0 && run_find_workers(fs, &r) < 0)
+		n = err_set(e, ENOMEM, "no memory");
 	if (n < 0) {
 		run_fini(&r);
 		return n;
@@ -413,6 +418,21 @@ int run_find_groups(const struct hostfs *fs, const char *name, struct run *ret, 
 	r.period_us = read_period(fs, &r);
 	r.has_io_max = find_io_max(fs, &r);
 	*ret = r;
+	return 0;
+}
+
+int run_look(const struct hostfs *fs, int pid, const char *workers, uint64_t *ret)
+{
+	_cleanup_closedir_ DIR *dir = hostfs_opendir(fs, "proc/%d/task", pid);
+	uint64_t tid, sum = 0;
+	struct dirent *d;
+
+	if (!dir)
+		return errno == ENOENT ? -ESRCH : -errno;
+	while ((d = readdir(dir)))
+		if (num_parse_range(d->d_name, 1, INT_MAX, &tid) == 0)
+			sum += run_mix(tid);
+	*ret = sum + (*workers ? run_look_workers(fs, workers) : 0);
 	return 0;
 }
 

@@ -565,6 +565,51 @@ static int put_shared_first(struct steps *s)
 	return 0;
 }
 
+static bool is_about_irqs(const struct setting *s)
+{
+	return str_starts(s->knob, "irq.");
+}
+
+bool step_comes_late(const struct setting *s)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct row *row = &rows[i];
+		bool threads = row->affinity != AFFINITY_NONE || row->place == step_at_threads;
+
+		if ((threads || row->place == step_at_queues) && s->stage == row->stage && streq(row->knob, s->knob) &&
+		    target_matches(row, s->target))
+			return true;
+	}
+	return is_about_irqs(s) && s->stage != STAGE_EXEC && s->stage != STAGE_DEFINITION;
+}
+
+bool steps_come_late(const struct plan *p)
+{
+	for (size_t i = 0; i < p->n_settings; i++)
+		if (step_comes_late(&p->settings[i]))
+			return true;
+	return false;
+}
+
+bool steps_watch_irqs(const struct plan *p)
+{
+	for (size_t i = 0; i < p->n_settings; i++)
+		if (is_about_irqs(&p->settings[i]))
+			return true;
+	return false;
+}
+
+bool steps_watch_queues(const struct plan *p)
+{
+	for (size_t i = 0; i < p->n_settings; i++) {
+		const struct row *row = step_find_row(p->settings[i].knob);
+
+		if (row && row->place == step_at_queues)
+			return true;
+	}
+	return false;
+}
+
 int steps_make(struct plan *p, enum stage stage, const struct run *run, struct steps *ret)
 {
 	struct steps steps = {0};

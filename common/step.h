@@ -21,6 +21,8 @@ struct run_thread {
 	unsigned int number; /* of the vCPU or I/O thread */
 	struct cgroup_paths *groups; /* of this kind and number; shared between threads, owned by struct run */
 	bool no_budget;      /* its group of v1 has no time for real-time threads, see run_read_budgets() */
+	bool is_process; /* a thread of the kernel's own that works for the domain: a process by itself (run_worker.c) */
+	bool is_fixed;   /* the kernel refuses it another affinity, its group moves it all the same; known with `start` */
 };
 
 /* A network device that the running QEMU holds open, and how many queues it has. */
@@ -36,6 +38,9 @@ struct run {
 	struct run_thread *threads; unsigned int n_threads;
 	struct cgroup_paths **groups; unsigned int n_groups;
 	struct run_tap *taps; unsigned int n_taps; /* see run_read_taps() */
+	/* Who was there when they were listed, as one number, to see whether others have come since; see run_look(). */
+	uint64_t tasks;
+	char workers[1024 + 32];      /* the file that lists who else is in the emulator's group; "" it is not looked at */
 	/* See cgroup_domain_group(); "" also where libvirt made no group for the domain: what its threads are in
 	   then is somebody else's. */
 	char domain_group[CGROUP_CONTROLLER_MAX][1024];
@@ -62,6 +67,8 @@ void run_read_taps(const struct hostfs *fs, struct run *r, const struct plan *p,
  * v1 has a budget of its own (cpu.rt_runtime_us), which is 0 in a new one, and then the kernel answers EPERM.
  */
 void run_read_budgets(const struct hostfs *fs, struct run *r, const struct plan *p);
+/* run.tasks as it is now: equal, unless a thread has come or gone. A list and a file are read, no thread is. */
+int run_look(const struct hostfs *fs, int pid, const char *workers, uint64_t *ret);
 void run_fini(struct run *r);
 
 struct step {
@@ -111,6 +118,15 @@ bool step_is_about(const struct setting *of_step, const struct setting *s);
 
 /* Whether a step of this plan may name a vCPU's or I/O thread: then their start times are needed. */
 bool steps_need_starts(const struct plan *p, const struct run *run);
+/*
+ * Whether objects of a setting can come while the domain runs: threads that QEMU or the kernel makes when there is work
+ * for them, vCPUs that are plugged in, queues that the guest's driver switches on, interrupts that it asks for.
+ */
+bool step_comes_late(const struct setting *s);
+bool steps_come_late(const struct plan *p);
+/* Which lists have to be looked at for them, beside that of threads. */
+bool steps_watch_irqs(const struct plan *p);
+bool steps_watch_queues(const struct plan *p);
 /*
  * Expand the settings of one stage, shared objects first. run may be NULL (STAGE_PREPARE). Settings that find no object (no such
  * controller, thread gone) are added to p->skipped with the reason. Returns 0 or -ENOMEM.

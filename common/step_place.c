@@ -165,8 +165,11 @@ static int add_affinity(struct expansion *x, const struct run_thread *t, bool ha
 	struct step *s;
 	int r;
 
-	(void)snprintf(object, sizeof(object), "%d:%" PRIu64 "/%d:%" PRIu64 "/affinity", x->run->pid, x->run->start,
-		       t->tid, t->start); /* four numbers fit */
+	if (t->is_fixed)
+		return 0; /* workers of io_uring up to Linux 6.2 (io_uring/io-wq.c): a cpuset moves them, nothing else does */
+	(void)snprintf(object, sizeof(object), "%d:%" PRIu64 "/%d:%" PRIu64 "/affinity",
+		       t->is_process ? t->tid : x->run->pid, t->is_process ? t->start : x->run->start, t->tid,
+		       t->start); /* four numbers fit */
 	r = step_add(x, "thread", object, keep ? "" : x->value, &s);
 	if (r < 0 || !has_cause)
 		return r;
@@ -392,6 +395,8 @@ int step_at_threads(struct expansion *x)
 	for (unsigned int i = 0; i < x->run->n_threads && r == 0; i++) {
 		const struct run_thread *t = &x->run->threads[i];
 
+		if (t->is_process)
+			continue; /* it has nothing from QEMU, and its I/O is not QEMU's */
 		(void)snprintf(object, sizeof(object), "%d:%" PRIu64 "/%d:%" PRIu64 "/%s", x->run->pid, x->run->start,
 			       t->tid, t->start, x->row->name); /* four numbers and a short name fit */
 		r = step_add(x, "thread", object, x->value, &s);

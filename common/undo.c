@@ -231,12 +231,20 @@ static int take_undone(struct undo *u, const struct record *r)
 	return replace_text(&s->why, record_str(r, 2));
 }
 
+static int take_found(struct undo *u, const struct record *r)
+{
+	plan_drop_skipped(&u->plan, record_str(r, 1), record_str(r, 2));
+	u->n_stale += 2; /* the skip, and this */
+	return 0;
+}
+
 static const struct {
 	const char *type;
 	int (*take)(struct undo *, const struct record *);
 } lines[] = {
 	{"phase", take_phase}, {"intent", take_intent},   {"done", take_done},     {"left", take_left},
 	{"exec", take_exec},   {"undoing", take_undoing}, {"undone", take_undone}, {"value", undo_take_value},
+	{"found", take_found},
 };
 
 int undo_take_line(struct undo *u, const struct record *r)

@@ -15,6 +15,7 @@
  *   done    step number, read-back
  *   left    step number, errno, why            refused or failed: the object is as it was
  *   exec    ok | kept, knob, target, effective, why    what the wrapper made of it, read from the running QEMU
+ *   found   knob, target                       a setting that was skipped has found objects later
  *   undoing step number                        the cause that may reset it is about to be put back
  *   undone  step number, result                "restored", "gone", "changed by somebody else (VALUE), left"
  *
@@ -147,5 +148,7 @@ int undo_rewrite(const struct hostfs *fs, struct undo *u, const struct plan *p, 
 int undo_replace(const struct hostfs *fs, struct undo *u, const struct plan *p, struct err *e);
 /* A setting of the plan that found no object after all; p->skipped has it already (steps_make()). */
 int undo_skipped(struct undo *u, const struct skipped *s);
+/* Setting s has objects by now. What p->skipped said of it is taken out of u->plan, too. 0 or -errno. */
+int undo_found(struct undo *u, const struct setting *s);
 struct undo_step *undo_find(struct undo *u, unsigned int number); /* NULL: none */
 int undo_remove(const struct hostfs *fs, const char *uuid); /* undo/UUID and plan/UUID */

@@ -393,12 +393,22 @@ int undo_skipped(struct undo *u, const struct skipped *s)
 	return undo_append(u, &b, false);
 }
 
+int undo_found(struct undo *u, const struct setting *s)
+{
+	_cleanup_sbuf_ struct sbuf b = {0};
+
+	plan_drop_skipped(&u->plan, s->knob, s->target);
+	record_add(&b, "found", s->knob, s->target, NULL);
+	return undo_append(u, &b, false);
+}
+
 int undo_remove(const struct hostfs *fs, const char *uuid)
 {
 	int plan, undo;
 
 	if (!uuid_is_valid(uuid))
 		return -EINVAL;
+	(void)hostfs_unlink(fs, "%s/%s", PATH_LATE, uuid); /* what stays says nothing of another start */
 	/* undo/ last: as long as it is there the hook knows that something is left to do. */
 	plan = hostfs_unlink(fs, "%s/%s", PATH_PLAN, uuid);
 	undo = hostfs_unlink(fs, "%s/%s", PATH_UNDO, uuid);

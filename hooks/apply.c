@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * apply prepare|started|stopped|release|reconnect|retune UUID, apply sweep
+ * apply prepare|started|stopped|release|reconnect|retune|late UUID, apply linger UUID HELPER, apply sweep
  *
  * Carries out what `decide` wrote into undo/UUID, and takes it back; and moves running guests of the shared pool where
  * a claim that came or went has left them no room, or more of it. Started by the hook's supervisor (or exec'd by
@@ -13,21 +13,13 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-#include "common/apply.h"
+#include "apply.h"
 #include "common/irq.h"
 #include "common/log.h"
 #include "common/num.h"
 
 #define REPORT_FD 3
 #define SWEEP_MAX 64 /* dead domains per call, well below the deadline; the next call takes up the rest */
-
-enum { DONE = 0, REFUSED = 1, FAILED = 2 };
-
-struct call {
-	struct hostfs fs;
-	const char *uuid;
-	int report; /* -1: nobody listens */
-};
 
 /* Only a pipe that was there before we opened anything can be the supervisor's. */
 static int find_report(void)
@@ -344,6 +336,7 @@ static int do_started(struct call *c)
 {
 	_cleanup_(running_fini) struct running r = {.undo = {.fd = -1}};
 	struct apply_count count = {0};
+	uint64_t helper;
 	int rc, status;
 
 	if (!begin_running(c, "started", &r, &status)) {
@@ -359,6 +352,9 @@ static int do_started(struct call *c)
 	count_execs(&r.undo, &count);
 	if (plan_n_acting(&r.undo.plan)) /* else it occupies what its own definition says, no more */
 		log_running(&r.undo, "started", &count);
+	helper = late_note(c, &r.undo, &r.run);
+	undo_fini(&r.undo); /* what is left behind does not hold it for a moment */
+	late_leave(c, helper);
 	return rc < 0 ? FAILED : DONE;
 }
 
@@ -451,17 +447,17 @@ static int do_sweep(struct call *c)
 static const struct verb {
 	const char *name;
 	int (*run)(struct call *);
-	bool has_uuid;
+	int n_arguments; /* the first one is a UUID */
 } verbs[] = {
-	{"prepare", do_prepare, true}, {"started", do_started, true},     {"stopped", do_stopped, true},
-	{"release", do_release, true}, {"reconnect", do_reconnect, true}, {"retune", do_retune, true},
-	{"sweep", do_sweep, false},
+	{"prepare", do_prepare, 1}, {"started", do_started, 1},     {"stopped", do_stopped, 1},
+	{"release", do_release, 1}, {"reconnect", do_reconnect, 1}, {"retune", do_retune, 1},
+	{"late", do_late, 1},       {"linger", do_linger, 2},       {"sweep", do_sweep, 0},
 };
 
 static const struct verb *find_verb(int argc, char **argv)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(verbs) && argc >= 2; i++)
-		if (streq(verbs[i].name, argv[1]) && argc == (verbs[i].has_uuid ? 3 : 2))
+		if (streq(verbs[i].name, argv[1]) && argc == 2 + verbs[i].n_arguments)
 			return &verbs[i];
 	return NULL;
 }
@@ -473,14 +469,15 @@ int main(int argc, char **argv)
 	struct err e = {0};
 	int status;
 
-	if (!verb || (verb->has_uuid && !uuid_is_valid(argv[2]))) {
-		(void)fputs("usage: apply prepare|started|stopped|release|reconnect|retune UUID | apply sweep\n",
-			    stderr);
+	if (!verb || (verb->n_arguments && !uuid_is_valid(argv[2]))) {
+		(void)fputs("usage: apply prepare|started|stopped|release|reconnect|retune|late UUID | "
+			    "apply linger UUID HELPER | apply sweep\n", stderr);
 		return FAILED;
 	}
 	/* Supervisor or reader gone: the work is done all the same. */
 	(void)signal(SIGPIPE, SIG_IGN);
-	c.uuid = verb->has_uuid ? argv[2] : "";
+	c.uuid = verb->n_arguments ? argv[2] : "";
+	c.argument = verb->n_arguments > 1 ? argv[3] : "";
 	if (hostfs_init(&c.fs, getenv("DOMTUNE_ROOT"), &e) < 0) {
 		(void)fprintf(stderr, "domtune: %s\n", e.text);
 		return FAILED;

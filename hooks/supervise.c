@@ -94,14 +94,19 @@ static int arrange_fds(int input, int report)
 	return 0;
 }
 
-static void become_worker(const struct worker *w, int report, char *const *envp, pid_t supervisor)
+static void run_program(const char *const *argv, char *const *envp)
 {
 	_Static_assert(sizeof(char *const *) == sizeof(const char *const *), "execve takes our argv");
 	union {
 		const char *const *ours;
 		char *const *execs;
-	} argv = { .ours = w->argv };
+	} args = { .ours = argv };
 
+	(void)execve(argv[0], args.execs, envp);
+}
+
+static void become_worker(const struct worker *w, int report, char *const *envp, pid_t supervisor)
+{
 	/* Nobody would watch over the worker if the supervisor were killed; a kill is safe at any instruction. */
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != supervisor)
@@ -110,7 +115,21 @@ static void become_worker(const struct worker *w, int report, char *const *envp,
 	(void)umask(022);
 	default_signals();
 	if (arrange_fds(w->input, report) == 0)
-		(void)execve(w->argv[0], argv.execs, envp);
+		run_program(w->argv, envp);
+	_exit(WORKER_EXIT_NOT_RUN);
+}
+
+/* Nothing of ours stays open, before anything else: the caller may hold locks by descriptors that we share. */
+static void become_left(const char *const *argv, char *const *envp)
+{
+	close_from(0);
+	for (int fd = 0; fd <= 2; fd++)
+		if (open("/dev/null", O_RDWR) != fd)
+			_exit(WORKER_EXIT_NOT_RUN);
+	(void)umask(022);
+	default_signals();
+	if (chdir("/") == 0)
+		run_program(argv, envp);
 	_exit(WORKER_EXIT_NOT_RUN);
 }
 
@@ -120,7 +139,7 @@ static void become_worker(const struct worker *w, int report, char *const *envp,
 static void pass_on_injections(char **envp, size_t room)
 {
 #if defined(DT_SAN) || defined(DT_TEST)
-	static const char *const names[] = { "DOMTUNE_CRASH_AT=", "DOMTUNE_FAULT=" };
+	static const char *const names[] = { "DOMTUNE_CRASH_AT=", "DOMTUNE_FAULT=", "DOMTUNE_LATE=" };
 	size_t n = 0;
 
 	while (envp[n])
@@ -136,23 +155,41 @@ static void pass_on_injections(char **envp, size_t room)
 #endif
 }
 
+struct environment {
+	char root[4096 + sizeof("DOMTUNE_ROOT=")];
+	char *envp[7];
+};
+
+static int make_environment(const char *root, struct environment *e)
+{
+	static char locale[] = "LC_ALL=C", path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+	int n;
+
+	memset(e->envp, 0, sizeof(e->envp));
+	e->envp[0] = locale;
+	e->envp[1] = path;
+	if (root) {
+		n = snprintf(e->root, sizeof(e->root), "DOMTUNE_ROOT=%s", root);
+		if (n < 0 || (size_t)n >= sizeof(e->root))
+			return -ENAMETOOLONG;
+		e->envp[2] = e->root;
+	}
+	pass_on_injections(e->envp, ARRAY_SIZE(e->envp));
+	return 0;
+}
+
 static int start_worker(const struct worker *w, struct supervised *s)
 {
 	_cleanup_close_ int report = -1;
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
-	char root[4096 + sizeof("DOMTUNE_ROOT=")] = "";
-	char *envp[6] = { (char[]){ "LC_ALL=C" }, (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" } };
+	struct environment env;
 	sigset_t chld;
-	int fds[2], n;
+	int fds[2], r;
 	pid_t self = getpid();
 
-	if (w->root) {
-		n = snprintf(root, sizeof(root), "DOMTUNE_ROOT=%s", w->root);
-		if (n < 0 || (size_t)n >= sizeof(root))
-			return -ENAMETOOLONG;
-		envp[2] = root;
-	}
-	pass_on_injections(envp, ARRAY_SIZE(envp));
+	r = make_environment(w->root, &env);
+	if (r < 0)
+		return r;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	s->report = fds[0];
@@ -170,7 +207,7 @@ static int start_worker(const struct worker *w, struct supervised *s)
 	if (s->pid < 0)
 		return -errno;
 	if (s->pid == 0)
-		become_worker(w, report, envp, self);
+		become_worker(w, report, env.envp, self);
 #ifdef SYS_pidfd_open
 	s->pidfd = (int)syscall(SYS_pidfd_open, s->pid, 0);
 #endif
@@ -311,4 +348,30 @@ out:
 		(void)close(s.pidfd);
 	if (s.pid > 0)
 		(void)sigprocmask(SIG_SETMASK, &s.old_mask, NULL);
+}
+
+int supervise_leave(const char *const *argv, const char *root)
+{
+	struct environment env;
+	int r = make_environment(root, &env), status;
+	pid_t pid;
+
+	if (r < 0)
+		return r;
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		/* Out of our group, which is killed when we end; the second fork is nobody's child but init's. */
+		if (setsid() < 0)
+			_exit(WORKER_EXIT_NOT_RUN);
+		pid = fork();
+		if (pid == 0)
+			become_left(argv, env.envp);
+		_exit(pid < 0 ? WORKER_EXIT_NOT_RUN : 0);
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return status == 0 ? 0 : -EAGAIN;
 }

@@ -58,3 +58,9 @@ uint64_t supervise_now(void);
  * WORKER_KILL_WAIT_MS longer if it must be killed). The caller's own descriptors 0 to 2 must be taken.
  */
 void supervise(const struct worker *w, uint64_t until, struct worker_report *ret);
+
+/*
+ * Start a program that nobody waits for: a session of its own, nobody's child, default signals, the environment of a
+ * worker, descriptors 0 to 2 /dev/null and no others, directory "/". 0, also if it cannot be executed; -errno.
+ */
+int supervise_leave(const char *const *argv, const char *root);

@@ -116,7 +116,7 @@ static void find_classes(const struct hostfs *fs, struct ledger *l, struct lefto
 
 static int find_leftovers(const struct hostfs *fs, struct ledger *l, struct leftovers *ret, struct err *e)
 {
-	static const char *const dirs[] = { PATH_UNDO, PATH_PLAN };
+	static const char *const dirs[] = { PATH_UNDO, PATH_PLAN, PATH_LATE };
 
 	for (unsigned int i = 0; i < l->n_claims; i++)
 		if (claim_is_dead(fs, &l->claims[i], true, false))

@@ -14,6 +14,7 @@ import zlib
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("DOMTUNE_BUILD") or os.path.join(TOP, "build")
 DECIDE = sorted(glob.glob("hooks/decide*.c", root_dir=TOP))
+APPLY = sorted(glob.glob("hooks/apply*.c", root_dir=TOP)) + ["hooks/supervise.c"]
 BOOT_ID = "11111111-2222-3333-4444-555555555555"
 UUID = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
 

@@ -16,16 +16,19 @@ files() { (cd "$dest" && find . -type f | sort); }
 dest=$work/empty
 ok 'install' run_make install
 for file in etc/libvirt/hooks/qemu usr/libexec/domtune/decide usr/libexec/domtune/apply usr/libexec/domtune/qemu-kvm \
-	usr/libexec/domtune/qemu-system-x86_64 usr/sbin/domtune; do
+	usr/libexec/domtune/qemu-system-x86_64 usr/libexec/domtune/watch usr/sbin/domtune; do
 	ok "$file is a program" test -f "$dest/$file" -a -x "$dest/$file" -a ! -L "$dest/$file"
 done
 is 'one wrapper, many names' "$(stat -c %i "$dest/usr/libexec/domtune/qemu-kvm")" "$(stat -c %i "$dest/usr/libexec/domtune/qemu-system-x86_64")"
 for file in usr/share/domtune/domtune.rng usr/share/domtune/profiles/balanced.xml usr/share/man/man8/domtune.8 \
-	usr/share/man/man5/domtune-policy.5 usr/share/man/man7/domtune-knobs.7 etc/domtune/policy.xml; do
+	usr/share/man/man5/domtune-policy.5 usr/share/man/man7/domtune-knobs.7 etc/domtune/policy.xml \
+	usr/lib/systemd/system/domtune-watch.service; do
 	ok "$file is there" test -s "$dest/$file"
 done
 not_ok 'the hook links no library but libc' sh -c "ldd '$dest/etc/libvirt/hooks/qemu' '$dest/usr/libexec/domtune/apply' | grep -E '^\\s+lib(virt|xml|cgroup|numa|json)'"
 not_ok 'nothing links libvirt' sh -c "ldd '$dest'/usr/libexec/domtune/* '$dest/usr/sbin/domtune' | grep -E '^\\s+libvirt'"
+is 'the unit runs the watcher' "$(sed -n 's/^ExecStart=//p' "$dest/usr/lib/systemd/system/domtune-watch.service")" /usr/libexec/domtune/watch
+not_ok 'which is not enabled' sh -c "find '$dest' -name '*.wants' | grep ."
 first=$(files)
 ok 'install again' run_make install
 is 'the same files' "$(files)" "$first"

@@ -21,7 +21,7 @@ import termios
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import BUILD, DECIDE, TOP, UUID, Tap, build_with_helpers_in, domain_xml  # noqa: E402
+from hooklib import APPLY, BUILD, DECIDE, TOP, UUID, Tap, build_with_helpers_in, domain_xml  # noqa: E402
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-tool-")
@@ -417,7 +417,7 @@ def in_force():
     build_with_helpers_in(libexec, [
         (hook, ["hooks/qemu.c", "hooks/supervise.c"], []),
         (os.path.join(libexec, "domtune/decide"), DECIDE, ["libxml-2.0", "libcgroup"]),
-        (os.path.join(libexec, "domtune/apply"), ["hooks/apply.c"], []),
+        (os.path.join(libexec, "domtune/apply"), APPLY, []),
     ])
     root = make_root("host", "--cpus", "16", "--smt", "2", "--nodes", "2", "--cgroup", "v2", "--machined", "no", "--domain",
                      "web1:7:%s:2" % UUID)

@@ -445,6 +445,35 @@ TEST(thread_attributes)
 	hostfs_fini(&fs);
 }
 
+/* A thread of the kernel's is a process by itself (run_worker.c). Only looked at. */
+TEST(thread_of_the_kernel)
+{
+	char object[128], value[BACKEND_VALUE_MAX], text[1024];
+	struct hostfs fs = HOSTFS_INIT;
+	unsigned int n = 0;
+
+	IS_INT(hostfs_init(&fs, NULL, NULL), 0);
+	for (int pid = 3; pid < 1000 && n < 3; pid++) {
+		uint64_t start = hostfs_proc_start(&fs, pid);
+		const char *end = hostfs_read(&fs, text, sizeof(text), "proc/%d/stat", pid) > 0 ? strrchr(text, ')') : NULL;
+		unsigned long flags;
+
+		if (!start || !end || sscanf(end, ") %*c 2 %*d %*d %*d %*d %lu", &flags) != 1 || !(flags & 0x200000))
+			continue;
+		n++;
+		(void)snprintf(object, sizeof(object), "%d:%" PRIu64 "/%d:%" PRIu64 "/affinity", pid, start, pid, start);
+		IS_INT(be_thread.probe(&fs, object), 0);
+		OK(be_thread.read(&fs, object, value, sizeof(value)) > 0);
+		OK(!be_thread.source(object, value, sizeof(value)));
+		(void)snprintf(object, sizeof(object), "%d:%" PRIu64 "/%d:%" PRIu64 "/affinity", (int)getpid(),
+			       hostfs_proc_start(&fs, (int)getpid()), pid, start);
+		IS_INT(be_thread.probe(&fs, object), -ENOENT); /* not a thread of ours */
+	}
+	hostfs_fini(&fs);
+	if (n == 0)
+		SKIP("no threads of the kernel are seen here");
+}
+
 TEST(thread_objects)
 {
 	static const struct {

@@ -455,4 +455,177 @@ TEST(budgets)
 	}
 }
 
+/* --- vhost workers ---------------------------------------------------------------------------------------------- */
+
+#define FLAGS_KTHREAD "2129984" /* 0x208040: PF_KTHREAD and others, as Linux 6.1 shows vhost workers */
+
+/* A process of its own; field 9 of its stat are the flags. */
+static void put_process(struct root *t, int pid, const char *comm, const char *flags)
+{
+	char path[128], stat[512];
+
+	(void)snprintf(stat, sizeof(stat), "%d (%s) S 2 0 0 0 -1 %s 8 9 10 11 12 13 14 15 16 17 18 19 %d 20 21\n", pid, comm,
+		       flags, 100 + pid);
+	(void)snprintf(path, sizeof(path), "proc/%d/stat", pid);
+	root_put(t, path, stat);
+	(void)snprintf(path, sizeof(path), "proc/%d/task/%d", pid, pid);
+	root_mkdir(t, path);
+}
+
+static void put_workers(struct root *t, const char *kernel)
+{
+	root_init(t);
+	root_put(t, "proc/sys/kernel/osrelease", kernel);
+	root_put(t, PATH_LIBVIRT_RUN "/web1.pid", "4711");
+	put_process(t, 900, "vhost-4711", FLAGS_KTHREAD);
+	put_process(t, 901, "vhost-4711", "64");          /* a program that calls itself so */
+	put_process(t, 902, "vhost-999", FLAGS_KTHREAD);  /* another guest's */
+	put_process(t, 903, "kworker/0:1", FLAGS_KTHREAD);
+	put_process(t, 904, "passt", "64");
+}
+
+static void is_worker(const struct run *r, int pid)
+{
+	const struct run_thread *x = thread(r, pid);
+
+	is_thread(r, pid, RUN_EMULATOR, 0);
+	OK(x && x->is_process && !x->is_fixed);
+	OK(x && x->groups == r->threads[0].groups);
+}
+
+/* Up to Linux 6.3: the list of the emulator's group names them, for either version of control groups. */
+TEST(vhost_workers_of_the_kernel)
+{
+	for (int version = 1; version <= 2; version++) {
+		uint64_t seen;
+		struct run r;
+		struct root t;
+		const char *list = version == 1 ? "sys/fs/cgroup/cpuset/machine/q/emulator/tasks"
+						: "sys/fs/cgroup/machine.slice/" SCOPE "/libvirt/emulator/cgroup.threads";
+
+		put_workers(&t, "6.1.0-18-amd64\n");
+		if (version == 1) {
+			root_put(&t, "proc/mounts", mounts_v1);
+			put_group(&t, PID, "qemu-system-x86", "emulator");
+			put_group(&t, PID + 1, "CPU 0/KVM", "vcpu0");
+		} else {
+			put_v2(&t);
+		}
+		root_put(&t, list, "4711\n900\n901\n903\n904\n0\n77777\n");
+		IS_INT(run_find(&t.fs, "web1", &r, NULL), 0);
+		IS_INT(r.n_threads, 3);
+		is_worker(&r, 900);
+		IS_STR(r.workers, list);
+		IS_INT(run_look(&t.fs, PID, r.workers, &seen), 0);
+		OK(seen == r.tasks);
+		root_put(&t, list, "4711\n900\n901\n903\n904\n0\n77777\n905\n");
+		IS_INT(run_look(&t.fs, PID, r.workers, &seen), 0);
+		OK(seen != r.tasks);
+		run_fini(&r);
+		root_fini(&t);
+	}
+}
+
+/* Linux 6.4: threads of QEMU's, and nobody reads a list; 6.17 may have either. */
+TEST(vhost_workers_that_are_threads)
+{
+	static const struct {
+		const char *kernel;
+		bool looks;
+	} cases[] = {{"6.4.0\n", false}, {"6.12.3\n", false}, {"6.16\n", false}, {"6.17.0\n", true}, {"7.0.1\n", true},
+		     {"5.10.0\n", true}, {"6.3.9\n", true}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct run r;
+		struct root t;
+
+		put_workers(&t, cases[i].kernel);
+		put_v2(&t);
+		put_thread(&t, PID + 2, "vhost-4711", "0::/machine.slice/" SCOPE "/libvirt/emulator\n");
+		root_put(&t, "sys/fs/cgroup/machine.slice/" SCOPE "/libvirt/emulator/cgroup.threads", "4711\n4713\n900\n");
+		IS_INT(run_find(&t.fs, "web1", &r, NULL), 0);
+		IS_INT(r.n_threads, cases[i].looks ? 4 : 3);
+		is_thread(&r, PID + 2, RUN_EMULATOR, 0);
+		OK(thread(&r, PID + 2) && !thread(&r, PID + 2)->is_process);
+		OK(!*r.workers == !cases[i].looks);
+		run_fini(&r);
+		root_fini(&t);
+	}
+}
+
+/* Without groups of libvirt's: all processes, by QEMU's number, if QEMU has a vhost device open. */
+TEST(vhost_workers_without_groups)
+{
+	for (int open = 0; open <= 1; open++) {
+		struct run r;
+		struct root t;
+
+		put_workers(&t, "5.15.0\n");
+		root_put(&t, "proc/mounts", mounts_v2);
+		put_thread(&t, PID, "qemu-system-x86", "0::/system.slice/libvirtd.service\n");
+		put_thread(&t, PID + 1, "CPU 0/KVM", "0::/system.slice/libvirtd.service\n");
+		root_mkdir(&t, "proc/4711/fd");
+		IS_INT(symlinkat("/dev/kvm", t.fs.fd, "proc/4711/fd/9"), 0);
+		if (open)
+			IS_INT(symlinkat("/dev/vhost-net", t.fs.fd, "proc/4711/fd/30"), 0);
+		IS_INT(run_find(&t.fs, "web1", &r, NULL), 0);
+		IS_INT(r.n_threads, open ? 3 : 2);
+		if (open)
+			is_worker(&r, 900);
+		IS_STR(r.workers, "");
+		run_fini(&r);
+		root_fini(&t);
+	}
+}
+
+TEST(a_thread_that_comes_or_goes_is_seen)
+{
+	uint64_t now;
+	struct run r;
+	struct root t;
+
+	root_init(&t);
+	put_v2(&t);
+	root_put(&t, PATH_LIBVIRT_RUN "/web1.pid", "4711");
+	root_put(&t, "proc/sys/kernel/osrelease", "6.12.0\n");
+	IS_INT(run_find_groups(&t.fs, "web1", &r, NULL), 0);
+	IS_INT(run_look(&t.fs, PID, r.workers, &now), 0);
+	OK(now == r.tasks);
+	put_thread(&t, PID + 9, "CPU 1/KVM", NULL);
+	IS_INT(run_look(&t.fs, PID, r.workers, &now), 0);
+	OK(now != r.tasks);
+	IS_INT(run_look(&t.fs, PID + 1, r.workers, &now), -ESRCH);
+	run_fini(&r);
+	root_fini(&t);
+}
+
+/* Workers of io_uring up to Linux 6.2: PF_NO_SETAFFINITY, found when start times are. */
+TEST(threads_that_stay_where_they_are)
+{
+	struct run r;
+	struct root t;
+
+	root_init(&t);
+	put_v2(&t);
+	root_put(&t, PATH_LIBVIRT_RUN "/web1.pid", "4711");
+	put_thread(&t, PID + 2, "iou-wrk-4711", "0::/machine.slice/" SCOPE "/libvirt/emulator\n");
+	put_thread(&t, PID + 3, "iou-wrk-4714", "0::/machine.slice/" SCOPE "/libvirt/iothread1\n");
+	for (int tid = PID + 2; tid <= PID + 3; tid++) {
+		char path[64], stat[256];
+
+		(void)snprintf(path, sizeof(path), "proc/4711/task/%d/stat", tid);
+		(void)snprintf(stat, sizeof(stat), "%d (iou-wrk-1) S 1 1 1 0 -1 71303232 0 0 0 0 0 0 0 0 20 0 1 0 %d 0\n", tid,
+			       100 + tid); /* 0x4400040 */
+		root_put(&t, path, stat);
+	}
+	IS_INT(run_find(&t.fs, "web1", &r, NULL), 0);
+	is_thread(&r, PID + 2, RUN_EMULATOR, 0);
+	is_thread(&r, PID + 3, RUN_IOTHREAD, 1);
+	OK(thread(&r, PID + 2)->is_fixed);
+	OK(thread(&r, PID + 3)->is_fixed);
+	OK(!thread(&r, PID + 1)->is_fixed);
+	run_fini(&r);
+	root_fini(&t);
+}
+
 TAP_MAIN

@@ -234,6 +234,54 @@ TEST(later_vcpus_float_along)
 	world_fini(&w);
 }
 
+/* A worker that is the kernel's is a process by itself; one that the kernel keeps to itself goes with its group only. */
+TEST(workers_of_the_kernel)
+{
+	struct world w;
+
+	world_init(&w, V1, 601);
+	add_thread(&w, V1, 900, RUN_EMULATOR, 0, "emulator");
+	w.run.threads[w.run.n_threads - 1].is_process = true;
+	w.run.threads[1].is_fixed = true;
+	place_at(&w, "2 3", "0-1", "0-1");
+	set(&w, "cpu.emulator", "", STAGE_STARTED, "0-1");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "cgroup cpuset/machine/q/emulator/cpuset.cpus=0-1\n"
+						    " " T100 "0-1\n thread 900:1900/900:1900/affinity=0-1\n");
+	world_fini(&w);
+	world_init(&w, V1, 601);
+	w.run.threads[1].is_process = true;
+	set(&w, "io.priority", "", STAGE_STARTED, "idle");
+	OK(!strstr(steps_text(&w, STAGE_STARTED, true), "101:1101"));
+	world_fini(&w);
+}
+
+TEST(what_can_come_late)
+{
+	static const struct {
+		const char *knob, *target;
+		enum stage stage;
+		bool late;
+	} cases[] = {
+		{"cpu.policy", "vcpu3", STAGE_STARTED, true},      {"cpu.policy", "", STAGE_STARTED, true},
+		{"cpu.emulator", "", STAGE_STARTED, true},         {"cpu.emulator", "", STAGE_EXEC, false},
+		{"cpu.iothreads", "iothread1", STAGE_STARTED, true}, {"io.priority", "", STAGE_STARTED, true},
+		{"interface.steering", "52:54:00:00:00:01", STAGE_STARTED, true}, {"irq.policy", "", STAGE_PREPARE, true},
+		{"cpu.weight", "", STAGE_STARTED, false},          {"memory.min", "", STAGE_STARTED, false},
+		{"disk.scheduler", "sda", STAGE_PREPARE, false},   {"sysctl", "a.b", STAGE_PREPARE, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct plan p = {0};
+
+		IS_INT(plan_add_setting(&p, cases[i].knob, cases[i].target, cases[i].stage, "1", "", ""), 0);
+		if (steps_come_late(&p) != cases[i].late)
+			TAP_FAIL("%s %s", cases[i].knob, cases[i].target);
+		OK(steps_watch_irqs(&p) == streq(cases[i].knob, "irq.policy"));
+		OK(steps_watch_queues(&p) == streq(cases[i].knob, "interface.steering"));
+		plan_fini(&p);
+	}
+}
+
 /* What would end up outside of the domain's group keeps the domain's group as it is. */
 TEST(shared_with_others_outside)
 {

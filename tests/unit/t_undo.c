@@ -111,6 +111,39 @@ TEST(comes_back_as_it_was_written)
 	undo_fini(&u);
 }
 
+/* What was skipped for want of an object may find one later, and lose it again. */
+TEST(skipped_and_found)
+{
+	static char knob[] = "cpu.policy", target[] = "vcpu7";
+	const struct setting s = {.knob = knob, .target = target};
+	struct skipped skip = {.knob = knob, .target = target, .why = knob};
+	struct undo u;
+	size_t n;
+	ROOT(r);
+
+	create(&r, 42);
+	IS_INT(undo_open(&r.fs, UUID, true, &u, NULL), 0);
+	n = u.plan.n_skipped;
+	IS_INT(undo_skipped(&u, &skip), 0);
+	undo_fini(&u);
+	IS_INT(undo_open(&r.fs, UUID, true, &u, NULL), 0);
+	IS_INT(u.plan.n_skipped, n + 1);
+	IS_INT(undo_found(&u, &s), 0);
+	IS_INT(u.plan.n_skipped, n);
+	undo_fini(&u);
+	IS_INT(undo_open(&r.fs, UUID, true, &u, NULL), 0);
+	IS_INT(u.plan.n_skipped, n);
+	IS_INT(undo_skipped(&u, &skip), 0);
+	undo_fini(&u);
+	IS_INT(undo_open(&r.fs, UUID, true, &u, NULL), 0);
+	IS_INT(u.plan.n_skipped, n + 1);
+	IS_INT(u.bad_lines, 0);
+	IS_INT(undo_found(&u, &s), 0);
+	IS_INT(undo_rewrite(&r.fs, &u, NULL, NULL), 0);
+	IS_INT(u.plan.n_skipped, n);
+	undo_fini(&u);
+}
+
 /* What may wait is not in the file until it has to be; what has to be there takes it along, in order. */
 TEST(records_that_wait)
 {
