@@ -124,7 +124,7 @@ static bool is_known_value(const struct backend *be, const struct undo_step *r, 
 {
 	return (r->state == UNDO_DONE && be->same(r->object, now, r->readback)) ||
 	       (r->before && be->same(r->object, now, r->before)) || be->same(r->object, now, r->original) ||
-	       be->same(r->object, now, r->wanted);
+	       be->same(r->object, now, r->wanted) || apply_remains(be, r, now);
 }
 
 /* Give a dependant the value on record. Where its cause leaves nothing of it (-EINVAL) what is there now is right. */
@@ -159,7 +159,8 @@ static enum apply_outcome set_again(struct apply_run *a, const struct step *s, c
 	if (r->state == UNDO_INTENT && be->same(s->object, now, r->wanted))
 		record_done(a, be, r->number, now);
 	if (is_same && (be->same(s->object, now, r->wanted) ||
-			(r->state == UNDO_DONE && be->same(s->object, now, r->readback))))
+			(r->state == UNDO_DONE && be->same(s->object, now, r->readback) &&
+			 !(be->remains && be->remains(s->object, now, r->wanted)))))
 		return APPLY_IN_FORCE;
 	if (!was_reset && !is_known_value(be, r, now)) {
 		apply_log_foreign(a, &o, now, "left as it is");

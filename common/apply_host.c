@@ -47,6 +47,13 @@ int apply_write(const struct apply_run *a, const struct backend *be, const char 
 	return rc < 0 && be->same(object, *ret_now, value) ? 0 : rc;
 }
 
+bool apply_remains(const struct backend *be, const struct undo_step *r, const char *now)
+{
+	const char *made = r->state == UNDO_DONE ? r->readback : r->wanted;
+
+	return be->remains && made && be->remains(r->object, now, made);
+}
+
 const struct backend *apply_backend(struct apply_run *a, const char *name, const char *object, int *ret_code)
 {
 	const struct backend *be = backend_find(name);

@@ -44,6 +44,9 @@ int apply_read(const struct apply_run *a, const struct backend *be, const char *
 int apply_write(const struct apply_run *a, const struct backend *be, const char *object, const char *value,
 		char **ret_now);
 
+/* Whether the object says now what is left of a value that this start gave it (backend.h). */
+bool apply_remains(const struct backend *be, const struct undo_step *r, const char *now);
+
 /* The back end; NULL (and *ret_code): there is none, it was broken before, or it cannot act on this object here. */
 const struct backend *apply_backend(struct apply_run *a, const char *name, const char *object, int *ret_code);
 

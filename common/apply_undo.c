@@ -66,7 +66,7 @@ static struct judged judge(struct apply_run *a, struct undo_step *s)
 	else if (s->undoing || (s->cause && s->state == UNDO_INTENT))
 		j.verdict = OURS; /* its cause was written, whatever that made of it */
 	else if (j.be->same(s->object, j.now, s->state == UNDO_DONE ? s->readback : s->wanted) ||
-		 (s->before && j.be->same(s->object, j.now, s->before)))
+		 (s->before && j.be->same(s->object, j.now, s->before)) || apply_remains(j.be, s, j.now))
 		j.verdict = OURS;
 	else
 		j.verdict = FOREIGN;

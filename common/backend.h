@@ -41,6 +41,11 @@ struct backend {
 	/* Calls found() for each object of now whose source() this one is. 0, or -errno where they cannot be listed. */
 	int (*heirs)(const struct hostfs *fs, const char *object, void (*found)(void *data, const char *object),
 		     void *data);
+	/*
+	 * Whether `now` is what others have left of `made`, a value of ours: undone as ours and made whole again, but not in
+	 * force. NULL: no value has parts. Pure.
+	 */
+	bool (*remains)(const char *object, const char *now, const char *made);
 };
 
 /* By name; NULL if this program has none of that name. The table is in backend.c. */

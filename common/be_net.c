@@ -176,11 +176,19 @@ static bool net_same(const char *object, const char *a, const char *b)
 	return parse_object(object, &o) == 0 ? o.subject->same(a, b) : streq(a, b);
 }
 
+static bool net_remains(const char *object, const char *now, const char *made)
+{
+	struct net_object o;
+
+	return parse_object(object, &o) == 0 && o.subject->remains && o.subject->remains(now, made);
+}
+
 const struct backend be_net = {
 	.name = "net",
 	.probe = net_probe,
 	.read = net_read,
 	.write = net_write,
 	.same = net_same,
+	.remains = net_remains,
 	.is_each_its_own = true,
 };

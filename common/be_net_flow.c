@@ -14,8 +14,8 @@
  *   u32 MAC                a hash table on the uplink, by the MAC's last byte. bridged, direct
  *   mark 0xV/0xM via TAP   mark at the tap's ingress, the hashed fw classifier on the uplink. routed: forwarding sets
  *                          the priority from the TOS (ip_forward()). Without skbedit and fw: -EOPNOTSUPP
- *   marked 0xV/0xM via TAP and fw 0xV/0xM: one half of that. Neither fits what is wanted; the latter, which is what
- *                          remains when the tap has gone, still is what was made of it, so that it is undone
+ *   marked 0xV/0xM via TAP and fw 0xV/0xM: one half of that, what remains when the uplink's root was replaced, or
+ *                          when the tap or its ingress has gone. Neither fits what is wanted, both are ours
  */
 #include "be_net_flow.h"
 
@@ -207,10 +207,15 @@ static bool fits(const struct net_flow *wanted, const struct net_flow *found)
 	return false;
 }
 
-/* What was made and what is left of it. */
-static bool is_half(const struct net_flow *a, const struct net_flow *b)
+/* made: as it was wanted, or as it was read back. */
+static bool flow_remains(const char *now, const char *made)
 {
-	return a->kind == NET_FLOW_MARK && b->kind == NET_FLOW_FW && is_alike(a, b);
+	struct net_flow half, whole;
+
+	if (parse_flow(now, &half) < 0 || parse_flow(made, &whole) < 0)
+		return false;
+	return (half.kind == NET_FLOW_FW || half.kind == NET_FLOW_MARKED) &&
+	       (whole.kind == NET_FLOW_MARK || whole.kind == NET_FLOW_ROUTED) && is_alike(&half, &whole);
 }
 
 static bool flow_same(const char *a, const char *b)
@@ -221,7 +226,7 @@ static bool flow_same(const char *a, const char *b)
 		return streq(a, b);
 	if (x.kind == y.kind)
 		return is_alike(&x, &y);
-	return fits(&x, &y) || fits(&y, &x) || is_half(&x, &y) || is_half(&y, &x);
+	return fits(&x, &y) || fits(&y, &x);
 }
 
 /* --- what is there ----------------------------------------------------------------------------------------------- */
@@ -474,4 +479,5 @@ const struct net_subject net_flow = {
 	.read = flow_read,
 	.write = flow_write,
 	.same = flow_same,
+	.remains = flow_remains,
 };

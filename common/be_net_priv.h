@@ -30,6 +30,7 @@ struct net_subject {
 	int (*read)(const struct net_object *o, char *buf, size_t size);
 	int (*write)(const struct net_object *o, const char *value);
 	bool (*same)(const char *a, const char *b);
+	bool (*remains)(const char *now, const char *made); /* NULL: it has no parts */
 };
 
 /*

@@ -487,6 +487,27 @@ TEST(a_cause_that_somebody_changed)
 	IS_FILE(&r, "sys/sda/requests", "256");
 }
 
+/* What is left of a value is ours: it is made whole again, and undone. */
+TEST(a_part_of_a_value_is_ours)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	root_put(&r, "sys/flow", "none\n");
+	begin(&r, UUID_A, false);
+	c = APPLY(&r, UUID_A, make_step(&one, "parts", "sys/flow", "whole"));
+	IS_INT(c.in_force, 1);
+	root_put(&r, "sys/flow", "half whole\n");
+	c = APPLY(&r, UUID_A, make_step(&one, "parts", "sys/flow", "whole"));
+	IS_INT(c.in_force, 1);
+	IS_FILE(&r, "sys/flow", "whole");
+	root_put(&r, "sys/flow", "half whole\n");
+	c = release(&r, UUID_A, 1);
+	IS_INT(c.in_force, 1);
+	IS_INT(c.skipped, 0);
+	IS_FILE(&r, "sys/flow", "none");
+}
+
 TEST(a_cause_that_needs_no_write)
 {
 	ROOT(r);
