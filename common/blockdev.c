@@ -17,7 +17,6 @@ _Static_assert(BLOCKDEV_MAX == WALK_LEAVES, "a device per leaf");
 _Static_assert(sizeof(((struct blockdev *)0)->name) == WALK_NAME, "names of leaves");
 _Static_assert(sizeof(((struct blockdev_disk *)0)->why) == WALK_WHY, "reasons");
 _Static_assert(sizeof(((struct blockdev_disk *)0)->chain_why) == WALK_WHY, "reasons");
-_Static_assert(sizeof(((struct blockdev_disk *)0)->fs) == sizeof(((struct walk_found *)0)->fs), "file systems");
 
 /* --- devices */
 
@@ -200,7 +199,6 @@ static void active_image(struct image *m, const char *path)
 	walk_path(m->w, path, &found);
 	m->mode = found.mode;
 	m->leaves |= found.leaves;
-	memcpy(k->fs, found.fs, sizeof(k->fs));
 	if (!found.leaves)
 		memcpy(k->why, found.why, sizeof(k->why));
 	if (strlen(path) < sizeof(k->path))

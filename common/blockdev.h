@@ -37,7 +37,6 @@ struct blockdev_disk {
 	 * on which its file system (or the image itself) is, as a whole device. "" not known, or none (a btrfs on several).
 	 */
 	char limit[BLOCKDEV_NAME]; unsigned int limit_major, limit_minor;
-	char fs[32];              /* type of the active image's file system ("ext4"), "" for a block device */
 	char path[1024];          /* active image as QEMU opens it, also of a volume; "" none */
 	uint64_t size, cluster;   /* qcow2: virtual size and cluster size of the active image, 0 not known */
 	uint64_t chain_bytes;     /* of L2 tables that would cover all qcow2 images of the chain, 0 none */

@@ -97,14 +97,6 @@ static void read_mounts(struct walk *w)
 		w->n_mounts += parse_mount(line, &w->mounts[w->n_mounts]);
 }
 
-static const struct walk_mount *mount_with_device(struct walk *w, unsigned int major, unsigned int minor)
-{
-	for (size_t i = 0; i < w->n_mounts; i++)
-		if (w->mounts[i].major == major && w->mounts[i].minor == minor)
-			return &w->mounts[i];
-	return NULL;
-}
-
 static const struct walk_mount *mount_with_id(struct walk *w, uint64_t id)
 {
 	for (size_t i = 0; i < w->n_mounts; i++)
@@ -223,7 +215,6 @@ static void on_mount(struct walk *w, const struct walk_mount *m, int depth, stru
 		(void)snprintf(ret->why, sizeof(ret->why), "it is not known what its file system is on");
 		return;
 	}
-	(void)snprintf(ret->fs, sizeof(ret->fs), "%s", m->type); /* cut is fine: none is that long */
 	sources(w, m, depth, ret);
 	if (!ret->leaves && !*ret->why)
 		(void)snprintf(ret->why, sizeof(ret->why), "not applicable: it is on %s", fs_name(m->type));
@@ -251,11 +242,6 @@ static void on_file_system(struct walk *w, int fd, dev_t dev, int depth, struct 
 		}
 		on_mount(w, m, depth, ret);
 		return;
-	}
-	if (w->mode == WALK_TO_QUEUES) {
-		read_mounts(w);
-		m = mount_with_device(w, major(dev), minor(dev));
-		(void)snprintf(ret->fs, sizeof(ret->fs), "%s", m ? m->type : "");
 	}
 	on_number(w, major(dev), minor(dev), depth, ret);
 }
@@ -285,7 +271,6 @@ static void captured(struct walk *w, const char *path, int depth, struct walk_fo
 		on_mount(w, m, depth, ret);
 		return;
 	}
-	(void)snprintf(ret->fs, sizeof(ret->fs), "%s", m->type);
 	on_number(w, m->major, m->minor, depth, ret);
 }
 

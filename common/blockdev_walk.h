@@ -68,7 +68,6 @@ struct walk_found {
 	int node;             /* the block device it names, or that its file system is on; -1 none, or several */
 	unsigned int mode;    /* st_mode of what it names, 0: nothing could be looked at */
 	bool is_block;        /* it names a block device */
-	char fs[32];          /* else the type of its file system, "" not known */
 	char why[WALK_WHY];   /* no leaves: the reason, a clause */
 };
 
