@@ -72,9 +72,9 @@ struct plan_uplink {
 /* The class of one interface on one uplink: what the steps of interface.rate, ceil, burst and priority are made of. */
 struct plan_link {
 	char mac[18];
-	char uplink[NETDEV_NAME];
+	char uplink[NETDEV_NAME];   /* "": it has no class, only a limit */
 	enum netdev_way way;
-	unsigned int number;        /* of the class, PLAN_CLASS_MIN..PLAN_CLASS_MAX */
+	unsigned int number;        /* of the class, PLAN_CLASS_MIN..PLAN_CLASS_MAX; 0: none */
 	uint64_t rate, ceil;        /* bit/s */
 	uint64_t burst;             /* bytes; 0: whatever the back end finds right */
 	unsigned int priority;      /* 0 is served first, tc-htb(8) */

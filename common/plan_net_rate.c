@@ -561,6 +561,29 @@ static const char *why_no_class(const struct classing *c, char *buf, size_t size
 	return *c->where->why ? c->where->why : "no uplink of it is known";
 }
 
+/*
+ * Without a mark there is no class, but what comes towards the guest passes its tap, marked or not. That part of a
+ * ceiling is a link without uplink, number and rate: nothing is held of what others share.
+ */
+static void settle_tap_alone(struct classing *c, const char *target, const char *no_class)
+{
+	_cleanup_sbuf_ struct sbuf why = {0};
+	const struct value *ceil = c->itf->has & INTERFACE_HAS_INBOUND ? NULL : c->v[CEIL];
+
+	if (ceil)
+		c->v[CEIL] = NULL;
+	skip_class(c, target, no_class);
+	if (!ceil)
+		return;
+	c->link.number = 0;
+	c->link.mask = c->link.mark = 0;
+	c->link.limit = ceil->num;
+	sbuf_addf(&why, "at most this towards the guest, on its tap; not on its uplink: %s", no_class);
+	c->m->failed |= why.failed || plan_add_link(c->m->p, &c->link) < 0;
+	if (!why.failed)
+		put(c, CEIL, c->link.limit, plan_net_source(ceil), why.s);
+}
+
 static void settle_class(struct classing *c, const char *target)
 {
 	_cleanup_sbuf_ struct sbuf why = {0};
@@ -588,7 +611,7 @@ static void settle_class(struct classing *c, const char *target)
 		return;
 	}
 	if (!settle_mark(c, buf, sizeof(buf))) {
-		skip_class(c, target, buf);
+		settle_tap_alone(c, target, buf);
 		return;
 	}
 	if (!settle_rate(c)) {

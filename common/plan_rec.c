@@ -665,7 +665,8 @@ static int take_link(struct plan *p, const struct record *r)
 	};
 
 	if (strlen(record_str(r, 1)) >= sizeof(l.mac) || strlen(record_str(r, 2)) >= sizeof(l.uplink) ||
-	    number < PLAN_CLASS_MIN || number > PLAN_CLASS_MAX || p->n_links >= CLAIM_LINKS_MAX)
+	    (number == 0 ? *record_str(r, 2) || l.limit == 0 : number < PLAN_CLASS_MIN) || number > PLAN_CLASS_MAX ||
+	    p->n_links >= CLAIM_LINKS_MAX)
 		return 0;
 	(void)snprintf(l.mac, sizeof(l.mac), "%s", record_str(r, 1)); /* fits */
 	(void)snprintf(l.uplink, sizeof(l.uplink), "%s", record_str(r, 2)); /* fits */
@@ -761,6 +762,8 @@ int plan_fill_claim(const struct plan *p, struct ledger *l, struct claim *c)
 		struct claim_link link = { .number = p->links[i].number, .rate = p->links[i].rate,
 					   .mark = p->links[i].mark };
 
+		if (!link.number)
+			continue; /* nothing that others have to know of */
 		memcpy(link.device, p->links[i].uplink, sizeof(link.device));
 		if (claim_add_link(c, &link))
 			return -ENOMEM;

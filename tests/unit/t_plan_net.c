@@ -264,6 +264,8 @@ static char *plan_text(const struct plan *p)
 
 /* clang-format off */
 #define BRIDGED { MAC1, DOMAIN_INTERFACE_BRIDGE, NETDEV_BRIDGED, "0" }
+#define NO_MASK \
+	"forwarded packets are told apart by a mark only, and the policy gives none: <uplink device='eth0' mark-mask='0xff00'/>"
 #define ROUTED  { MAC1, DOMAIN_INTERFACE_NETWORK, NETDEV_ROUTED, "0" }
 #define ETH0    { "eth0", GBIT, 1, { .root = "fq_codel" } }
 #define ON_ETH0 "guaranteed on eth0: class d001 of 1 Gbit/s (its speed), 50 Mbit/s of them for all other traffic"
@@ -460,9 +462,15 @@ static const struct ncase cases[] = {
 	  .uplinks = { { (char *)(uintptr_t)"eth0", 0, false, 0x8000 } }, .intent = "interface[*].rate=300mbit",
 	  .holders = { { "db1", "eth0:d001:1000:8000", CLAIM_OURS } },
 	  .want = "skip rate[" MAC1 "]: the mark-mask 0x8000 of eth0 has no value left\n" },
-	{ .name = "routed: no mask", .nics = { ROUTED }, .devices = { ETH0 }, .intent = "interface[*].ceil=300mbit",
-	  .want = "skip ceil[" MAC1 "]: forwarded packets are told apart by a mark only, and the policy gives none: <uplink "
-		  "device='eth0' mark-mask='0xff00'/>\n" },
+	{ .name = "routed: no mask", .nics = { ROUTED }, .devices = { ETH0 },
+	  .intent = "interface[*].rate=100mbit interface[*].ceil=300mbit interface[*].priority=1",
+	  .want = "link 01  routed 0 0 0 0 0 limit 300000000\n"
+		  "ceil[" MAC1 "] started 300000000 profile p: at most this towards the guest, on its tap; not on its uplink: "
+		  NO_MASK "\n"
+		  "skip rate[" MAC1 "]: " NO_MASK "\n"
+		  "skip priority[" MAC1 "]: " NO_MASK "\n" },
+	{ .name = "routed: no mask, no ceiling", .nics = { ROUTED }, .devices = { ETH0 }, .intent = "interface[*].rate=300mbit",
+	  .want = "skip rate[" MAC1 "]: " NO_MASK "\n" },
 	{ .name = "macvtap", .nics = { { MAC1, DOMAIN_INTERFACE_DIRECT, NETDEV_DIRECT, "0" } }, .devices = { ETH0 },
 	  .intent = "interface[*].ceil=300mbit interface[*].steering=auto", .placed = true,
 	  .want = TREE
@@ -624,6 +632,40 @@ TEST(survives_its_records)
 	host_free(&w.host);
 }
 
+/* A limit at a tap without a class at an uplink: on record, and nothing that is held. */
+TEST(a_limit_alone_survives_its_records)
+{
+	struct world w;
+	struct ncase t = { .name = "limit", .nics = { ROUTED }, .devices = { ETH0 }, .intent = "interface[*].ceil=200mbit" };
+	struct plan_inputs in = make_world(&w, &t);
+	struct plan p, again = { 0 };
+	struct sbuf b = { 0 };
+	struct record r;
+	struct claim *c;
+	char *one, *other, *pos;
+
+	IS_INT(plan_make(&in, &p), 0);
+	IS_INT(p.n_links, 1);
+	plan_put_records(&p, &b);
+	pos = b.s;
+	while (record_next(&pos, &r, NULL) == 1)
+		IS_INT(plan_take_record(&again, &r), 1);
+	one = plan_text(&p);
+	other = plan_text(&again);
+	IS_STR(other, one);
+	c = ledger_add(&w.ledger, UUID, "web1");
+	IS_INT(plan_fill_claim(&p, &w.ledger, c), 0);
+	IS_INT(c->n_links, 0);
+	free(one);
+	free(other);
+	sbuf_fini(&b);
+	plan_fini(&again);
+	plan_fini(&p);
+	free_intent(&w.intent);
+	ledger_fini(&w.ledger);
+	host_free(&w.host);
+}
+
 /* Records that cannot be ours are left out. */
 TEST(takes_no_nonsense)
 {
@@ -633,6 +675,8 @@ TEST(takes_no_nonsense)
 		{ "link", MAC1 "0", "eth0", "1", "53249", "1", "1", "0", "3", "0", "0", "0" },
 		{ "link", MAC1, "a-name-that-is-too-long", "1", "53249", "1", "1", "0", "3", "0", "0", "0" },
 		{ "link", MAC1, "eth0", "1", "53248", "1", "1", "0", "3", "0", "0", "0" },
+		{ "link", MAC1, "eth0", "1", "0", "1", "1", "0", "3", "0", "0", "1" },
+		{ "link", MAC1, "", "1", "0", "1", "1", "0", "3", "0", "0", "0" },
 		{ "link", MAC1, "eth0", "1", "57344", "1", "1", "0", "3", "0", "0", "0" },
 	};
 	struct plan p = { 0 };

@@ -899,6 +899,20 @@ TEST(an_interface_without_its_tap)
 	net_fini(&w);
 }
 
+/* The limit of a tap whose interface has no class: no uplink has any part of it. */
+TEST(a_limit_alone)
+{
+	struct plan_link l = {.way = NETDEV_ROUTED, .limit = 8000000, .mac = MAC1};
+	struct world w;
+
+	world_init(&w, V2, 612);
+	IS_INT(plan_add_link(&w.plan, &l), 0);
+	add_tap(&w, MAC1, "vnet7", 12, 1);
+	set(&w, "interface.ceil", MAC1, STAGE_STARTED, "8000000");
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "net vnet7:12/limit=rate=8000000 burst=4000\n");
+	net_fini(&w);
+}
+
 TEST(steering)
 {
 	static const struct {
