@@ -89,14 +89,41 @@ static const struct setting *setting_of(const struct plan *p, const struct undo_
 	return NULL;
 }
 
-/* Whether steps are about this object, its cause's, or, without it, about this setting at all. */
-static bool has_steps(const struct steps *s, unsigned int n, const struct undo_step *r, const struct setting *setting)
+static bool has_steps(const struct steps *s, unsigned int n, const struct setting *setting)
 {
 	for (unsigned int i = 0; i < n; i++)
 		for (unsigned int j = 0; j < s[i].n; j++)
-			if (setting ? s[i].s[j].setting == setting
-				    : streq(s[i].s[j].object, r->object) && streq(s[i].s[j].backend, r->backend))
+			if (s[i].s[j].setting == setting)
 				return true;
+	return false;
+}
+
+/* Objects of all steps, by index over s[0], s[1], ... in a row: there may be a thousand, and as many records. */
+static int index_steps(const struct steps *s, unsigned int n, struct strindex *ret)
+{
+	unsigned int number = 0;
+
+	for (unsigned int i = 0; i < n; i++)
+		for (unsigned int j = 0; j < s[i].n; j++)
+			if (strindex_add(ret, strindex_hash(s[i].s[j].backend, s[i].s[j].object), number++) < 0)
+				return -ENOMEM;
+	return 0;
+}
+
+/* Whether a step is about this object. */
+static bool is_named(const struct steps *s, const struct strindex *x, const struct undo_step *r)
+{
+	uint32_t hash = strindex_hash(r->backend, r->object);
+	unsigned int i, at = 0;
+
+	while (strindex_next(x, hash, &at, &i)) {
+		const struct steps *of = s;
+
+		for (; i >= of->n; of++)
+			i -= of->n;
+		if (streq(of->s[i].object, r->object) && streq(of->s[i].backend, r->backend))
+			return true;
+	}
 	return false;
 }
 
@@ -106,17 +133,20 @@ static bool has_steps(const struct steps *s, unsigned int n, const struct undo_s
  */
 static int find_forgotten(struct undo *u, const struct steps *s, unsigned int n, struct steps *ret)
 {
+	_cleanup_(strindex_fini) struct strindex objects = {0};
 	bool any = false;
 
+	if (index_steps(s, n, &objects) < 0)
+		return -ENOMEM;
 	for (unsigned int i = 0; i < u->n_steps; i++) {
 		struct undo_step *r = &u->steps[i];
 		const struct undo_step *cause = r->cause ? undo_find(u, r->cause) : NULL;
 		const struct setting *setting = setting_of(&u->plan, r);
 		struct step *kept;
 
-		if (!is_in_force(r) || has_steps(s, n, cause ? cause : r, NULL))
+		if (!is_in_force(r) || is_named(s, &objects, cause ? cause : r))
 			continue;
-		if (!setting || has_steps(s, n, r, setting)) {
+		if (!setting || has_steps(s, n, setting)) {
 			any = true;
 			continue;
 		}
