@@ -33,6 +33,7 @@ static int make_steps(const struct hostfs *fs, struct undo *u, struct run *run, 
 	if (steps_need_starts(&u->plan, run))
 		run_read_starts(fs, run);
 	run_read_taps(fs, run, &u->plan, false);
+	run_read_kthreads(fs, run, &u->plan);
 	rc = steps_make(&u->plan, STAGE_PREPARE, NULL, &s[0]);
 	if (rc == 0)
 		rc = steps_make(&u->plan, STAGE_STARTED, run, &s[1]);

@@ -396,6 +396,8 @@ int run_find_groups(const struct hostfs *fs, const char *name, struct run *ret, 
 	find_domain_groups(&r);
 	r.period_us = read_period(fs, &r);
 	r.has_io_max = find_io_max(fs, &r);
+	r.has_exclusive = r.domain_group[CGROUP_CPUSET][0] &&
+			  hostfs_exists(fs, "%s/cpuset.cpus.exclusive", r.domain_group[CGROUP_CPUSET]);
 	*ret = r;
 	return 0;
 }
@@ -407,5 +409,6 @@ void run_fini(struct run *r)
 	free(r->groups);
 	free(r->threads);
 	free(r->taps);
+	free(r->kthreads);
 	memset(r, 0, sizeof(*r));
 }

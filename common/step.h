@@ -28,6 +28,13 @@ struct run_tap {
 	unsigned int n_rxq, n_txq; /* 0: not known */
 };
 
+/* A thread of the kernel, as far as one may be moved: child of kthreadd, without PF_NO_SETAFFINITY. */
+struct run_kthread {
+	int tid;
+	uint64_t start;
+	bool is_ours;   /* it works for this guest */
+};
+
 /* A running domain, looked up from /run/libvirt/qemu/NAME.pid and /proc (run.c). */
 struct run {
 	int pid;
@@ -35,6 +42,7 @@ struct run {
 	struct run_thread *threads; unsigned int n_threads;
 	struct cgroup_paths **groups; unsigned int n_groups;
 	struct run_tap *taps; unsigned int n_taps; /* see run_read_taps() */
+	struct run_kthread *kthreads; unsigned int n_kthreads; /* see run_read_kthreads() */
 	/* See cgroup_domain_group(); "" also where libvirt made no group for the domain: what its threads are in
 	   then is somebody else's. */
 	char domain_group[CGROUP_CONTROLLER_MAX][1024];
@@ -42,6 +50,7 @@ struct run {
 	struct cgroup_layout layout;
 	unsigned int kernel;          /* as host.kernel */
 	bool has_io_max;              /* the domain's own group has the io controller of v2 */
+	bool has_exclusive;           /* and cpuset.cpus.exclusive */
 	uint64_t period_us;           /* CPU bandwidth period of the domain's group; 100000 where it is not known */
 };
 
@@ -56,6 +65,11 @@ void run_read_starts(const struct hostfs *fs, struct run *r);
  * starts: it has just been started, so that nothing was plugged in yet, which is cheaper to look up.
  */
 void run_read_taps(const struct hostfs *fs, struct run *r, const struct plan *p, bool starts);
+/*
+ * The kernel's threads, if steps of this plan may be about them. Those of other guests (vhost, KVM's) are left out. One file
+ * for each thread that the kernel has.
+ */
+void run_read_kthreads(const struct hostfs *fs, struct run *r, const struct plan *p);
 void run_fini(struct run *r);
 
 struct step {
@@ -72,6 +86,9 @@ struct step {
 	bool restore_only;    /* a dependant that is to keep its present value (a thread affinity that a cpuset
 	                         write would erase before Linux 6.2); value is "", what is written is the original;
 	                         -EINVAL then means that the cause leaves nothing of it, which is no failure */
+	bool insists;         /* of a shared object: claimed and written though it says already what it should; see
+	                         step_tasks.c */
+	bool all_or_none;     /* if one of the setting's steps fails or has no object, the others are taken back */
 	const char *before;   /* what the object said before the process was started with what it says; NULL: as now */
 	bool follows;         /* restore_only, of a shared object: what the cause makes of it is not written over; the
 	                         original comes back with the cause's */
@@ -84,6 +101,8 @@ struct steps {
 
 /* Whether a step of this plan may be about a network device of the running domain. */
 bool steps_need_taps(const struct plan *p);
+/* Whether a step of this plan may be about a thread of the kernel. */
+bool steps_need_kthreads(const struct plan *p);
 /*
  * The setting of the same target whose objects a setting is a part of: "interface.rate" has the class that ceil, burst
  * and priority are values of. NULL: it has its own objects only. It may have some beside those, as ceil does.

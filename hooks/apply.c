@@ -96,6 +96,8 @@ static int apply_stage(const struct call *c, struct undo *u, enum stage stage, s
 		run_read_starts(&c->fs, run);
 	if (run)
 		run_read_taps(&c->fs, run, &u->plan, true); /* the stages before have none */
+	if (run)
+		run_read_kthreads(&c->fs, run, &u->plan);
 	rc = steps_make(&u->plan, stage, run, &s);
 	if (rc == 0)
 		rc = apply_steps(&c->fs, u, &s, count);
