@@ -116,6 +116,7 @@ struct plan_nic {
 };
 
 struct blockdev_facts;
+struct tasks_facts;
 
 struct plan_inputs {
 	const struct domain *domain;
@@ -128,6 +129,7 @@ struct plan_inputs {
 	const struct blockdev_facts *blocks; /* NULL: not looked at, disks are skipped */
 	const struct netdev_facts *nets;     /* NULL likewise */
 	const struct plan_nic *nics;         /* as nets->devices, by index; NULL: not known */
+	const struct tasks_facts *tasks;     /* NULL likewise: needed for cpu.policy isolated */
 	const struct place_cap *caps; unsigned int n_caps; /* what growing the pools has shown already */
 	bool running;                    /* adopt: exec-stage settings are skipped with that reason */
 	/*

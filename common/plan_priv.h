@@ -66,6 +66,9 @@ int plan_carry(struct maker *m);
 /* plan_disk.c: settings of the devices behind the domain's disks, I/O priority */
 void plan_disks(struct maker *m);
 
+/* plan_tasks.c: cpu.policy isolated: the host's own work leaves the domain's CPUs. */
+void plan_tasks(struct maker *m);
+
 /*
  * plan_isolate.c: CPUs of this domain and of the host, after placement.
  *

@@ -208,6 +208,20 @@ static int learn_blocks(struct decision *d, struct err *e)
 	return 0;
 }
 
+/* Where the host's own work is, for a guest that is to be without it. */
+static int learn_tasks(struct decision *d, struct err *e)
+{
+	int r;
+
+	if (!intent_asks_isolation(&d->intent))
+		return 0;
+	r = tasks_read(&d->fs, &d->domain, &d->tasks);
+	if (r < 0)
+		return err_set(e, -r, "host tasks: %s", err_name(-r));
+	d->tasks_known = true;
+	return 0;
+}
+
 /* ---- deciding ---- */
 
 /* Once per boot: domains that run without us, and others who have set CPUs aside. */
@@ -331,7 +345,9 @@ static int work(struct decision *d, struct err *e)
 	if (r < 0)
 		return r;
 	learn_cgroups(&d->fs);
-	r = decide(d, &outcome, e);
+	r = learn_tasks(d, e);
+	if (r == 0)
+		r = decide(d, &outcome, e);
 	if (r < 0)
 		return r;
 	log_messages(d->domain.name, &d->plan.warnings);

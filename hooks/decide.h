@@ -10,6 +10,7 @@
 #include "common/foreign.h"
 #include "common/net_facts.h"
 #include "common/plan.h"
+#include "common/tasks.h"
 #include "common/undo.h"
 
 #define EMULATOR_SIZE 4096
@@ -35,6 +36,8 @@ struct decision {
 	struct device_nodes devices;
 	struct blockdev_facts blocks;
 	bool blocks_known;       /* they were looked at: something is asked for that depends on them */
+	struct tasks_facts tasks;
+	bool tasks_known;        /* likewise */
 	struct ledger found;     /* domains that run without us, if this boot has not looked yet */
 	struct plan plan;
 	char emulator[EMULATOR_SIZE];

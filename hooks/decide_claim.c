@@ -96,6 +96,7 @@ int decide_make_plan(struct decision *d, const struct ledger *l, const struct pl
 		.blocks = d->blocks_known ? &d->blocks : NULL,
 		.nets = intent_names(&d->intent, KNOB_ELEMENT_INTERFACE) ? &d->nets : NULL,
 		.nics = d->nics,
+		.tasks = d->tasks_known ? &d->tasks : NULL,
 		.caps = d->caps,
 		.running = decide_is_running(d),
 		.was = was,

@@ -10,6 +10,7 @@
 #include "common/num.h"
 #include "common/qemucaps.h"
 #include "common/step.h"
+#include "common/tasks.h"
 #include "common/undo.h"
 #include "tool/out.h"
 
@@ -130,6 +131,8 @@ static int add_current(const struct hostfs *fs, bool running, struct plan *p)
 
 	if (runs)
 		run_read_taps(fs, &run, p, false);
+	if (runs)
+		run_read_kthreads(fs, &run, p);
 	for (size_t i = 0; i < ARRAY_SIZE(stages) && r == 0; i++) {
 		struct steps steps = { 0 };
 
@@ -151,6 +154,7 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 	struct planned p = { 0 };
 	struct undo was = { .fd = -1 };
 	struct blockdev_facts blocks = { 0 };
+	_cleanup_free_ struct tasks_facts *tasks = NULL;
 	struct netdev_facts nets;
 	struct plan_nic nics[NETDEV_MAX];
 	struct device_nodes devices;
@@ -201,6 +205,17 @@ int site_plan(struct tool *t, const struct site *s, const char *label, const cha
 			return tool_fail_err(label, r, NULL);
 		}
 		in.blocks = &blocks;
+	}
+	if (intent_asks_isolation(&p.intent)) {
+		tasks = calloc(1, sizeof(*tasks));
+		r = tasks ? tasks_read(&t->fs, &p.domain, tasks) : -ENOMEM;
+		if (r < 0) {
+			blockdev_fini(&blocks);
+			netdev_fini(&nets);
+			planned_fini(&p);
+			return tool_fail_err(label, r, NULL);
+		}
+		in.tasks = tasks;
 	}
 	/* What it was started with, as `retune` sees it; others than root see its CPUs only. */
 	if (o->running && uuid_is_valid(p.domain.uuid) && undo_open(&t->fs, p.domain.uuid, false, &was, NULL) == 0)

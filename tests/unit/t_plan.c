@@ -292,9 +292,7 @@ static const struct pcase cases[] = {
 	  .want = "cpu.policy[vcpu0] started 1\n"
 		  "cpu.policy[vcpu1] started 2\n"
 		  "cpu.emulator[] started 3,11\n"
-		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run "
-		  "on its CPUs\n"
-		  "skip irq.policy[]: avoid, which isolated implies: not in this version\n"
+		  "skip cpu.policy[]: where the host's tasks are is not known\n"
 		  "warn vCPUs 0 and 1 are threads of one core to the guest, but not on one core here: "
 		  "threads='1' in its <topology>, or cpu threads prefer\n" },
 	{ .name = "isolated, irq written", .host = SMT2, .intent = "cpu.policy=isolated irq.policy=local",
@@ -302,8 +300,7 @@ static const struct pcase cases[] = {
 		  "cpu.policy[vcpu1] started 9\n"
 		  "cpu.emulator[] started 2-3,10-11\n"
 		  "skip irq.policy[]: not in this version\n"
-		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run on its "
-		  "CPUs\n" },
+		  "skip cpu.policy[]: where the host's tasks are is not known\n" },
 	{ .name = "weight and quota", .host = SMT2, .intent = "cpu.weight=150 cpu.quota=200%",
 	  .want = "cpu.weight[] started 150\n"
 		  "cpu.quota[] started 200%\n" },
