@@ -81,6 +81,7 @@ static enum apply_outcome write_recorded(struct apply_run *a, const struct step 
 	_cleanup_free_ char *now = NULL;
 	int rc = undo_commit(a->undo);
 	const struct undo_step *r = undo_find(a->undo, number);
+	char took[128];
 
 	if (rc < 0)
 		return not_recorded(a, &o, rc);
@@ -97,7 +98,10 @@ static enum apply_outcome write_recorded(struct apply_run *a, const struct step 
 	}
 	/* Failed, and yet not what it was: what it says now is what has to be undone. */
 	record_done(a, be, number, now ? now : s->value);
-	return rc < 0 ? apply_failure(a, &o, s->value, rc, "it took something else") : APPLY_IN_FORCE;
+	if (rc == 0)
+		return APPLY_IN_FORCE;
+	(void)snprintf(took, sizeof(took), "it says '%.96s' now", now ? now : s->value); /* cut at 96 */
+	return apply_failure(a, &o, s->value, rc, took);
 }
 
 /*
@@ -666,6 +670,66 @@ static bool has_needed(const struct apply_run *a, const struct steps *s, const e
 	return is_made;
 }
 
+/* The first step of a setting that is nothing by halves (step.h, all_or_none), where not all of it is in force. */
+static bool is_half(const struct steps *s, const enum apply_outcome *outcome, unsigned int at)
+{
+	const struct setting *setting = s->s[at].setting;
+	bool failed = false;
+
+	for (unsigned int i = 0; i < s->n; i++) {
+		if (s->s[i].setting != setting || !s->s[i].all_or_none)
+			continue;
+		if (i < at)
+			return false;
+		failed |= outcome[i] == APPLY_FAILED || outcome[i] == APPLY_ABSENT;
+	}
+	return s->s[at].all_or_none && failed;
+}
+
+static const struct step *first_failed(const struct steps *s, const enum apply_outcome *outcome, const struct setting *of)
+{
+	for (unsigned int i = 0; i < s->n; i++)
+		if (s->s[i].setting == of && (outcome[i] == APPLY_FAILED || outcome[i] == APPLY_ABSENT))
+			return &s->s[i];
+	return NULL;
+}
+
+/* For `status`: what has failed may have taken something else, which is taken back as well. */
+static void record_taken_back(struct apply_run *a, const struct step *x)
+{
+	int n = undo_intent(a->undo, x->setting->knob, x->setting->target, x->backend, x->object, "", x->value, false);
+
+	if (n > 0)
+		(void)undo_left(a->undo, (unsigned int)n, EINVAL, "not all of it could be done: taken back"); /* as above */
+}
+
+/* What is in force of such a setting is taken back. */
+static void take_back_halves(struct apply_run *a, const struct steps *s, enum apply_outcome *outcome)
+{
+	for (unsigned int i = 0; i < s->n; i++) {
+		const struct setting *setting = s->s[i].setting;
+		const struct step *failed;
+		struct err e = {0};
+
+		if (!is_half(s, outcome, i))
+			continue;
+		failed = first_failed(s, outcome, setting);
+		for (unsigned int j = 0; j < s->n; j++)
+			if (s->s[j].setting == setting)
+				outcome[j] = APPLY_FAILED;
+		if (a->undo->plan.observe)
+			continue;
+		if (apply_take_back(a, setting, &e) < 0)
+			log_warning("%s: %s %s: not all of it could be done, nor be taken back: %s", a->name, setting->knob,
+				    setting->target, e.text);
+		else
+			log_warning("%s: %s %s: not all of it could be done: taken back", a->name, setting->knob,
+				    setting->target);
+		if (failed)
+			record_taken_back(a, failed);
+	}
+}
+
 int apply_run_steps(struct apply_run *a, const struct steps *s, struct apply_count *ret)
 {
 	struct undo *u = a->undo;
@@ -699,6 +763,7 @@ int apply_run_steps(struct apply_run *a, const struct steps *s, struct apply_cou
 	}
 	record_missing(a, s, outcome);
 	apply_tell_many(a, "irq.policy");
+	take_back_halves(a, s, outcome);
 	(void)undo_flush(u); /* what is lost says no more than the objects */
 	count_outcomes(a, s, outcome, ret);
 	if (!*ret->failure)
@@ -736,12 +801,11 @@ int apply_repair(const struct hostfs *fs, struct undo *u, struct apply_count *re
 		if (u->steps[i].state == UNDO_INTENT && !u->steps[i].shared)
 			settle(&a, &u->steps[i]);
 	found = run_find(fs, u->plan.name, &run, &e);
-	if (found < 0)
+	if (found < 0) {
 		log_debug("%s: %s", a.name, e.text);
-	else
-		run_read_taps(fs, &run, &u->plan, false);
-	if (found == 0)
-		run_read_budgets(fs, &run, &u->plan);
+	} else {
+		run_read_more(fs, &run, &u->plan, false);
+	}
 	rc = irq_refresh(fs, &u->plan);
 	if (rc == 0)
 		rc = steps_make(&u->plan, STAGE_PREPARE, NULL, &s[0]);

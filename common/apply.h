@@ -49,8 +49,8 @@ int apply_format_undone(const struct apply_count *c, char *buf, size_t size);
 
 /*
  * Undo every dead claim (claim_is_dead), at most `max` of them (UINT32_MAX: all); if thorough also leftovers without
- * a claim (a crash between the two) and temporary files of killed writers, and all moves that wait are carried out
- * (apply_moves()). Returns how many were undone, or -errno.
+ * a claim (a crash between the two) and temporary files of killed writers, shared objects that nobody claims any more are put
+ * back, and all moves that wait are carried out (apply_moves()). Returns how many were undone, or -errno.
  */
 int apply_sweep(const struct hostfs *fs, bool thorough, bool judge_root, unsigned int max, struct err *e);
 

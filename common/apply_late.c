@@ -8,6 +8,7 @@
 #include <limits.h>
 
 #include "apply_priv.h"
+#include "irq.h"
 #include "log.h"
 #include "num.h"
 
@@ -135,10 +136,10 @@ int apply_late(const struct hostfs *fs, struct undo *u, struct run *run, struct 
 		return 0;
 	if (steps_need_starts(&u->plan, run))
 		run_read_starts(fs, run);
-	if (steps_watch_queues(&u->plan))
-		run_read_taps(fs, run, &u->plan, false);
+	run_read_more(fs, run, &u->plan, false);
 	close_ended(u, run);
 	n_before = u->n_steps;
+	rc = irq_refresh(fs, &u->plan);
 	for (size_t i = 0; i < ARRAY_SIZE(stages) && rc == 0; i++) {
 		struct steps s = {0};
 

@@ -105,6 +105,9 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
 int apply_undo_others(const struct hostfs *fs, struct undo *u, const struct steps *keep, unsigned int n_keep,
 		      struct apply_count *count, struct err *e);
 
+/* Undo what this start did for one setting of its plan, own and shared objects, while a run of its steps goes on. 0 or -errno. */
+int apply_take_back(struct apply_run *a, const struct setting *s, struct err *e);
+
 /*
  * The same with what no setting of the plan is about any more, as a retune that was killed leaves it; s: the steps of
  * both stages. A setting that finds no objects just now keeps those on record.

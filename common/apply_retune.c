@@ -33,8 +33,7 @@ static int make_steps(const struct hostfs *fs, struct undo *u, struct run *run, 
 		return 0;
 	if (steps_need_starts(&u->plan, run))
 		run_read_starts(fs, run);
-	run_read_taps(fs, run, &u->plan, false);
-	run_read_budgets(fs, run, &u->plan);
+	run_read_more(fs, run, &u->plan, false);
 	rc = irq_refresh(fs, &u->plan);
 	if (rc == 0)
 		rc = steps_make(&u->plan, STAGE_PREPARE, NULL, &s[0]);

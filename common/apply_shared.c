@@ -24,6 +24,7 @@ struct work {
 	bool is_reset;   /* its cause is going to be written, and what that makes of it is right */
 	bool wish_ended; /* this domain wanted a value of its own until now */
 	bool is_stuck;   /* back: it could not be put back, though it is there */
+	bool insists;    /* it is written even if it says already what it should */
 	bool is_counted; /* back: it is this domain's, and not only as what a cause may reset */
 	bool is_given_up; /* of many: it was refused, and is left as it was */
 	int rc;
@@ -111,8 +112,9 @@ static bool settle(struct work *w)
 
 	if (w->be->comes_and_goes)
 		return settle_guest(w);
+	/* What we meant counts as well: what the kernel had cut from it (CPUs of a partition that has gone) may have come back. */
 	if (s->readback)
-		return w->be->same(s->object, w->now, s->readback);
+		return w->be->same(s->object, w->now, s->readback) || w->be->same(s->object, w->now, s->written);
 	/* Of a dependant the cause's write may have made anything. */
 	if (!is_dependant(s) && !w->be->same(s->object, w->now, s->written) &&
 	    !w->be->same(s->object, w->now, s->before))
@@ -436,6 +438,23 @@ static int commit(struct batch *b, struct err *e)
 	return rc;
 }
 
+/* What an empty original of this object stands for; *ret stays as it is where nothing is asked or known. */
+static int read_whole(const struct apply_run *a, const struct backend *be, const struct step *st, const char *now,
+		      char **ret)
+{
+	_cleanup_free_ char *buf = NULL;
+
+	if (st->fold != FOLD_WITHOUT || !be->whole || now[strspn(now, " ")])
+		return 0;
+	buf = malloc(BACKEND_VALUE_MAX);
+	if (!buf)
+		return -ENOMEM;
+	if (be->whole(a->fs, st->object, buf, BACKEND_VALUE_MAX) < 0)
+		return 0;
+	*ret = strdup(buf);
+	return *ret ? 0 : -ENOMEM;
+}
+
 /* --- forward ---------------------------------------------------------------------------------------------------- */
 
 /* What an object of the batch said when it was taken in. NULL: it is not in it. */
@@ -527,7 +546,8 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 	const char *wanted = st->restore_only ? (st->follows ? "-" : "") : st->value ? st->value : "";
 	bool had_wish;
 	struct shared *s = ledger_find_shared(b->l, st->backend, st->object);
-	_cleanup_free_ char *now = NULL, *alone = NULL, *followed = NULL;
+	_cleanup_free_ char *now = NULL, *alone = NULL, *followed = NULL, *whole = NULL;
+	const char *order = st->order ? st->order : "";
 	int rc = 0;
 	const struct backend *be = apply_backend(a, st->backend, st->object, &rc);
 	const char *seen = seen_in(b, s);
@@ -550,19 +570,23 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 	    !concerns(b, s, now, wanted, s && has_claim(s, a->undo->plan.uuid)))
 		return 0;
 	if (!s && st->fold != FOLD_IRQ && !st->is_held && !is_away(be, now)) {
-		rc = fold_values(st->fold, st->order, now, &wanted, shared_is_wish(wanted), &alone);
+		rc = read_whole(a, be, st, now, &whole);
+		if (whole)
+			order = whole;
+		if (rc == 0)
+			rc = fold_values(st->fold, order, now, &wanted, shared_is_wish(wanted), &alone);
 		if (rc < 0) {
 			*outcome = apply_failure(a, &o, wanted, rc, "left as it was");
 			return 0;
 		}
 		/* Satisfied without us. Where the original has no say the wish is on record all the same: later ones meet it. */
-		if (be->same(st->object, now, alone) && !cause && !fold_forgets_original(st->fold))
+		if (be->same(st->object, now, alone) && !cause && !st->insists && !fold_forgets_original(st->fold))
 			return 0;
 	}
 	if (!s) {
 		s = ledger_add_shared(b->l, st->backend, st->object);
 		if (!s || replace_text(&s->knob, o.knob) < 0 || replace_text(&s->target, o.target) < 0 ||
-		    replace_text(&s->order, st->order ? st->order : "") < 0 || replace_text(&s->cause, "") < 0 ||
+		    replace_text(&s->order, order) < 0 || replace_text(&s->cause, "") < 0 ||
 		    replace_text(&s->original, now) < 0 ||
 		    replace_text(&s->written, now) < 0 || replace_text(&s->before, now) < 0 ||
 		    replace_text(&s->readback, now) < 0)
@@ -586,6 +610,7 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 		return rc;
 	*ret = add_work(b, s, be, steal_ptr(&now));
 	(*ret)->wish_ended = had_wish && !shared_is_wish(wanted);
+	(*ret)->insists = st->insists && !had_wish;
 	return 0;
 }
 
@@ -624,7 +649,8 @@ static void decide(struct batch *b, struct work *w, enum apply_outcome *outcome)
 	rc = fold_claims(b, w, &target);
 	if (rc < 0)
 		*outcome = apply_failure(b->a, &o, "", rc, "left as it was");
-	else if (target && !w->target && !w->be->same(w->s->object, w->now, target) && !is_rounded(w, target))
+	else if (target && !w->target && (w->insists || !w->be->same(w->s->object, w->now, target)) &&
+		 !is_rounded(w, target))
 		w->target = steal_ptr(&target);
 }
 
@@ -831,6 +857,27 @@ static void leave(struct batch *b, const struct work *w, struct apply_count *cou
 	b->left_counted |= w->be->is_many;
 }
 
+/*
+ * Nobody has refused it, and it is there: it stays on record as a write that was not made, for whoever comes next
+ * (add_unsettled(), or, without claims, apply_release_shared()).
+ */
+static void put_off(struct batch *b, struct work *w)
+{
+	char *target = NULL;
+
+	if (fold_claims(b, w, &target) < 0 || !target)
+		return;
+	if (w->s->readback && replace_text(&w->s->before, w->s->readback) < 0) {
+		free(target);
+		return;
+	}
+	free(w->s->written);
+	w->s->written = target;
+	free(w->s->readback);
+	w->s->readback = NULL;
+	w->is_stuck = true;
+}
+
 /* Drop the claim and decide what remains. */
 static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct apply_count *count)
 {
@@ -844,6 +891,8 @@ static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct 
 	w->is_counted = w->wish_ended || !s->n_claims;
 	shared_drop_claim(s, uuid);
 	if (!w->now) {
+		if (w->rc == -ETIMEDOUT)
+			put_off(b, w);
 		/* Gone with its value; or it cannot be read, then it cannot be put back either. */
 		if (apply_failure(b->a, &o, s->original, w->rc, "not put back") == APPLY_ABSENT)
 			count_back(b, w, count);

@@ -571,6 +571,77 @@ int apply_undo_others(const struct hostfs *fs, struct undo *u, const struct step
 	return rc;
 }
 
+static int keep_object(struct steps *keep, const char *backend, const char *object, enum fold fold)
+{
+	struct step *s = GROW(keep->s, keep->n);
+
+	if (!s)
+		return -ENOMEM;
+	/* Borrowed: they are only compared. */
+	*s = (struct step){.backend = backend, .object = (char *)(uintptr_t)object, .fold = fold};
+	keep->n++;
+	return 0;
+}
+
+static bool is_about(const struct setting *s, const char *knob, const char *target)
+{
+	return streq(s->knob, knob) && streq(s->target, target);
+}
+
+/* All but this setting's stays: own objects. */
+static int take_back_own(struct apply_run *a, const struct setting *s)
+{
+	struct apply_count count = {0};
+	struct steps keep = {0};
+	int rc = 0;
+
+	for (unsigned int i = 0; i < a->undo->n_steps && rc == 0; i++) {
+		const struct undo_step *r = &a->undo->steps[i];
+
+		if (is_open(r) && !is_about(s, r->knob, r->target))
+			rc = keep_object(&keep, r->backend, r->object, FOLD_NONE);
+	}
+	if (rc == 0)
+		rc = undo_own(a, &keep, 1, &count);
+	free(keep.s);
+	return rc;
+}
+
+/* The same with shared ones. */
+static int take_back_shared(struct apply_run *a, const struct setting *s, struct err *e)
+{
+	_cleanup_(ledger_fini) struct ledger l = {0};
+	_cleanup_close_ int lock = ledger_lock(a->fs, e);
+	struct apply_count count = {0};
+	struct steps keep = {0};
+	int rc = lock < 0 ? lock : ledger_read_one(a->fs, a->undo->plan.uuid, &l, e);
+
+	for (unsigned int i = 0; i < l.n_shared && rc == 0; i++)
+		if (!is_about(s, l.shared[i].knob, l.shared[i].target))
+			rc = keep_object(&keep, l.shared[i].backend, l.shared[i].object, FOLD_FIRST);
+	if (rc == 0)
+		rc = apply_release_shared(a, &l, a->undo->plan.uuid, &keep, 1, &count, e);
+	if (rc == 0)
+		rc = ledger_write(a->fs, &l, e);
+	free(keep.s);
+	return rc;
+}
+
+int apply_take_back(struct apply_run *a, const struct setting *s, struct err *e)
+{
+	bool undoing = a->undoing;
+	int rc;
+
+	a->undoing = true;
+	rc = take_back_own(a, s);
+	if (rc < 0)
+		(void)err_set(e, -rc, "%s", err_name(-rc));
+	else
+		rc = take_back_shared(a, s, e);
+	a->undoing = undoing;
+	return rc;
+}
+
 int undo_all(const struct hostfs *fs, const char *uuid, struct apply_count *ret, struct err *e)
 {
 	return undo_domain(fs, uuid, NULL, ret, e);
@@ -744,6 +815,24 @@ static void log_swept(const struct remains *r, const struct apply_count *c)
 		r->has_claim ? "has ended unnoticed" : "left over from a crash", undone);
 }
 
+/* Shared objects that somebody could not put back, or was killed before he did: nobody claims them any more. */
+static void finish_shared(const struct hostfs *fs)
+{
+	struct apply_run a = {.fs = fs, .name = "host", .undoing = true};
+	_cleanup_(ledger_fini) struct ledger l = {0};
+	_cleanup_close_ int lock = ledger_lock(fs, NULL);
+	struct apply_count count = {0};
+	struct err e = {0};
+	bool any = false;
+
+	if (lock < 0 || ledger_read(fs, &l, NULL) < 0)
+		return;
+	for (unsigned int i = 0; i < l.n_shared && !any; i++)
+		any = l.shared[i].n_claims == 0 || !l.shared[i].readback;
+	if (any && (apply_release_shared(&a, &l, "", NULL, 0, &count, &e) < 0 || ledger_write(fs, &l, &e) < 0))
+		log_warning("what several guests shared is not put back: %s", e.text);
+}
+
 int apply_sweep(const struct hostfs *fs, bool thorough, bool judge_root, unsigned int max, struct err *e)
 {
 	struct sweep w = {.fs = fs, .max = max};
@@ -769,6 +858,8 @@ int apply_sweep(const struct hostfs *fs, bool thorough, bool judge_root, unsigne
 	free(w.r);
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
+	if (thorough)
+		finish_shared(fs);
 	if (thorough && apply_moves(fs, NULL, &moved, &moves) < 0)
 		log_warning("moves of shared guests: %s", moves.text);
 	return failed < 0 && done == 0 ? err_set(e, -failed, "%s", err_name(-failed)) : done;

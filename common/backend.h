@@ -8,7 +8,8 @@
  *   cgroup   path of a control file below the root         "sys/fs/cgroup/cpuset/machine/qemu-1-x/vcpu0/cpuset.cpus"
  *   thread   "PID:START/TID:START/ATTRIBUTE"               "812:44211/815:44213/affinity"
  *   unit     systemd unit and property, and the device     "machine-qemu\x2d1\x2dx.scope/CPUWeight",
- *            where that is a list of them                  "machine-qemu\x2d1\x2dx.scope/IODeviceWeight 8:0"
+ *            where that is a list of them                  "machine-qemu\x2d1\x2dx.scope/IODeviceWeight 8:0",
+ *                                                          "system.slice/AllowedCPUs"
  *   cgkey    path of a control file below the root, block  "sys/fs/cgroup/machine/qemu-1-x/libvirt/io.max 8:0 rbps"
  *            device, and key where it has several
  *   mask     path of a file that holds a CPU mask          "sys/class/net/vnet0:17/queues/rx-0/rps_cpus"
@@ -69,6 +70,11 @@ struct backend {
 	 * objects have no words.
 	 */
 	void (*reason)(const char *object, char *buf, size_t size);
+	/*
+	 * The set that an empty value of this object stands for: what is taken away from "as much as there is"
+	 * (FOLD_WITHOUT) needs to know how much that is. Length or -errno. NULL: no object is like that.
+	 */
+	int (*whole)(const struct hostfs *fs, const char *object, char *buf, size_t size);
 };
 
 /* By name; NULL if this program has none of that name. The table is in backend.c. */

@@ -71,6 +71,20 @@ static bool is_inherited(const char *object, const char *value)
 	return !value[strspn(value, " ")] && file && (streq(file, "/cpuset.cpus") || streq(file, "/cpuset.mems"));
 }
 
+/*
+ * A partition that cannot be one is no error of write(2): the file says "isolated invalid (REASON)" then
+ * (cgroup-v2.rst, cpuset.cpus.partition).
+ */
+static int check_partition(const struct hostfs *fs, const char *object)
+{
+	const char *file = strrchr(object, '/');
+	char text[256];
+
+	if (!file || !streq(file, "/cpuset.cpus.partition") || hostfs_read(fs, text, sizeof(text), "%s", object) < 0)
+		return 0;
+	return strstr(text, " invalid") ? -EINVAL : 0;
+}
+
 static int cgroup_write(const struct hostfs *fs, const char *object, const char *value)
 {
 	_cleanup_free_ char *widest = NULL;
@@ -82,6 +96,8 @@ static int cgroup_write(const struct hostfs *fs, const char *object, const char 
 		if (r == -ENOSPC && is_inherited(object, value) && (widest = malloc(BACKEND_VALUE_MAX)) &&
 		    read_widest(fs, object, widest, BACKEND_VALUE_MAX) > 0)
 			r = hostfs_write(fs, widest, "%s", object);
+		if (r == 0)
+			r = check_partition(fs, object);
 		return r == -ENODEV ? -ENOENT : r;
 	}
 	fd = hostfs_open(fs, O_WRONLY | O_TRUNC, "%s", object);
@@ -124,6 +140,7 @@ static const struct {
 } comparisons[] = {
 	{"cpuset.cpus", same_set},
 	{"cpuset.mems", same_set},
+	{"cpuset.cpus.exclusive", same_set},
 	{"cpu.max", same_max},
 };
 
@@ -138,11 +155,21 @@ static bool cgroup_same(const char *object, const char *a, const char *b)
 	return same_number(a, b);
 }
 
+/* cpuset.cpus without a value is all that there is above; the groups whose CPUs are shared objects are top-level ones. */
+static int cgroup_whole(const struct hostfs *fs, const char *object, char *buf, size_t size)
+{
+	struct idset online;
+	int r = is_inherited(object, "") ? hostfs_read_idset(fs, &online, "sys/devices/system/cpu/online") : -EOPNOTSUPP;
+
+	return r < 0 ? r : idset_format(&online, buf, size);
+}
+
 const struct backend be_cgroup = {
 	.name = "cgroup",
 	.probe = cgroup_probe,
 	.read = cgroup_read,
 	.write = cgroup_write,
 	.same = cgroup_same,
+	.whole = cgroup_whole,
 	.ends_with_domain = true,
 };

@@ -12,6 +12,8 @@
  * one entry of the list. systemd forgets an entry that is taken away, and tells the kernel so of limits, but not of
  * weights (src/core/cgroup.c, cgroup_context_apply()): the kernel is made to forget those here. That comes first, so
  * that whoever is killed in between leaves a property that still says what it said, and all of it is done again.
+ *
+ * AllowedCPUs is a set of CPUs, "0-3,8": be_unit_cpus.c.
  */
 #include "backend.h"
 
@@ -44,13 +46,8 @@ static const struct {
 	{"IOReadIOPSMax", false},      {"IOWriteIOPSMax", false},
 };
 
-struct unit_object {
-	char unit[256]; /* UNIT_NAME_MAX, systemd, src/basic/unit-def.h */
-	char property[64];
-	const char *interface;
-	char node[64]; /* "/dev/block/8:0", "": the property is a number */
-	bool keeps;
-};
+/* The property that is a set of CPUs. */
+static const char cpus_property[] = "AllowedCPUs";
 
 /* "PROPERTY MAJ:MIN"; a list has entries of devices, and nothing else has. */
 static int parse_property(const char *text, struct unit_object *ret)
@@ -69,6 +66,7 @@ static int parse_property(const char *text, struct unit_object *ret)
 			ret->keeps = device_properties[i].keeps;
 		}
 	ret->node[0] = '\0';
+	ret->is_cpus = streq(ret->property, cpus_property);
 	if (is_list != (device != NULL))
 		return -EINVAL;
 	if (!device)
@@ -108,6 +106,8 @@ static int unit_read(const struct hostfs *fs, const char *object, char *buf, siz
 	uint64_t value;
 	int r = parse_object(fs, object, &o);
 
+	if (r == 0 && o.is_cpus)
+		return unit_cpus_read(fs, &o, buf, size);
 	if (r == 0 && o.node[0])
 		r = unit_bus->get_device(o.unit, o.interface, o.property, o.node, &value);
 	else if (r == 0)
@@ -123,8 +123,8 @@ static int unit_read(const struct hostfs *fs, const char *object, char *buf, siz
 
 static int unit_probe(const struct hostfs *fs, const char *object)
 {
-	char text[32];
-	int r = unit_read(fs, object, text, sizeof(text));
+	_cleanup_free_ char *text = malloc(BACKEND_VALUE_MAX);
+	int r = text ? unit_read(fs, object, text, BACKEND_VALUE_MAX) : -ENOMEM;
 
 	return r < 0 ? r : 0;
 }
@@ -165,6 +165,8 @@ static int unit_write(const struct hostfs *fs, const char *object, const char *v
 
 	if (r < 0)
 		return r;
+	if (o.is_cpus)
+		return unit_cpus_write(fs, &o, value);
 	if (!streq(value, UNSET) && num_parse_u64(value, &number) < 0)
 		return -EINVAL;
 	if (!o.node[0])
@@ -176,12 +178,24 @@ static int unit_write(const struct hostfs *fs, const char *object, const char *v
 
 static bool unit_same(const char *object, const char *a, const char *b)
 {
+	const char *property = strrchr(object, '/');
 	uint64_t x, y;
 
-	(void)object; /* all properties compare alike */
+	if (property && streq(property + 1, cpus_property))
+		return unit_cpus_same(a, b);
 	if (num_parse_u64(a, &x) < 0 || num_parse_u64(b, &y) < 0)
 		return streq(a, b);
 	return x == y;
+}
+
+static int unit_whole(const struct hostfs *fs, const char *object, char *buf, size_t size)
+{
+	struct unit_object o;
+	int r = parse_object(fs, object, &o);
+
+	if (r == 0 && !o.is_cpus)
+		r = -EOPNOTSUPP;
+	return r < 0 ? r : unit_cpus_whole(fs, buf, size);
 }
 
 const struct backend be_unit = {
@@ -190,5 +204,6 @@ const struct backend be_unit = {
 	.read = unit_read,
 	.write = unit_write,
 	.same = unit_same,
+	.whole = unit_whole,
 	.ends_with_domain = true,
 };

@@ -4,7 +4,8 @@
  * machined host needs it, and linking it would cost each hook phase its relocations.
  *
  * Every wait is bounded. The connection is made once per process; after it failed or a call ran into its
- * timeout, nothing more is asked of the bus (a dead manager must not cost one timeout per setting).
+ * timeout, nothing more is asked of the bus (a dead manager must not cost one timeout per setting). A timeout is told as
+ * such: what a manager has not answered is there, and stays on record.
  */
 #include "be_unit_priv.h"
 
@@ -14,8 +15,8 @@
 
 #include "hostfs.h"
 
-#define CONNECT_TIMEOUT_US 500000
-#define CALL_TIMEOUT_US    500000
+#define CONNECT_TIMEOUT_US 1500000 /* a bus that is there; one that is not says so at once */
+#define CALL_TIMEOUT_US    1500000 /* suffered once per process at most, and less than the default deadline */
 
 #define MANAGER           "org.freedesktop.systemd1"
 #define MANAGER_PATH      "/org/freedesktop/systemd1"
@@ -34,6 +35,8 @@
 	X(sd_bus_message_open_container)                                                                               \
 	X(sd_bus_message_close_container)                                                                              \
 	X(sd_bus_message_enter_container)                                                                              \
+	X(sd_bus_message_append_array)                                                                                 \
+	X(sd_bus_message_read_array)                                                                                   \
 	X(sd_bus_call)                                                                                                 \
 	X(sd_bus_get_property)                                                                                         \
 	X(sd_bus_get_property_string)                                                                                  \
@@ -128,7 +131,7 @@ static int connect_bus(void)
 		}
 	}
 	if (r < 0)
-		connection.failed = -EOPNOTSUPP;
+		connection.failed = r == -ETIMEDOUT ? r : -EOPNOTSUPP;
 	return connection.failed;
 }
 
@@ -142,6 +145,7 @@ static const struct {
 	{"org.freedesktop.DBus.Error.ServiceUnknown", EOPNOTSUPP},
 	{"org.freedesktop.DBus.Error.NameHasNoOwner", EOPNOTSUPP},
 	{"org.freedesktop.DBus.Error.UnknownProperty", EOPNOTSUPP},
+	{"org.freedesktop.DBus.Error.PropertyReadOnly", EOPNOTSUPP}, /* so it says of those that it does not know */
 	{"org.freedesktop.DBus.Error.UnknownInterface", EOPNOTSUPP},
 	{"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", EACCES},
 };
@@ -155,7 +159,7 @@ static int result(int r, sd_bus_error *error)
 			r = -error_codes[i].code;
 	lib.sd_bus_error_free(error);
 	if (r == -ETIMEDOUT || r == -ENOTCONN || r == -ECONNRESET)
-		connection.failed = -EOPNOTSUPP;
+		connection.failed = r == -ETIMEDOUT ? r : -EOPNOTSUPP;
 	return r;
 }
 
@@ -365,5 +369,84 @@ static int system_set_device(const char *unit, const char *interface, const char
 	return result(r, &error);
 }
 
-const struct unit_bus_ops unit_bus_system = {system_get, system_set, system_get_group, system_get_device,
-					       system_set_device};
+/* --- sets of CPUs: an array of bytes, the lowest CPU in the lowest bit of the first (src/shared/cpu-set-util.c) ----- */
+
+static int system_get_cpus(const char *unit, const char *interface, const char *property, struct idset *ret)
+{
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	sd_bus_message *reply = NULL, *array = NULL;
+	struct idset cpus = IDSET_EMPTY;
+	const void *data = NULL;
+	const char *path;
+	size_t n = 0;
+	int r = connect_bus();
+
+	if (r < 0)
+		return r;
+	/* A slice without processes may not be loaded; what was set for it is in its drop-ins all the same. */
+	r = lib.sd_bus_call_method(connection.bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "LoadUnit", &error, &reply,
+				   "s", unit);
+	if (r >= 0)
+		r = lib.sd_bus_message_read(reply, "o", &path);
+	if (r >= 0)
+		r = lib.sd_bus_get_property(connection.bus, MANAGER, path, interface, property, &error, &array, "ay");
+	if (r >= 0)
+		r = lib.sd_bus_message_read_array(array, 'y', &data, &n);
+	for (size_t i = 0; r >= 0 && i < n * 8; i++)
+		if (((const unsigned char *)data)[i / 8] >> i % 8 & 1)
+			idset_add(&cpus, (unsigned int)i);
+	lib.sd_bus_message_unref(array);
+	lib.sd_bus_message_unref(reply);
+	r = result(r, &error);
+	if (r == 0)
+		*ret = cpus;
+	return r;
+}
+
+static int append_cpus(sd_bus_message *m, const char *property, const struct idset *cpus)
+{
+	unsigned char bytes[IDSET_MAX / 8] = {0};
+	size_t n = 0;
+	int r;
+
+	IDSET_FOREACH (cpu, cpus) {
+		bytes[cpu / 8] |= (unsigned char)(1 << cpu % 8);
+		n = (size_t)cpu / 8 + 1;
+	}
+	r = lib.sd_bus_message_open_container(m, 'a', "(sv)");
+	if (r >= 0)
+		r = lib.sd_bus_message_open_container(m, 'r', "sv");
+	if (r >= 0)
+		r = lib.sd_bus_message_append(m, "s", property);
+	if (r >= 0)
+		r = lib.sd_bus_message_open_container(m, 'v', "ay");
+	if (r >= 0)
+		r = lib.sd_bus_message_append_array(m, 'y', bytes, n);
+	for (int i = 0; r >= 0 && i < 3; i++)
+		r = lib.sd_bus_message_close_container(m);
+	return r;
+}
+
+static int system_set_cpus(const char *unit, const char *property, const struct idset *cpus)
+{
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	sd_bus_message *m = NULL;
+	int r = connect_bus();
+
+	if (r < 0)
+		return r;
+	hostfs_durable();
+	r = lib.sd_bus_message_new_method_call(connection.bus, &m, MANAGER, MANAGER_PATH, MANAGER_INTERFACE,
+					       "SetUnitProperties");
+	if (r >= 0)
+		r = lib.sd_bus_message_append(m, "sb", unit, 1); /* as in system_set() */
+	if (r >= 0)
+		r = append_cpus(m, property, cpus);
+	if (r >= 0)
+		r = lib.sd_bus_call(connection.bus, m, 0, &error, NULL);
+	lib.sd_bus_message_unref(m);
+	return result(r, &error);
+}
+
+const struct unit_bus_ops unit_bus_system = {system_get,	 system_set,	  system_get_group, system_get_device,
+					     system_set_device, system_get_cpus, system_set_cpus};

@@ -2,7 +2,7 @@
 /* The seam between back end "unit" and the bus: unit tests put a manager of their own there. */
 #pragma once
 
-#include "util.h"
+#include "hostfs.h"
 
 struct unit_bus_ops {
 	/* interface: of the unit's type, "org.freedesktop.systemd1.Scope". 0, -ENOENT: no such unit, -EOPNOTSUPP:
@@ -17,7 +17,26 @@ struct unit_bus_ops {
 	 */
 	int (*get_device)(const char *unit, const char *interface, const char *property, const char *node, uint64_t *ret);
 	int (*set_device)(const char *unit, const char *interface, const char *property, const char *node, uint64_t value);
+	/* The same for a property that is a set of CPUs; empty: it is unset. */
+	int (*get_cpus)(const char *unit, const char *interface, const char *property, struct idset *ret);
+	int (*set_cpus)(const char *unit, const char *property, const struct idset *cpus);
 };
+
+/* "UNIT/PROPERTY" or "UNIT/PROPERTY MAJ:MIN", taken apart. */
+struct unit_object {
+	char unit[256]; /* UNIT_NAME_MAX, systemd, src/basic/unit-def.h */
+	char property[64];
+	const char *interface;
+	char node[64]; /* "/dev/block/8:0", "": the property is no list */
+	bool keeps;
+	bool is_cpus;
+};
+
+/* be_unit_cpus.c: a unit's AllowedCPUs, and what the kernel makes of it. As a back end's read, write, whole. */
+int unit_cpus_read(const struct hostfs *fs, const struct unit_object *o, char *buf, size_t size);
+int unit_cpus_write(const struct hostfs *fs, const struct unit_object *o, const char *value);
+int unit_cpus_whole(const struct hostfs *fs, char *buf, size_t size);
+bool unit_cpus_same(const char *a, const char *b);
 
 extern const struct unit_bus_ops *unit_bus; /* in be_unit.c; the real one to begin with */
 extern const struct unit_bus_ops unit_bus_system;

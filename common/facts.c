@@ -34,6 +34,11 @@ static bool asks_irqs(const struct learner *l)
 	return !streq(irq_policy_of(l->intent), "none");
 }
 
+static bool asks_tasks(const struct learner *l)
+{
+	return intent_asks_isolation(l->intent);
+}
+
 static int learn_nets(const struct learner *l)
 {
 	net_facts_read(l->fs, &l->f->nets, l->f->nics);
@@ -73,6 +78,14 @@ static int learn_irqs(const struct learner *l)
 	return r;
 }
 
+static int learn_tasks(const struct learner *l)
+{
+	int r = tasks_read(l->fs, l->domain, &l->f->tasks);
+
+	l->f->has_tasks = r >= 0;
+	return r;
+}
+
 static const struct {
 	const char *what; /* for messages */
 	bool (*asks)(const struct learner *l);
@@ -82,6 +95,7 @@ static const struct {
 	{"CPUs", asks_cpus, learn_cpus},
 	{"classes of service", asks_class, learn_class},
 	{"interrupts", asks_irqs, learn_irqs},
+	{"host tasks", asks_tasks, learn_tasks},
 	{"disks", asks_blocks, learn_blocks},
 };
 
@@ -114,6 +128,7 @@ void facts_fill(const struct facts *f, struct plan_inputs *in)
 	in->blocks = f->has_blocks ? &f->blocks : NULL;
 	in->cpus = f->has_cpus ? &f->cpus : NULL;
 	in->resctrl = f->has_resctrl ? &f->resctrl : NULL;
+	in->tasks = f->has_tasks ? &f->tasks : NULL;
 	in->irqs = f->has_irqs ? &f->irqs : NULL;
 }
 

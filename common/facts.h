@@ -12,6 +12,7 @@
 #include "net_facts.h"
 #include "plan.h"
 #include "resctrl.h"
+#include "tasks.h"
 
 struct facts {
 	struct netdev_facts nets;
@@ -21,7 +22,8 @@ struct facts {
 	struct cpu_facts cpus;
 	struct resctrl_facts resctrl;
 	struct irq_facts irqs;
-	bool has_nets, has_blocks, has_cpus, has_resctrl, has_irqs; /* were looked at */
+	struct tasks_facts tasks;
+	bool has_nets, has_blocks, has_cpus, has_resctrl, has_irqs, has_tasks; /* were looked at */
 };
 
 /*

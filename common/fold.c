@@ -131,9 +131,13 @@ static int fold_union(const struct fold_input *in, char **ret)
 
 static int fold_without(const struct fold_input *in, char **ret)
 {
+	struct fold_input from = *in;
 	struct idset left;
-	int rc = fold_sets(in, idset_andnot, &left);
+	int rc;
 
+	if (!from.original[strspn(from.original, " ")])
+		from.original = in->order;
+	rc = fold_sets(&from, idset_andnot, &left);
 	if (rc < 0)
 		return rc;
 	return give(idset_is_empty(&left) ? strdup(in->original) : idset_text(&left), ret);

@@ -301,6 +301,11 @@ void intent_fini(struct intent *i)
 	memset(i, 0, sizeof(*i));
 }
 
+bool intent_asks_isolation(const struct intent *i)
+{
+	return streq(intent_word(i, KNOB_CPU_POLICY, ""), "isolated");
+}
+
 bool intent_asks_disks(const struct intent *i)
 {
 	return i->v[KNOB_IO_PRIORITY].text || intent_names(i, KNOB_ELEMENT_DISK);

@@ -34,6 +34,8 @@ void intent_fini(struct intent *i);
 bool intent_asks_disks(const struct intent *i);
 /* Whether a class of resctrl is asked for. */
 bool intent_asks_class(const struct intent *i);
+/* Whether CPUs are to be kept free of the host's own work (cpu.policy isolated). */
+bool intent_asks_isolation(const struct intent *i);
 /* Whether anything is asked for of an element that has targets (disk, interface). */
 bool intent_names(const struct intent *i, enum knob_element element);
 

@@ -130,6 +130,7 @@ struct blockdev_facts;
 struct resctrl_facts;
 struct irq_facts;
 struct cpu_facts;
+struct tasks_facts;
 
 struct plan_inputs {
 	const struct domain *domain;
@@ -145,6 +146,7 @@ struct plan_inputs {
 	const struct plan_nic *nics;         /* as nets->devices, by index; NULL: not known */
 	const struct resctrl_facts *resctrl; /* NULL likewise */
 	const struct irq_facts *irqs;        /* NULL: not looked at */
+	const struct tasks_facts *tasks;     /* NULL likewise: needed for cpu.policy isolated */
 	const struct place_cap *caps; unsigned int n_caps; /* what growing the pools has shown already */
 	bool running;                    /* adopt: exec-stage settings are skipped with that reason */
 	/*

@@ -79,6 +79,9 @@ void plan_realtime_advice(struct maker *m);
 /* plan_cpu_state.c: clock and sleep of claimed CPUs, KVM's polling */
 void plan_cpu_states(struct maker *m);
 
+/* plan_tasks.c: cpu.policy isolated: the host's own work leaves the domain's CPUs. */
+void plan_tasks(struct maker *m);
+
 /*
  * plan_isolate.c: CPUs of this domain and of the host, after placement.
  *

@@ -228,9 +228,6 @@ static void settle_vcpus(struct maker *m)
 			(void)set_cpus(m, KNOB_CPU_POLICY, target, STAGE_STARTED, &pl->vcpus[i].cpus,
 				       pl->policy == PLACE_SHARED ? floater_of_vcpu(m, i) : no_floater, why);
 	}
-	if (pl->policy == PLACE_ISOLATED)
-		plan_skip(m, KNOB_CPU_POLICY, "",
-			  "isolated is dedicated in this version: host tasks may still run on its CPUs");
 }
 
 /* Whether these threads simply float with the vCPUs, by the one setting of the whole domain. */
@@ -603,6 +600,7 @@ void plan_settle(struct maker *m)
 {
 	settle_vcpus(m);
 	settle_others(m);
+	plan_tasks(m);
 	settle_bandwidth(m);
 	plan_schedulers(m);
 	plan_cpu_states(m);

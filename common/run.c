@@ -417,6 +417,8 @@ int run_find_groups(const struct hostfs *fs, const char *name, struct run *ret, 
 	find_domain_groups(&r);
 	r.period_us = read_period(fs, &r);
 	r.has_io_max = find_io_max(fs, &r);
+	r.has_exclusive = r.domain_group[CGROUP_CPUSET][0] &&
+			  hostfs_exists(fs, "%s/cpuset.cpus.exclusive", r.domain_group[CGROUP_CPUSET]);
 	*ret = r;
 	return 0;
 }
@@ -436,6 +438,13 @@ int run_look(const struct hostfs *fs, int pid, const char *workers, uint64_t *re
 	return 0;
 }
 
+void run_read_more(const struct hostfs *fs, struct run *r, const struct plan *p, bool starts)
+{
+	run_read_taps(fs, r, p, starts);
+	run_read_budgets(fs, r, p);
+	run_read_kthreads(fs, r, p);
+}
+
 void run_fini(struct run *r)
 {
 	for (unsigned int i = 0; i < r->n_groups; i++)
@@ -443,5 +452,6 @@ void run_fini(struct run *r)
 	free(r->groups);
 	free(r->threads);
 	free(r->taps);
+	free(r->kthreads);
 	memset(r, 0, sizeof(*r));
 }

@@ -120,6 +120,12 @@ static bool parts_float(const struct expansion *x)
 	return !step_whole_domain_floats(x);
 }
 
+/* Not one of the kernel's masks: those have rows of their own. */
+static bool is_host_group(const struct expansion *x)
+{
+	return strchr(x->setting->target, '/') || strchr(x->setting->target, '.');
+}
+
 /* values */
 
 static int as_written(const struct expansion *x, char *buf, size_t size)
@@ -253,6 +259,18 @@ static const struct row rows[] = {
 	  "cpuset.cpus", CGROUP_CPUSET, AFFINITY_KEEP, FOLD_NONE, NULL },
 	{ "cpu.policy", "", STAGE_STARTED, parts_float, step_at_floating_groups, cpu_list,
 	  "cpuset.cpus", CGROUP_CPUSET, AFFINITY_KEEP, FOLD_NONE, NULL },
+	{ "cpu.policy", "workqueue", STAGE_PREPARE, NULL, step_at_mask, cpu_list,
+	  "sys/devices/virtual/workqueue/cpumask", CGROUP_CPUSET, AFFINITY_NONE, FOLD_WITHOUT, NULL },
+	{ "cpu.policy", "writeback", STAGE_PREPARE, NULL, step_at_mask, cpu_list,
+	  "sys/devices/virtual/workqueue/writeback/cpumask", CGROUP_CPUSET, AFFINITY_NONE, FOLD_WITHOUT, NULL },
+	{ "cpu.policy", "*", STAGE_PREPARE, is_host_group, step_at_host_group, cpu_list,
+	  "cpuset.cpus", CGROUP_CPUSET, AFFINITY_NONE, FOLD_WITHOUT, NULL },
+	{ "cpu.policy", "kernel-threads", STAGE_STARTED, NULL, step_at_kthreads, cpu_list,
+	  "affinity", CGROUP_CPUSET, AFFINITY_NONE, FOLD_WITHOUT, NULL },
+	{ "cpu.policy", "kvm-threads", STAGE_STARTED, NULL, step_at_own_kthreads, cpu_list,
+	  "affinity", CGROUP_CPUSET, AFFINITY_NONE, FOLD_NONE, NULL },
+	{ "cpu.policy", "partition", STAGE_STARTED, NULL, step_at_partition, cpu_list,
+	  "cpuset.cpus.exclusive", CGROUP_CPUSET, AFFINITY_NONE, FOLD_NONE, NULL },
 	{ "cpu.emulator", "", STAGE_STARTED, NULL, step_at_target_group, cpu_list,
 	  "cpuset.cpus", CGROUP_CPUSET, AFFINITY_SET, FOLD_NONE, NULL },
 	{ "cpu.iothreads", "iothread", STAGE_STARTED, NULL, step_at_target_group, cpu_list,
@@ -452,6 +470,8 @@ static bool target_matches(const struct row *row, const char *target)
 		return *target != '\0';
 	if (n == 0)
 		return *target == '\0';
+	if (streq(row->target, target))
+		return true;
 	return strncmp(target, row->target, n) == 0 && num_parse_u64(target + n, &number) == 0;
 }
 
@@ -527,6 +547,17 @@ bool steps_need_taps(const struct plan *p)
 	return false;
 }
 
+bool steps_need_kthreads(const struct plan *p)
+{
+	for (size_t i = 0; i < p->n_settings; i++)
+		for (size_t j = 0; j < ARRAY_SIZE(rows); j++)
+			if ((rows[j].place == step_at_kthreads || rows[j].place == step_at_own_kthreads) &&
+			    p->settings[i].stage == rows[j].stage && streq(rows[j].knob, p->settings[i].knob) &&
+			    target_matches(&rows[j], p->settings[i].target))
+				return true;
+	return false;
+}
+
 bool steps_need_starts(const struct plan *p, const struct run *run)
 {
 	for (size_t i = 0; i < p->n_settings; i++)
@@ -574,7 +605,8 @@ bool step_comes_late(const struct setting *s)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *row = &rows[i];
-		bool threads = row->affinity != AFFINITY_NONE || row->place == step_at_threads;
+		bool threads = row->affinity != AFFINITY_NONE || row->place == step_at_threads ||
+			       row->place == step_at_vcpu_threads || row->place == step_at_class_threads;
 
 		if ((threads || row->place == step_at_queues) && s->stage == row->stage && streq(row->knob, s->knob) &&
 		    target_matches(row, s->target))

@@ -31,6 +31,13 @@ struct run_tap {
 	unsigned int n_rxq, n_txq; /* 0: not known */
 };
 
+/* A thread of the kernel, as far as one may be moved: child of kthreadd, without PF_NO_SETAFFINITY. */
+struct run_kthread {
+	int tid;
+	uint64_t start;
+	bool is_ours;   /* it works for this guest */
+};
+
 /* A running domain, looked up from /run/libvirt/qemu/NAME.pid and /proc (run.c). */
 struct run {
 	int pid;
@@ -41,6 +48,7 @@ struct run {
 	/* Who was there when they were listed, as one number, to see whether others have come since; see run_look(). */
 	uint64_t tasks;
 	char workers[1024 + 32];      /* the file that lists who else is in the emulator's group; "" it is not looked at */
+	struct run_kthread *kthreads; unsigned int n_kthreads; /* see run_read_kthreads() */
 	/* See cgroup_domain_group(); "" also where libvirt made no group for the domain: what its threads are in
 	   then is somebody else's. */
 	char domain_group[CGROUP_CONTROLLER_MAX][1024];
@@ -48,6 +56,7 @@ struct run {
 	struct cgroup_layout layout;
 	unsigned int kernel;          /* as host.kernel */
 	bool has_io_max;              /* the domain's own group has the io controller of v2 */
+	bool has_exclusive;           /* and cpuset.cpus.exclusive */
 	uint64_t period_us;           /* CPU bandwidth period of the domain's group; 100000 where it is not known */
 };
 
@@ -69,6 +78,13 @@ void run_read_taps(const struct hostfs *fs, struct run *r, const struct plan *p,
 void run_read_budgets(const struct hostfs *fs, struct run *r, const struct plan *p);
 /* run.tasks as it is now: equal, unless a thread has come or gone. A list and a file are read, no thread is. */
 int run_look(const struct hostfs *fs, int pid, const char *workers, uint64_t *ret);
+/*
+ * The kernel's threads, if steps of this plan may be about them. Those of other guests (vhost, KVM's) are left out. One file
+ * for each thread that the kernel has.
+ */
+void run_read_kthreads(const struct hostfs *fs, struct run *r, const struct plan *p);
+/* All three of them. */
+void run_read_more(const struct hostfs *fs, struct run *r, const struct plan *p, bool starts);
 void run_fini(struct run *r);
 
 struct step {
@@ -87,6 +103,9 @@ struct step {
 	bool restore_only;    /* a dependant that is to keep its present value (a thread affinity that a cpuset
 	                         write would erase before Linux 6.2); value is "", what is written is the original;
 	                         -EINVAL then means that the cause leaves nothing of it, which is no failure */
+	bool insists;         /* of a shared object: claimed and written though it says already what it should; see
+	                         step_tasks.c */
+	bool all_or_none;     /* if one of the setting's steps fails or has no object, the others are taken back */
 	const char *before;   /* what the object said before the process was started with what it says; NULL: as now */
 	bool is_held;         /* shared: claimed also where the object says what it should already */
 	char target[24];      /* what this object is, where a setting has many ("irq45"); "" the setting's own */
@@ -107,6 +126,8 @@ struct steps {
 
 /* Whether a step of this plan may be about a network device of the running domain. */
 bool steps_need_taps(const struct plan *p);
+/* Whether a step of this plan may be about a thread of the kernel. */
+bool steps_need_kthreads(const struct plan *p);
 /*
  * The setting of the same target whose objects a setting is a part of: "interface.rate" has the class that ceil, burst
  * and priority are values of. NULL: it has its own objects only. It may have some beside those, as ceil does.

@@ -73,6 +73,12 @@ int step_at_class(struct expansion *x);
 int step_at_class_threads(struct expansion *x);
 int step_at_interrupts(struct expansion *x);
 int step_at_device_interrupts(struct expansion *x);
+/* step_tasks.c: the host's own work */
+int step_at_host_group(struct expansion *x);
+int step_at_mask(struct expansion *x);
+int step_at_kthreads(struct expansion *x);
+int step_at_own_kthreads(struct expansion *x);
+int step_at_partition(struct expansion *x);
 
 /* One more step of x->setting with the row's fold; *ret (may be NULL) is it. 0 or -ENOMEM. */
 int step_add(struct expansion *x, const char *backend, const char *object, const char *value, struct step **ret);

@@ -87,10 +87,8 @@ static int apply_stage(const struct call *c, struct undo *u, enum stage stage, s
 
 	if (run && steps_need_starts(&u->plan, run))
 		run_read_starts(&c->fs, run);
-	if (run) {
-		run_read_taps(&c->fs, run, &u->plan, true); /* the stages before have none */
-		run_read_budgets(&c->fs, run, &u->plan);
-	}
+	if (run)
+		run_read_more(&c->fs, run, &u->plan, true); /* the stages before have none */
 	rc = stage == STAGE_PREPARE ? irq_refresh(&c->fs, &u->plan) : 0;
 	if (rc == 0)
 		rc = steps_make(&u->plan, stage, run, &s);

@@ -187,6 +187,7 @@ static int learn(struct decision *d, struct err *e)
 	d->strict = d->intent.fail && d->policy.mode == POLICY_ENFORCE && d->verb == DECIDE_PREPARE;
 	if (d->strict)
 		decide_report("strict", "");
+	learn_cgroups(&d->fs);
 	r = host_read(&d->fs, &d->host, e);
 	return r < 0 ? r : facts_learn(&d->fs, &d->domain, &d->intent, &d->host, &d->facts, e);
 }
@@ -311,7 +312,6 @@ static int work(struct decision *d, struct err *e)
 		r = learn(d, e);
 	if (r < 0)
 		return r;
-	learn_cgroups(&d->fs);
 	r = decide(d, &outcome, e);
 	if (r < 0)
 		return r;

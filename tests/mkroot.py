@@ -334,6 +334,8 @@ class Cgroups:
         if v2 and kind != "root":
             files.update({"cpuset.cpus": "", "cpuset.mems": "", "cpuset.cpus.partition": "member", "cpu.weight": 100,
                           "cpu.weight.nice": 0, "cpu.max": "max 100000", "cpu.max.burst": 0, "cpu.idle": 0})
+        if v2 and kind != "root" and tuple(int(n) for n in re.findall(r"\d+", self.host.opt.kernel)[:2]) >= (6, 7):
+            files.update({"cpuset.cpus.exclusive": "", "cpuset.cpus.exclusive.effective": ""})
         if v2 and kind in ("domain", "delegated"):
             files.update({"memory.min": 0, "memory.low": 0, "memory.high": "max", "memory.max": "max",
                           "io.weight": "default 100", "io.bfq.weight": "default 100", "io.max": None})

@@ -8,6 +8,7 @@
 #include "common/num.h"
 #include "common/qemucaps.h"
 #include "common/step.h"
+#include "common/tasks.h"
 #include "common/undo.h"
 #include "tool/out.h"
 
@@ -126,10 +127,8 @@ static int add_current(const struct hostfs *fs, bool running, struct plan *p)
 	bool runs = running && run_find(fs, p->name, &run, NULL) == 0;
 	int r = 0;
 
-	if (runs) {
-		run_read_taps(fs, &run, p, false);
-		run_read_budgets(fs, &run, p);
-	}
+	if (runs)
+		run_read_more(fs, &run, p, false);
 	for (size_t i = 0; i < ARRAY_SIZE(stages) && r == 0; i++) {
 		struct steps steps = { 0 };
 

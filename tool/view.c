@@ -264,6 +264,31 @@ static int join_all(const struct hostfs *fs, struct ledger *l, struct view *v)
 }
 
 /*
+ * A shared object that nobody claims says what it should if this domain's wish would make no difference: CPUs are taken
+ * away that it does not have. *ret: what it says then, NULL: it would.
+ */
+static int due_alone(const struct hostfs *fs, const struct step *step, char **ret)
+{
+	const struct backend *be = backend_find(step->backend);
+	_cleanup_free_ char *now = malloc(BACKEND_VALUE_MAX), *whole = malloc(BACKEND_VALUE_MAX), *folded = NULL;
+	const char *value = step->value, *order = step->order;
+	int r;
+
+	*ret = NULL;
+	if (!now || !whole)
+		return -ENOMEM;
+	if (step->fold != FOLD_WITHOUT || !be || be->probe(fs, step->object) < 0 ||
+	    be->read(fs, step->object, now, BACKEND_VALUE_MAX) < 0)
+		return 0;
+	if (be->whole && be->whole(fs, step->object, whole, BACKEND_VALUE_MAX) >= 0)
+		order = whole;
+	r = fold_values(step->fold, order, now, &value, 1, &folded);
+	if (r == 0 && be->same(step->object, now, folded))
+		*ret = steal_ptr(&now);
+	return r == -ENOMEM ? r : 0;
+}
+
+/*
  * An object that said what we wanted before we came was not written and has no record; in observe mode none has.
  * They are looked up as `apply` would.
  */
@@ -280,6 +305,7 @@ static int join_unrecorded(const struct hostfs *fs, struct ledger *l, struct vie
 			const struct step *step = &steps->s[i];
 			struct object o = { .backend = step->backend, .name = step->object, .due = step->value,
 					    .wanted = step->value, .shared = step->fold != FOLD_NONE };
+			_cleanup_free_ char *alone = NULL;
 			const struct shared *shared;
 
 			if (*step->target || !step_is_about(step->setting, s->setting) || (step->is_dependant && step->fold == FOLD_NONE) ||
@@ -291,6 +317,10 @@ static int join_unrecorded(const struct hostfs *fs, struct ledger *l, struct vie
 				o.due = shared->readback ? shared->readback : shared->written;
 				s->shared = shared;
 				r = s->original ? 0 : put_text(&s->original, shared->original);
+			} else if (o.shared && !shared) {
+				r = due_alone(fs, step, &alone);
+				if (alone)
+					o.due = alone;
 			}
 			if (r == 0)
 				r = join_object(fs, &o, s);
@@ -323,10 +353,8 @@ static int look_up_unrecorded(const struct hostfs *fs, struct ledger *l, struct 
 	if (!has_unrecorded(v))
 		return 0;
 	runs = run_find(fs, v->claim->name, &run, NULL) == 0;
-	if (runs) {
-		run_read_taps(fs, &run, &v->undo.plan, false);
-		run_read_budgets(fs, &run, &v->undo.plan);
-	}
+	if (runs)
+		run_read_more(fs, &run, &v->undo.plan, false);
 	for (size_t i = 0; i < ARRAY_SIZE(stages) && r == 0; i++) {
 		struct steps steps = { 0 };
 

@@ -731,6 +731,151 @@ def test_groups_that_cannot_be_emptied():
     root.remove()
 
 
+# ---- the host's own work leaves an isolated guest ----
+
+ISOLATED = ("  <metadata>\n    <d:tune xmlns:d='urn:domtune:1'%s>\n"
+            "      <d:cpu policy='isolated'/>\n    </d:tune>\n  </metadata>\n")
+MASKS = ["sys/devices/virtual/workqueue/cpumask", "sys/devices/virtual/workqueue/writeback/cpumask"]
+
+
+def isolated_root(layout):
+    root = Root()
+    shutil.rmtree(root.dir)
+    subprocess.check_call([sys.executable, os.path.join(TOP, "tests/mkroot.py"), root.dir, "--kernel", "6.12.0-1",
+                           "--domain", "web1:7:%s:2:1" % UUID, "--cgroup"] + list(layout))
+    root.put("etc/domtune/policy.xml", "<policy xmlns='urn:domtune:1'><default profile='off'/></policy>\n")
+    for mask in MASKS:
+        root.put(mask, "ff\n")
+    top = "sys/fs/cgroup/cpuset" if layout[0] == "v1" else "sys/fs/cgroup"
+    root.put(top + "/docker/cpuset.cpus", "0-7\n" if layout[0] == "v1" else "\n")
+    root.put(top + "/jobs/cpuset.cpus", "0-5\n")
+    return root, top
+
+
+def isolated_run(root, attributes="", **env):
+    return run_decide(root, xml=domain_xml(body=ISOLATED % attributes), **env)
+
+
+def test_isolated():
+    for layout in (("v1",), ("v2",), ("v2", "--machined", "no")):
+        name = "isolated, " + " ".join(layout)
+        root, top = isolated_root(layout)
+        before = outside(root)
+        log = Log(root)
+        status = isolated_run(root)
+        wanted = sorted(MASKS + [top + "/docker/cpuset.cpus", top + "/jobs/cpuset.cpus"])
+        tap.ok(status[0] == 0 and changed(root, before) == wanted, name + ": groups and masks before the guest runs", status,
+               changed(root, before))
+        said = [text for level, text in log.read() if level < 5]
+        tap.ok(not [text for text in said if "no profile" not in text], name + ": with no warning", said)
+        cpus = {n: cpus_of(root.get(n).strip()) for n in wanted if n.endswith("cpus")}
+        taken = cpus_of("0-7") - cpus[top + "/docker/cpuset.cpus"]
+        tap.ok(len(taken) >= 2 and 0 not in taken and cpus[top + "/jobs/cpuset.cpus"] == cpus_of("0-5") - taken,
+               name + ": what somebody has narrowed stays as narrow", cpus)
+        masks = [int(root.get(m), 16) for m in MASKS]
+        tap.ok(masks == [0xff & ~sum(1 << c for c in taken)] * 2, name + ": unbound work of the kernel", masks)
+        run_apply(root, "started", UUID)
+        partitions = [n for n in changed(root, before) if n.endswith("cpuset.cpus.partition")]
+        exclusive = [n for n in changed(root, before) if n.endswith("cpuset.cpus.exclusive")]
+        if layout[0] == "v1":
+            tap.ok(not partitions and not exclusive, name + ": no partition")
+        else:
+            chain = 5 if layout == ("v2",) else 4
+            tap.ok([root.get(n) for n in partitions] == ["isolated\n"] * 2 and len(exclusive) == chain,
+                   name + ": a partition for each vCPU, and the chain to it", partitions, exclusive)
+        mine = changed(root, before)
+        run_apply(root, "reconnect", UUID)
+        tap.ok(changed(root, before) == mine, name + ": reconnect changes nothing more", changed(root, before))
+        run_apply(root, "release", UUID)
+        tap.ok(changed(root, before) == [] and left(root) == [], name + ": all goes back", changed(root, before), left(root))
+        log.close()
+        root.remove()
+
+
+def test_isolated_killed():
+    """At each write of each phase, then released (or swept, by the next start)."""
+    if not can_inject():
+        tap.skip("isolated, kill -9 at every durable action", "needs a build with SAN=1")
+        return
+    for layout in (("v1",), ("v2",)):
+        name = "isolated, " + layout[0]
+        root, _ = isolated_root(layout)
+        before = outside(root)
+        bad, n, killed = [], 0, True
+        while killed:
+            n += 1
+            copy = copy_of(root)
+            killed = isolated_run(copy, DOMTUNE_CRASH_AT="apply:%d" % n)[0] == -9
+            result = run_apply(copy, "release", UUID)
+            if result.returncode or changed(copy, before) or left(copy):
+                bad.append((n, result, changed(copy, before), left(copy)))
+            copy.remove()
+        tap.ok(not bad and n > 6, "%s: prepare killed at each of its %d durable actions" % (name, n - 1), *bad)
+        isolated_run(root)
+        for phase in "started", "release":
+            bad, n, killed = [], 0, True
+            while killed:
+                n += 1
+                copy = copy_of(root)
+                killed = run_apply(copy, phase, UUID, DOMTUNE_CRASH_AT="apply:%d" % n).returncode == -9
+                result = run_apply(copy, "release", UUID)
+                if result.returncode or changed(copy, before) or left(copy):
+                    bad.append((n, result, changed(copy, before), left(copy)))
+                copy.remove()
+            tap.ok(not bad and n > 8, "%s: %s killed at each of its %d durable actions" % (name, phase, n - 1), *bad)
+            run_apply(root, "started", UUID)
+        root.remove()
+
+
+def test_isolated_by_halves():
+    """A partition that one vCPU's group cannot be: the rest of it is taken back, all else stays."""
+    if not can_inject():
+        tap.skip("isolated, a partition that is refused", "needs a build with SAN=1")
+        return
+    root, top = isolated_root(("v2",))
+    before = outside(root)
+    isolated_run(root)
+    log = Log(root)
+    result = run_apply(root, "started", UUID, DOMTUNE_FAULT="vcpu1/cpuset.cpus.partition:%d" % errno.EINVAL)
+    said = [text for level, text in log.read() if level <= 4]
+    mine = changed(root, before)
+    tap.ok(result.returncode == 0 and not [n for n in mine if "exclusive" in n or "partition" in n] and
+           any("vcpu1/cpuset.cpus" in n for n in mine) and top + "/docker/cpuset.cpus" in mine,
+           "a refused partition is taken back as a whole, the rest stays", result, mine)
+    tap.ok(len([t for t in said if "partition" in t and "taken back" in t]) == 1, "and that is said", said)
+    run_apply(root, "release", UUID)
+    tap.ok(changed(root, before) == [] and left(root) == [], "and all goes back", changed(root, before), left(root))
+    log.close()
+    root.remove()
+
+
+def test_isolated_too_much():
+    """A host that would be left without CPUs is left alone; on-error="fail" refuses."""
+    for attributes in "", " on-error='fail'":
+        root = Root()
+        shutil.rmtree(root.dir)
+        subprocess.check_call([sys.executable, os.path.join(TOP, "tests/mkroot.py"), root.dir, "--cpus", "4", "--smt", "2",
+                               "--cgroup", "v2", "--domain", "web1:7:%s:1:0" % UUID])
+        root.put("etc/domtune/policy.xml", "<policy xmlns='urn:domtune:1'><host reserved-cpus='2' max-dedicated-cpus='100%'/>"
+                 "<default profile='off'/></policy>\n")
+        for mask in MASKS:
+            root.put(mask, "f\n")
+        before = outside(root)
+        log = Log(root)
+        pinned = (ISOLATED % attributes) + "  <cputune><vcpupin vcpu='0' cpuset='0'/></cputune>\n"
+        status = run_decide(root, xml=domain_xml(body=pinned).replace(b">2</vcpu>", b">1</vcpu>"))
+        said = [text for level, text in log.read() if level <= 4]
+        words = "the host would be left without CPUs"
+        if attributes:
+            tap.ok(status[0] == 1 and "refused" in status[1] and words in status[1], "too much isolation is refused", status)
+        else:
+            tap.ok(status[0] == 0 and len([t for t in said if words in t]) == 1, "too much isolation is one warning", status,
+                   said)
+        tap.ok(changed(root, before) == [], "and nothing is done by halves", changed(root, before))
+        log.close()
+        root.remove()
+
+
 def main():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     make_room_for_bursts()

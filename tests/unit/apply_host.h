@@ -163,6 +163,32 @@ static inline int deaf_write(const struct hostfs *fs, const char *object, const 
 static const struct backend be_reset = BACKEND("reset", reset_write, false);
 static const struct backend be_round = BACKEND("round", round_write, true);
 static const struct backend be_fail = BACKEND("fail", fail_write, false);
+static inline int all_of_it(const struct hostfs *fs, const char *object, char *buf, size_t size)
+{
+	(void)object;
+	return hostfs_read(fs, buf, size, "sys/online");
+}
+static const char *on_write_set; /* what comes of any write */
+static inline int set_write(const struct hostfs *fs, const char *object, const char *value)
+{
+	return hostfs_write(fs, on_write_set ? on_write_set : value, "%s", object);
+}
+static inline bool set_same(const char *object, const char *a, const char *b)
+{
+	return be_cgroup.same("cpuset.cpus", a, b) && object;
+}
+/* A set of which none means all. */
+static const struct backend be_set = {
+	.name = "set", .probe = file_probe, .read = file_read, .write = set_write, .same = set_same, .whole = all_of_it,
+};
+static int silent; /* -errno of all reads */
+static inline int silent_read(const struct hostfs *fs, const char *object, char *buf, size_t size)
+{
+	return silent ? silent : be_file.read(fs, object, buf, size);
+}
+static const struct backend be_silent = {
+	.name = "silent", .probe = file_probe, .read = silent_read, .write = set_write, .same = file_same,
+};
 static const struct backend be_deaf = BACKEND("deaf", deaf_write, false);
 static const struct backend be_queue = BACKEND("queue", queue_write, false);
 static const struct backend be_pstate = BACKEND("pstate", pstate_write, false);
@@ -182,7 +208,7 @@ const struct backend *backend_find(const char *name)
 {
 	static const struct backend *const all[] = {&be_file, &be_reset, &be_round, &be_fail,
 						     &be_deaf, &be_queue, &be_pstate, &be_parts, &be_thread, &be_irq,
-						     &be_irqbalance};
+						     &be_irqbalance, &be_set, &be_silent};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (streq(all[i]->name, name))

@@ -354,6 +354,69 @@ TEST(what_was_not_answered_is_tried_again)
 	release(&r, UUID_A, 1);
 }
 
+static struct step whole_step(const char *backend, const char *object, const char *value, enum fold fold)
+{
+	struct step s = make_step(&two, backend, object, value);
+
+	s.all_or_none = true;
+	s.fold = fold;
+	return s;
+}
+
+/* A setting that is nothing by halves: what was done of it, own and shared, is taken back; others' stays. */
+TEST(all_or_none)
+{
+	static const struct {
+		const char *backend;
+		bool absent;
+	} cases[] = {{"deaf", false}, {"file", true}, {"file", false}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		bool fails = i < 2;
+		ROOT(r);
+		struct apply_count c;
+		struct undo u;
+
+		root_put(&r, "sys/own", "1\n");
+		root_put(&r, "sys/chain", "0\n");
+		root_put(&r, "sys/shared", "10\n");
+		root_put(&r, "sys/a", "1\n");
+		if (!cases[i].absent)
+			root_put(&r, "sys/last", "1\n");
+		begin(&r, UUID_A, false);
+		begin(&r, UUID_B, false);
+		APPLY(&r, UUID_B, whole_step("file", "sys/chain", "3", FOLD_UNION));
+		IS_FILE(&r, "sys/chain", "0,3");
+		c = APPLY(&r, UUID_A, make_step(&one, "file", "sys/own", "2"), shared_step(FOLD_MAX, NULL, "sys/shared", "20"),
+			  whole_step("file", "sys/chain", "2", FOLD_UNION), whole_step("file", "sys/a", "2", FOLD_NONE),
+			  whole_step(cases[i].backend, "sys/last", "2", FOLD_NONE));
+		IS_INT(c.in_force, fails ? 1 : 2);
+		IS_INT(c.failed, fails ? 1 : 0);
+		IS_STR(root_get(&r, "sys/chain"), fails ? "0,3\n" : "0,2-3\n");
+		IS_STR(root_get(&r, "sys/a"), fails ? "1\n" : "2\n");
+		IS_FILE(&r, "sys/own", "2");
+		IS_FILE(&r, "sys/shared", "20");
+		/* on record as what was not done */
+		IS_INT(undo_open(&r.fs, UUID_A, false, &u, NULL), 0);
+		bool left = false;
+		for (unsigned int k = 0; k < u.n_steps; k++)
+			left |= u.steps[k].state == UNDO_LEFT && streq(u.steps[k].target, "b");
+		IS_INT(left, fails);
+		undo_fini(&u);
+		/* and once more, as `reconnect` does */
+		c = APPLY(&r, UUID_A, whole_step("file", "sys/chain", "2", FOLD_UNION), whole_step("file", "sys/a", "2", FOLD_NONE));
+		IS_INT(c.in_force, 1);
+		IS_FILE(&r, "sys/a", "2");
+		release(&r, UUID_A, 1);
+		IS_FILE(&r, "sys/a", "1");
+		IS_FILE(&r, "sys/own", "1");
+		IS_FILE(&r, "sys/shared", "10");
+		IS_FILE(&r, "sys/chain", "0,3");
+		release(&r, UUID_B, 1);
+		IS_FILE(&r, "sys/chain", "0");
+	}
+}
+
 TEST(ignored_writes_are_failures)
 {
 	ROOT(r);

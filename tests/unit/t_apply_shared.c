@@ -71,6 +71,159 @@ TEST(steps_in_vain)
 	}
 }
 
+static struct step set_step(const char *value)
+{
+	struct step s = shared_step(FOLD_WITHOUT, NULL, "sys/set", value);
+
+	s.backend = "set";
+	return s;
+}
+
+/* What is taken away from a set that is empty is taken away from all that there is; and none comes back, in any order. */
+TEST(taken_away_from_all_there_is)
+{
+	for (int i = 0; i < 2; i++) {
+		ROOT(r);
+		struct apply_count c;
+
+		root_put(&r, "sys/online", "0-7\n");
+		root_put(&r, "sys/set", "\n");
+		begin(&r, UUID_A, false);
+		begin(&r, UUID_B, false);
+		c = APPLY(&r, UUID_A, set_step("2"));
+		IS_INT(c.in_force, 1);
+		IS_FILE(&r, "sys/set", "0-1,3-7");
+		root_put(&r, "sys/online", "0-8\n"); /* what there was counts, whatever comes */
+		c = APPLY(&r, UUID_B, set_step("3-4"));
+		IS_INT(c.in_force, 1);
+		IS_FILE(&r, "sys/set", "0-1,5-7");
+		release(&r, i ? UUID_A : UUID_B, 1);
+		IS_STR(root_get(&r, "sys/set"), i ? "0-2,5-7\n" : "0-1,3-7\n");
+		release(&r, i ? UUID_B : UUID_A, 1);
+		IS_STR(root_get(&r, "sys/set"), "\n");
+	}
+	/* somebody's own list is narrowed, unless nothing would be left of it */
+	for (int i = 0; i < 2; i++) {
+		ROOT(r);
+
+		root_put(&r, "sys/online", "0-7\n");
+		root_put(&r, "sys/set", "2-3\n");
+		begin(&r, UUID_A, false);
+		APPLY(&r, UUID_A, set_step(i ? "2-3" : "2"));
+		IS_STR(root_get(&r, "sys/set"), i ? "2-3\n" : "3\n");
+		release(&r, UUID_A, 1);
+		IS_FILE(&r, "sys/set", "2-3");
+	}
+}
+
+/* What says already what it should is written and claimed all the same, once; and left as it was. */
+TEST(insisting)
+{
+	ROOT(r);
+	struct step s = set_step("6");
+	struct stat before, after;
+
+	root_put(&r, "sys/online", "0-7\n");
+	root_put(&r, "sys/set", "0-3\n");
+	begin(&r, UUID_A, false);
+	IS_INT(hostfs_stat(&r.fs, &before, "sys/set"), 0);
+	APPLY(&r, UUID_A, s);
+	IS_INT(hostfs_stat(&r.fs, &after, "sys/set"), 0);
+	OK(memcmp(&before.st_mtim, &after.st_mtim, sizeof(before.st_mtim)) == 0);
+	s = set_step("6");
+	s.insists = true;
+	APPLY(&r, UUID_A, s);
+	IS_INT(hostfs_stat(&r.fs, &after, "sys/set"), 0);
+	OK(memcmp(&before.st_mtim, &after.st_mtim, sizeof(before.st_mtim)) != 0);
+	IS_FILE(&r, "sys/set", "0-3");
+	OK(strstr(root_get(&r, PATH_LEDGER), "sys/set") != NULL);
+	/* somebody else's value is seen as such */
+	root_put(&r, "sys/set", "0-7\n");
+	release(&r, UUID_A, 1);
+	IS_FILE(&r, "sys/set", "0-7");
+}
+
+/* A manager that does not answer in time: what it has stays on record, and whoever comes next puts it right. */
+TEST(not_answered)
+{
+	for (int i = 0; i < 3; i++) {
+		ROOT(r);
+		struct step a = shared_step(FOLD_SUM, NULL, "sys/s", "1"), b = shared_step(FOLD_SUM, NULL, "sys/s", "2");
+		struct apply_count c;
+
+		a.backend = b.backend = "silent";
+		root_put(&r, "sys/s", "10\n");
+		begin(&r, UUID_A, false);
+		begin(&r, UUID_B, false);
+		APPLY(&r, UUID_A, a);
+		APPLY(&r, UUID_B, b);
+		IS_FILE(&r, "sys/s", "13");
+		silent = -ETIMEDOUT;
+		if (i)
+			release(&r, UUID_B, 1);
+		c = release(&r, UUID_A, 1);
+		silent = 0;
+		OK(c.failed > 0);
+		IS_FILE(&r, "sys/s", "13");
+		OK(strstr(root_get(&r, PATH_LEDGER), "sys/s") != NULL);
+		if (i == 2) {
+			IS_INT(apply_sweep(&r.fs, true, true, UINT32_MAX, NULL), 0);
+		} else if (i) {
+			/* somebody else's release is enough */
+			begin(&r, UUID_B, false);
+			release(&r, UUID_B, 1);
+		} else {
+			/* and so is what somebody else does to anything shared */
+			root_put(&r, "sys/other", "5\n");
+			APPLY(&r, UUID_B, shared_step(FOLD_MAX, NULL, "sys/other", "6"));
+			IS_FILE(&r, "sys/s", "12");
+			release(&r, UUID_B, 1);
+		}
+		IS_FILE(&r, "sys/s", "10");
+		OK(!strstr(root_get(&r, PATH_LEDGER), "sys/s"));
+	}
+}
+
+/* What was cut from our value when it was written may come back: that is nobody's choice. */
+TEST(cut_and_whole_again)
+{
+	ROOT(r);
+
+	root_put(&r, "sys/online", "0-7\n");
+	root_put(&r, "sys/set", "0-7\n");
+	begin(&r, UUID_A, false);
+	on_write_set = "0-1,4-5,7";
+	APPLY(&r, UUID_A, set_step("2-3"));
+	on_write_set = NULL;
+	IS_FILE(&r, "sys/set", "0-1,4-5,7");
+	root_put(&r, "sys/set", "0-1,4-7\n");
+	release(&r, UUID_A, 1);
+	IS_FILE(&r, "sys/set", "0-7");
+}
+
+static void take_set(struct root *r)
+{
+	APPLY(r, UUID_A, set_step("2"));
+}
+
+/* At every write, then recovered. */
+TEST(killed_while_taking_away)
+{
+	bool killed = true;
+
+	for (int n = 1; killed; n++) {
+		ROOT(r);
+
+		root_put(&r, "sys/online", "0-7\n");
+		root_put(&r, "sys/set", "\n");
+		begin(&r, UUID_A, false);
+		killed = killed_in(&r, take_set, n);
+		release(&r, UUID_A, 1);
+		IS_STR(root_get(&r, "sys/set"), "\n");
+		OK(n < 50);
+	}
+}
+
 TEST(satisfied_without_us)
 {
 	ROOT(r);

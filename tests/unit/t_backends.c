@@ -48,6 +48,13 @@ TEST(same_values)
 		{&be_cgroup, "x/cpu.cfs_quota_us", "-1", "-1", true},
 		{&be_cgroup, "x/cpu.cfs_quota_us", "-1", "1", false},
 		{&be_cgroup, "cpuset.cpus", "1,0", "0-1", true},
+		{&be_cgroup, "x/cpuset.cpus.exclusive", "1,0", "0-1", true},
+		{&be_cgroup, "x/cpuset.cpus.exclusive", "", " ", true},
+		{&be_cgroup, "x/cpuset.cpus.partition", "isolated", "isolated", true},
+		{&be_cgroup, "x/cpuset.cpus.partition", "isolated", "isolated invalid (Cpu list in cpuset.cpus not exclusive)", false},
+		{&be_unit, "system.slice/AllowedCPUs", "0-1", "1,0", true},
+		{&be_unit, "system.slice/AllowedCPUs", "", "", true},
+		{&be_unit, "system.slice/AllowedCPUs", "", "0", false},
 		{&be_thread, "1:2/3:4/affinity", "0-1", "1,0", true},
 		{&be_thread, "1:2/3:4/affinity", "0-1", "0", false},
 		{&be_thread, "1:2/3:4/affinity", "", "", false}, /* no thread is nowhere */
@@ -671,7 +678,166 @@ static int fake_get_group(const char *unit, const char *interface, char *buf, si
 	return manager.error;
 }
 
-static const struct unit_bus_ops fake_bus = {fake_get, fake_set, fake_get_group, fake_get_device, fake_set_device};
+/* A slice as systemd has it: what is set is written to its group, what is unset is not. */
+static struct {
+	struct root *t;
+	struct idset property;
+	bool is_loaded, is_deaf;
+	int error;
+	unsigned int n_sets;
+	char at_unset[64]; /* what the kernel had when the property went */
+} slice;
+
+#define SLICE_CPUS "sys/fs/cgroup/system.slice/cpuset.cpus"
+
+static int fake_get_cpus(const char *unit, const char *interface, const char *property, struct idset *ret)
+{
+	if (slice.error)
+		return slice.error;
+	if (!streq(unit, "system.slice") || !streq(interface, "org.freedesktop.systemd1.Slice") ||
+	    !streq(property, "AllowedCPUs"))
+		return -EOPNOTSUPP;
+	*ret = slice.property;
+	return 0;
+}
+
+static int fake_set_cpus(const char *unit, const char *property, const struct idset *cpus)
+{
+	_cleanup_free_ char *text = idset_text(cpus);
+	char line[64];
+
+	if (slice.error)
+		return slice.error;
+	if (!streq(unit, "system.slice") || !streq(property, "AllowedCPUs"))
+		return -EOPNOTSUPP;
+	hostfs_durable();
+	slice.property = *cpus;
+	slice.n_sets++;
+	if (idset_is_empty(cpus))
+		(void)snprintf(slice.at_unset, sizeof(slice.at_unset), "%.60s", root_get(slice.t, SLICE_CPUS));
+	if (idset_is_empty(cpus) || slice.is_deaf)
+		return 0;
+	(void)snprintf(line, sizeof(line), "%s\n", text);
+	root_put(slice.t, SLICE_CPUS, line);
+	root_put(slice.t, SLICE_CPUS ".effective", line);
+	return 0;
+}
+
+static int fake_slice_group(const char *unit, const char *interface, char *buf, size_t size)
+{
+	(void)interface;
+	(void)snprintf(buf, size, "/%s", unit);
+	return slice.is_loaded ? 0 : -ENOENT;
+}
+
+static const struct unit_bus_ops slice_bus = {.get_group = fake_slice_group, .get_cpus = fake_get_cpus,
+					       .set_cpus = fake_set_cpus};
+static const struct unit_bus_ops fake_bus = {fake_get,	       fake_set, fake_get_group, fake_get_device,
+					      fake_set_device, NULL,	 NULL};
+
+static void put_slice(struct root *t)
+{
+	root_init(t);
+	t->fs.real = true;
+	unit_bus = &slice_bus;
+	memset(&slice, 0, sizeof(slice));
+	slice.t = t;
+	slice.is_loaded = true;
+	root_put(t, "proc/mounts", "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n");
+	root_put(t, "sys/fs/cgroup/cgroup.controllers", "cpuset cpu\n");
+	root_put(t, "sys/fs/cgroup/cpuset.cpus.effective", "0-7\n");
+	root_put(t, "sys/devices/system/cpu/online", "0-7\n");
+}
+
+#define ALLOWED "system.slice/AllowedCPUs"
+
+TEST(cpus_of_a_slice)
+{
+	char buf[64];
+	struct root t;
+
+	put_slice(&t);
+	/* before anybody needs it the controller is not even there */
+	is_value(&be_unit, &t.fs, ALLOWED, "");
+	OK(be_unit.whole(&t.fs, ALLOWED, buf, sizeof(buf)) > 0);
+	IS_STR(buf, "0-7");
+	IS_INT(be_unit.whole(&t.fs, "x.scope/CPUWeight", buf, sizeof(buf)), -EOPNOTSUPP);
+	IS_INT(be_unit.write(&t.fs, ALLOWED, "0-3"), 0);
+	is_value(&be_unit, &t.fs, ALLOWED, "0-3");
+	IS_STR(root_get(&t, SLICE_CPUS), "0-3\n");
+	/* emptied: the kernel first, so that a kill in between leaves the property as it was */
+	root_put(&t, SLICE_CPUS ".effective", "0-7\n"); /* what comes of an empty set */
+	IS_INT(be_unit.write(&t.fs, ALLOWED, ""), 0);
+	IS_STR(slice.at_unset, "\n");
+	IS_STR(root_get(&t, SLICE_CPUS), "\n");
+	is_value(&be_unit, &t.fs, ALLOWED, "");
+	/* all of them, where the kernel does not empty it, say as much as none */
+	root_put(&t, SLICE_CPUS, "0-8\n");
+	is_value(&be_unit, &t.fs, ALLOWED, "");
+	/* a list that systemd does not know is somebody's all the same */
+	root_put(&t, SLICE_CPUS, "0-5\n");
+	is_value(&be_unit, &t.fs, ALLOWED, "0-5");
+	/* not loaded: nothing runs there, and what is set holds as soon as something does */
+	slice.is_loaded = false;
+	is_value(&be_unit, &t.fs, ALLOWED, "");
+	IS_INT(be_unit.write(&t.fs, ALLOWED, "0-3"), 0);
+	is_value(&be_unit, &t.fs, ALLOWED, "0-3");
+	IS_INT(be_unit.write(&t.fs, ALLOWED, ""), 0);
+	is_value(&be_unit, &t.fs, ALLOWED, "");
+	IS_INT(be_unit.write(&t.fs, ALLOWED, "x"), -EINVAL);
+	root_fini(&t);
+}
+
+TEST(cpus_of_a_slice_refused)
+{
+	struct root t;
+
+	put_slice(&t);
+	/* refused by systemd */
+	slice.error = -EACCES;
+	IS_INT(be_unit.write(&t.fs, ALLOWED, "0-3"), -EACCES);
+	slice.error = 0;
+	/* taken by systemd, not by the kernel: what is in force is what is read */
+	root_put(&t, SLICE_CPUS, "\n");
+	root_put(&t, SLICE_CPUS ".effective", "0-7\n");
+	slice.is_deaf = true;
+	IS_INT(be_unit.write(&t.fs, ALLOWED, "0-3"), -EINVAL);
+	is_value(&be_unit, &t.fs, ALLOWED, "0-7");
+	IS_INT(be_unit.write(&t.fs, ALLOWED, ""), 0);
+	/* the property is gone, the group is still narrow: that is not put back */
+	root_put(&t, SLICE_CPUS ".effective", "0-3\n");
+	IS_INT(be_unit.write(&t.fs, ALLOWED, ""), -EINVAL);
+	/* v1: systemd has the property, and nothing comes of it */
+	root_put(&t, "proc/mounts", "cgroup /sys/fs/cgroup/cpuset cgroup rw,cpuset 0 0\n");
+	IS_INT(be_unit.probe(&t.fs, ALLOWED), -EOPNOTSUPP);
+	IS_INT(be_unit.write(&t.fs, ALLOWED, "0-3"), -EOPNOTSUPP);
+	IS_INT(slice.n_sets, 3);
+	root_fini(&t);
+	put_slice(&t);
+	t.fs.real = false; /* a captured tree has no bus */
+	IS_INT(be_unit.probe(&t.fs, ALLOWED), -EOPNOTSUPP);
+	root_fini(&t);
+}
+
+/* A partition that cannot be one says so in the file, not by an error. */
+TEST(invalid_partitions)
+{
+#define PARTITION "sys/fs/cgroup/machine/q/vcpu0/cpuset.cpus.partition"
+	char buf[64];
+	struct root t;
+
+	root_init(&t);
+	root_put(&t, PARTITION, "member\n");
+	IS_INT(be_cgroup.write(&t.fs, PARTITION, "isolated"), 0);
+	is_value(&be_cgroup, &t.fs, PARTITION, "isolated");
+	IS_INT(be_cgroup.write(&t.fs, PARTITION, "isolated invalid (Parent is not a partition root)"), -EINVAL);
+	root_put(&t, "sys/devices/system/cpu/online", "0-3\n");
+	OK(be_cgroup.whole(&t.fs, "sys/fs/cgroup/docker/cpuset.cpus", buf, sizeof(buf)) > 0);
+	IS_STR(buf, "0-3");
+	IS_INT(be_cgroup.whole(&t.fs, PARTITION, buf, sizeof(buf)), -EOPNOTSUPP);
+	root_fini(&t);
+#undef PARTITION
+}
 
 /* One entry of a list; the others are not ours. */
 TEST(unit_list)

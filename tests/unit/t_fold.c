@@ -80,6 +80,13 @@ TEST(sets)
 		{FOLD_RUN, NULL, "0-3", {"0-1", "2-3"}, "0-3"},
 		{FOLD_RUN, NULL, "0-10", {NULL}, "0-10"},
 		{FOLD_RUN, NULL, "0-10", {"x"}, NULL},
+		/* an empty original is what the order says */
+		{FOLD_WITHOUT, "0-7", "", {"2-3", "6"}, "0-1,4-5,7"},
+		{FOLD_WITHOUT, "0-7", " ", {"2"}, "0-1,3-7"},
+		{FOLD_WITHOUT, "0-7", "4-7", {"6"}, "4-5,7"},
+		{FOLD_WITHOUT, "0-1", "", {"0-1"}, ""},
+		{FOLD_WITHOUT, "0-1", "", {NULL}, ""},
+		{FOLD_WITHOUT, NULL, "", {"2"}, ""},
 	};
 
 	RUN(cases);

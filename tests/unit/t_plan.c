@@ -301,8 +301,7 @@ static const struct pcase cases[] = {
 	  .want = "cpu.policy[vcpu0] started 1\n"
 		  "cpu.policy[vcpu1] started 2\n"
 		  "cpu.emulator[] started 3,11\n"
-		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run "
-		  "on its CPUs\n"
+		  "skip cpu.policy[]: where the host's tasks are is not known\n"
 		  "skip irq.policy[]: interrupts were not looked at\n"
 		  "warn vCPUs 0 and 1 are threads of one core to the guest, but not on one core here: "
 		  "threads='1' in its <topology>, or cpu threads prefer\n" },
@@ -310,16 +309,14 @@ static const struct pcase cases[] = {
 	  .want = "cpu.policy[vcpu0] started 1\n"
 		  "cpu.policy[vcpu1] started 9\n"
 		  "cpu.emulator[] started 2-3,10-11\n"
-		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run on its "
-		  "CPUs\n"
+		  "skip cpu.policy[]: where the host's tasks are is not known\n"
 		  "skip irq.policy[]: interrupts were not looked at\n" },
 	{ .name = "interrupts of an isolated one", .host = SMT2, .irqs = IRQS, .intent = "cpu.policy=isolated cpu.threads=isolate",
 	  .want = "cpu.policy[vcpu0] started 1\n"
 		  "cpu.policy[vcpu1] started 2\n"
 		  "cpu.emulator[] started 3,11\n"
 		  "irq.policy[] prepare avoid:1-2,9-10\n"
-		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run "
-		  "on its CPUs\n"
+		  "skip cpu.policy[]: where the host's tasks are is not known\n"
 		  "warn vCPUs 0 and 1 are threads of one core to the guest, but not on one core here: "
 		  "threads='1' in its <topology>, or cpu threads prefer\n" },
 	{ .name = "interrupts of an isolated one, none written", .host = SMT2, .irqs = IRQS,
@@ -327,8 +324,7 @@ static const struct pcase cases[] = {
 	  .want = "cpu.policy[vcpu0] started 1\n"
 		  "cpu.policy[vcpu1] started 9\n"
 		  "cpu.emulator[] started 2-3,10-11\n"
-		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run on its "
-		  "CPUs\n" },
+		  "skip cpu.policy[]: where the host's tasks are is not known\n" },
 	{ .name = "interrupts, all", .host = SMT2, .irqs = IRQS, .intent = "cpu.policy=dedicated irq.policy=all",
 	  .want = "cpu.policy[vcpu0] started 1\n"
 		  "cpu.policy[vcpu1] started 9\n"
@@ -351,19 +347,18 @@ static const struct pcase cases[] = {
 		  "skip irq.policy[]: it shares its CPUs: only those that it has to itself can be kept clear\n" },
 	{ .name = "interrupts of one that is not placed", .host = SMT2, .irqs = IRQS, .intent = "irq.policy=all",
 	  .want = "skip irq.policy[]: it has no CPUs of its own that could be kept clear\n"
-		  "skip irq.policy[]: local: it is not placed, so no CPUs are nearer to it than others\n" },
+		  "skip irq.policy[local]: it is not placed, so no CPUs are nearer to it than others\n" },
 	{ .name = "interrupts, no device", .host = SMT2, .irqs = &(struct irq_facts){ .n_all = 5 },
 	  .intent = "cpu.policy=dedicated irq.policy=local",
 	  .want = "cpu.policy[vcpu0] started 1\n"
 		  "cpu.policy[vcpu1] started 9\n"
 		  "cpu.emulator[] started 2-3,10-11\n"
-		  "skip irq.policy[]: local: no device of the host is known that it uses\n" },
+		  "skip irq.policy[local]: no device of the host is known that it uses\n" },
 	{ .name = "interrupts, none there", .host = SMT2, .irqs = &(struct irq_facts){ .n_all = 0 }, .intent = "cpu.policy=isolated",
 	  .want = "cpu.policy[vcpu0] started 1\n"
 		  "cpu.policy[vcpu1] started 9\n"
 		  "cpu.emulator[] started 2-3,10-11\n"
-		  "skip cpu.policy[]: isolated is dedicated in this version: host tasks may still run on its "
-		  "CPUs\n"
+		  "skip cpu.policy[]: where the host's tasks are is not known\n"
 		  "skip irq.policy[]: there are no interrupts to be seen here (/proc/irq)\n" },
 	{ .name = "weight and quota", .host = SMT2, .intent = "cpu.weight=150 cpu.quota=200%",
 	  .want = "cpu.weight[] started 150\n"

@@ -628,4 +628,62 @@ TEST(threads_that_stay_where_they_are)
 	root_fini(&t);
 }
 
+/* Threads of the kernel: those that may be moved, and whose they are. */
+static void put_kthread(struct root *t, int tid, const char *comm, int parent, unsigned int flags)
+{
+	char path[64], text[256];
+
+	(void)snprintf(text, sizeof(text), "%d (%s) S %d 0 0 0 -1 %u 10 11 12 13 14 15 16 17 18 19 20 21 %d 23\n", tid, comm,
+		       parent, flags, 100 + tid);
+	(void)snprintf(path, sizeof(path), "proc/%d/stat", tid);
+	root_put(t, path, text);
+}
+
+#define KTHREAD 0x00200000u
+#define BOUND   (KTHREAD | 0x04000000u)
+
+TEST(threads_of_the_kernel)
+{
+	struct plan p = {.id = -1};
+	struct run r = {.pid = PID};
+	struct root t;
+
+	root_init(&t);
+	put_kthread(&t, 2, "kthreadd", 0, KTHREAD);
+	put_kthread(&t, 14, "rcu_preempt", 2, KTHREAD);
+	put_kthread(&t, 15, "migration/0", 2, BOUND);
+	put_kthread(&t, 16, "a ) b", 2, KTHREAD);
+	put_kthread(&t, 17, "irq/9-acpi", 2, KTHREAD);
+	put_kthread(&t, 18, "kvm-pit/4711", 2, KTHREAD);
+	put_kthread(&t, 19, "kvm-pit/4712", 2, KTHREAD);
+	put_kthread(&t, 20, "vhost-4711", 2, KTHREAD);
+	put_kthread(&t, 21, "kvm-nx-lpage-re", 2, KTHREAD);
+	root_put(&t, "proc/21/comm", "kvm-nx-lpage-recovery-4711\n");
+	put_kthread(&t, 22, "kvm-nx-lpage-re", 2, KTHREAD);
+	root_put(&t, "proc/22/comm", "kvm-nx-lpage-re\n"); /* before Linux 5.17: whose it is cannot be told */
+	put_kthread(&t, 30, "bash", 2, 0x400000); /* a container's number 2 is no kthreadd */
+	put_kthread(&t, 31, "init", 1, 0);
+	run_read_kthreads(&t.fs, &r, &p); /* nobody asks */
+	IS_INT(r.n_kthreads, 0);
+	IS_INT(plan_add_setting(&p, "cpu.policy", "kernel-threads", STAGE_STARTED, "2", "annotation", "for a test"), 0);
+	for (int named = 0; named <= 1; named++) {
+		char seen[128] = "";
+
+		if (named)
+			root_put(&t, "proc/2/task/2/children", "14 15 16 17 18 19 20 21 22 30 99 ");
+		run_read_kthreads(&t.fs, &r, &p);
+		for (int tid = 1; tid < 40; tid++)
+			for (unsigned int i = 0; i < r.n_kthreads; i++)
+				if (r.kthreads[i].tid == tid) {
+					IS_INT(r.kthreads[i].start, 100 + tid);
+					(void)snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "%d%s ", tid,
+						       r.kthreads[i].is_ours ? "!" : "");
+				}
+		IS_STR(seen, "14 16 18! 21! 22 ");
+	}
+	run_fini(&r);
+	plan_fini(&p);
+	root_fini(&t);
+}
+
 TAP_MAIN

@@ -932,6 +932,127 @@ static void net_fini(struct world *w)
 }
 
 /* The tree, the class, what leads to it; the ceiling on the tap. Burst and priority are in the class. */
+/* --- the host's own work ------------------------------------------------------------------------------------------ */
+
+TEST(host_groups_and_masks)
+{
+	static const char *const targets[] = {"system.slice", "init.scope", "sys/fs/cgroup/docker", "workqueue",
+					      "writeback"};
+	struct steps s;
+	struct world w;
+
+	world_init(&w, V2_MACHINED, 612);
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++)
+		set(&w, "cpu.policy", targets[i], STAGE_PREPARE, "3,2");
+	set(&w, "cpu.policy", "nonsense", STAGE_PREPARE, "3,2");
+	IS_STR(steps_text(&w, STAGE_PREPARE, false),
+	       "unit system.slice/AllowedCPUs=2-3\n"
+	       "unit init.scope/AllowedCPUs=2-3\n"
+	       "cgroup sys/fs/cgroup/docker/cpuset.cpus=2-3\n"
+	       "mask sys/devices/virtual/workqueue/cpumask=2-3\n"
+	       "mask sys/devices/virtual/workqueue/writeback/cpumask=2-3\n"
+	       "skipped cpu.policy[nonsense]: not in this version\n");
+	IS_INT(steps_make(&w.plan, STAGE_PREPARE, NULL, &s), 0);
+	for (unsigned int i = 0; i < s.n; i++)
+		IS_INT(s.s[i].fold, FOLD_WITHOUT);
+	steps_fini(&s);
+	world_fini(&w);
+}
+
+TEST(threads_of_the_kernel)
+{
+	struct run_kthread threads[] = {{11, 5, false}, {12, 6, true}, {13, 7, false}};
+	struct steps s;
+	struct world w;
+
+	world_init(&w, V2_MACHINED, 612);
+	OK(!steps_need_kthreads(&w.plan));
+	set(&w, "cpu.policy", "vcpu0", STAGE_STARTED, "2");
+	OK(!steps_need_kthreads(&w.plan));
+	set(&w, "cpu.policy", "kernel-threads", STAGE_STARTED, "2-3");
+	OK(steps_need_kthreads(&w.plan));
+	set(&w, "cpu.policy", "kvm-threads", STAGE_STARTED, "0");
+	w.run.kthreads = threads;
+	w.run.n_kthreads = ARRAY_SIZE(threads);
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "cgroup cg/" SCOPE "/libvirt/vcpu0/cpuset.cpus=2\n"
+						    " " T103 "2\n"
+						    "thread 11:5/11:5/affinity=2-3\n"
+						    "thread 13:7/13:7/affinity=2-3\n"
+						    "thread 12:6/12:6/affinity=0\n");
+	IS_INT(steps_make(&w.plan, STAGE_STARTED, &w.run, &s), 0);
+	IS_INT(s.s[2].fold, FOLD_WITHOUT);
+	OK(!s.s[2].insists);
+	IS_INT(s.s[4].fold, FOLD_NONE); /* its own */
+	steps_fini(&s);
+	/* a partition moves threads that have nobody's choice */
+	set(&w, "cpu.policy", "partition", STAGE_STARTED, "2");
+	w.run.has_exclusive = true;
+	IS_INT(steps_make(&w.plan, STAGE_STARTED, &w.run, &s), 0);
+	OK(s.s[2].insists && s.s[3].insists && !s.s[4].insists);
+	steps_fini(&s);
+	w.run.has_exclusive = false;
+	IS_INT(steps_make(&w.plan, STAGE_STARTED, &w.run, &s), 0);
+	OK(!s.s[2].insists);
+	steps_fini(&s);
+	w.run.kthreads = NULL;
+	w.run.n_kthreads = 0;
+	OK(strstr(steps_text(&w, STAGE_STARTED, true),
+		  "skipped cpu.policy[kvm-threads]: the kernel has none for this guest, or they are threads of QEMU"));
+	world_fini(&w);
+}
+
+/* From the top down, shared above the scope; then each vCPU that has its CPU alone. */
+TEST(partitions)
+{
+#define X "/cpuset.cpus.exclusive="
+#define G "sys/cg/machine.slice/machine-gold.slice/" SCOPE
+	static const struct {
+		enum where where;
+		unsigned int shared;
+		const char *want;
+	} cases[] = {
+		{V2_SLICES, 2,
+		 "cgroup sys/cg/machine.slice" X "2-3\ncgroup sys/cg/machine.slice/machine-gold.slice" X "2-3\n"
+		 "cgroup " G X "2-3\ncgroup " G "/libvirt" X "2-3\n"
+		 "cgroup " G "/libvirt/vcpu0" X "2\ncgroup " G "/libvirt/vcpu0/cpuset.cpus.partition=isolated\n"
+		 "cgroup " G "/libvirt/vcpu1" X "3\ncgroup " G "/libvirt/vcpu1/cpuset.cpus.partition=isolated\n"},
+		{V2, 1,
+		 "cgroup cg/machine" X "2-3\ncgroup cg/machine/q" X "2-3\n"
+		 "cgroup cg/machine/q/vcpu0" X "2\ncgroup cg/machine/q/vcpu0/cpuset.cpus.partition=isolated\n"
+		 "cgroup cg/machine/q/vcpu1" X "3\ncgroup cg/machine/q/vcpu1/cpuset.cpus.partition=isolated\n"},
+	};
+	struct steps s;
+	struct world w;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		world_init(&w, cases[i].where, 612);
+		place_at(&w, "2 3 -", "0", "0");
+		set(&w, "cpu.policy", "partition", STAGE_STARTED, "2-3");
+		w.run.has_exclusive = true;
+		IS_STR(steps_text(&w, STAGE_STARTED, true), cases[i].want);
+		IS_INT(steps_make(&w.plan, STAGE_STARTED, &w.run, &s), 0);
+		for (unsigned int k = 0; k < s.n; k++) {
+			IS_INT(s.s[k].fold, k < cases[i].shared ? FOLD_UNION : FOLD_NONE);
+			OK(s.s[k].all_or_none);
+		}
+		steps_fini(&s);
+		world_fini(&w);
+	}
+	/* a vCPU of which others have the CPU as well */
+	world_init(&w, V2, 612);
+	place_at(&w, "2 3", "0", "0");
+	set(&w, "cpu.policy", "partition", STAGE_STARTED, "3");
+	w.run.has_exclusive = true;
+	OK(!strstr(steps_text(&w, STAGE_STARTED, true), "vcpu0"));
+	OK(strstr(w.text, "vcpu1/cpuset.cpus.partition=isolated"));
+	w.run.has_exclusive = false;
+	IS_STR(steps_text(&w, STAGE_STARTED, true), "skipped cpu.policy[partition]: no cpuset.cpus.exclusive here (Linux 6.7): "
+						    "done by cpusets alone\n");
+	world_fini(&w);
+#undef X
+#undef G
+}
+
 TEST(classes_of_an_interface)
 {
 	static const struct {

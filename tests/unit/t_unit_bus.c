@@ -42,6 +42,34 @@ static void assign(const char *node, uint64_t value)
 	list[i].value = value;
 }
 
+static unsigned char cpus[8];
+static size_t n_cpus;
+
+static int take_cpus(sd_bus_message *m)
+{
+	const void *data;
+
+	if (sd_bus_message_enter_container(m, 'v', "ay") < 0 || sd_bus_message_read_array(m, 'y', &data, &n_cpus) < 0 ||
+	    n_cpus > sizeof(cpus))
+		return -EINVAL;
+	if (n_cpus)
+		memcpy(cpus, data, n_cpus);
+	return sd_bus_message_exit_container(m);
+}
+
+static int give_cpus(sd_bus_message *m)
+{
+	sd_bus_message *reply = NULL;
+	int r;
+
+	if (sd_bus_message_new_method_return(m, &reply) < 0 || sd_bus_message_open_container(reply, 'v', "ay") < 0 ||
+	    sd_bus_message_append_array(reply, 'y', cpus, n_cpus) < 0 || sd_bus_message_close_container(reply) < 0)
+		return -ENOMEM;
+	r = sd_bus_send(NULL, reply, NULL);
+	sd_bus_message_unref(reply);
+	return r;
+}
+
 static int take_property(sd_bus_message *m)
 {
 	const char *name, *node;
@@ -52,6 +80,8 @@ static int take_property(sd_bus_message *m)
 		return -EINVAL;
 	if (streq(name, "CPUWeight"))
 		return sd_bus_message_read(m, "v", "t", &cpu_weight);
+	if (streq(name, "AllowedCPUs"))
+		return take_cpus(m);
 	if (sd_bus_message_enter_container(m, 'v', "a(st)") < 0 || sd_bus_message_enter_container(m, 'a', "(st)") < 0)
 		return -EINVAL;
 	for (; sd_bus_message_read(m, "(st)", &node, &value) > 0; n++)
@@ -91,6 +121,8 @@ static int get_property(sd_bus_message *m, sd_bus_error *e)
 		return sd_bus_reply_method_return(m, "v", "t", cpu_weight);
 	if (streq(name, "ControlGroup"))
 		return sd_bus_reply_method_return(m, "v", "s", "/machine.slice/" SCOPE);
+	if (streq(name, "AllowedCPUs"))
+		return give_cpus(m);
 	if (!streq(name, "IODeviceWeight"))
 		return sd_bus_error_set(e, "org.freedesktop.DBus.Error.UnknownProperty", "unknown");
 	if (sd_bus_message_new_method_return(m, &reply) < 0 || sd_bus_message_open_container(reply, 'v', "a(st)") < 0 ||
@@ -115,7 +147,8 @@ static int on_message(sd_bus_message *m, void *data, sd_bus_error *e)
 		return set_properties(m, e);
 	if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "Get"))
 		return get_property(m, e);
-	if (!sd_bus_message_is_method_call(m, "org.freedesktop.systemd1.Manager", "GetUnit"))
+	if (!sd_bus_message_is_method_call(m, "org.freedesktop.systemd1.Manager", "GetUnit") &&
+	    !sd_bus_message_is_method_call(m, "org.freedesktop.systemd1.Manager", "LoadUnit"))
 		return 0;
 	if (sd_bus_message_read(m, "s", &unit) < 0 || !streq(unit, SCOPE))
 		return sd_bus_error_set(e, "org.freedesktop.systemd1.NoSuchUnit", "no such unit");
@@ -264,6 +297,43 @@ TEST(numbers_and_lists)
 	IS_INT(unit_bus_system.set_device("other.scope", INTERFACE, "IODeviceWeight", NODE_A, 1), -ENOENT);
 	IS_INT(unit_bus_system.get_device(SCOPE, INTERFACE, "Colours", NODE_A, &value), -EOPNOTSUPP);
 	IS_INT(unit_bus_system.set_device(SCOPE, INTERFACE, "Colours", NODE_A, 1), -EOPNOTSUPP);
+	stop(&b);
+}
+
+static void is_cpus(const char *want)
+{
+	struct idset got = IDSET_EMPTY;
+	char *text;
+
+	IS_INT(unit_bus_system.get_cpus(SCOPE, INTERFACE, "AllowedCPUs", &got), 0);
+	text = idset_text(&got);
+	IS_STR(text, want);
+	free(text);
+}
+
+TEST(sets_of_cpus)
+{
+	static const char *const sets[] = {"0", "0-3,8", "7-8,63", ""};
+	struct idset s = IDSET_EMPTY;
+	struct bus b;
+
+	if (!start(&b)) {
+		stop(&b);
+		SKIP("no message bus can be started (dbus-daemon)");
+	}
+	is_cpus("");
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		s = IDSET_EMPTY;
+		if (*sets[i])
+			IS_INT(idset_parse(sets[i], &s), 0);
+		IS_INT(unit_bus_system.set_cpus(SCOPE, "AllowedCPUs", &s), 0);
+		is_cpus(sets[i]);
+	}
+	IS_INT(unit_bus_system.get_cpus("other.scope", INTERFACE, "AllowedCPUs", &s), -ENOENT);
+	IS_INT(unit_bus_system.get_cpus(SCOPE, INTERFACE, "Colours", &s), -EOPNOTSUPP);
+	IS_INT(unit_bus_system.set_cpus("other.scope", "AllowedCPUs", &s), -ENOENT);
+	idset_add(&s, 100); /* more than this manager takes: what it refuses is an error */
+	OK(unit_bus_system.set_cpus(SCOPE, "AllowedCPUs", &s) < 0);
 	stop(&b);
 }
 
