@@ -34,11 +34,6 @@ struct backend {
 	int (*write)(const struct hostfs *fs, const char *object, const char *value);
 	/* Whether two values mean the same (a list written otherwise, a rounded number). Pure. */
 	bool (*same)(const char *object, const char *a, const char *b);
-	/*
-	 * Whether `now` is what others have left of `made`, a value of ours: undone as ours and made whole again, but not in
-	 * force. NULL: no value has parts. Pure.
-	 */
-	bool (*remains)(const char *object, const char *now, const char *made);
 	/* The object ends with the QEMU process or its cgroup: undo at release may find it gone, which is success. */
 	bool ends_with_domain;
 	/* Objects are devices' and the like: what one answers (EIO) says nothing of the others. Else it is not asked on. */
@@ -75,6 +70,11 @@ struct backend {
 	 * (FOLD_WITHOUT) needs to know how much that is. Length or -errno. NULL: no object is like that.
 	 */
 	int (*whole)(const struct hostfs *fs, const char *object, char *buf, size_t size);
+	/*
+	 * Whether `now` is what others have left of `made`, a value of ours: undone as ours and made whole again, but not in
+	 * force. NULL: no value has parts. Pure.
+	 */
+	bool (*remains)(const char *object, const char *now, const char *made);
 };
 
 /* By name; NULL if this program has none of that name. The table is in backend.c. */
