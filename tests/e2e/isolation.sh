@@ -90,19 +90,26 @@ last_on() {
 		  split(rest, f, " "); if (f[1] == "R" && f[37] in want) print pid, name }'
 }
 # watch_tasks CPUS, then tasks_seen: "TIMES PID NAME" of who was switched to on these CPUs between the two: by an instance of
-# the kernel's trace of its own, none where there is no such thing.
+# the kernel's trace of its own; fails where there is no such thing.
+watched=
 watch_tasks() {
-	local cpus
-	cpus=$(expand "$1" | sed 's/.*/CPU == &/' | paste -sd'|' | sed 's/|/ || /g')
+	local cpu word words=() mask=
 	watched=$tracing/instances/domtune-test
-	mkdir "$watched" 2>/dev/null &&
-		echo "hist:keys=next_pid,next_comm:size=2048 if $cpus" >"$watched/events/sched/sched_switch/trigger" 2>/dev/null ||
-		{ rmdir "$watched" 2>/dev/null; watched=; return 1; }
+	[ ! -d "$watched" ] || rmdir "$watched"
+	mkdir "$watched" 2>/dev/null && [ -d "$watched/events/sched/sched_switch" ] || { rmdir "$watched" 2>/dev/null; watched=; return 1; }
+	for cpu in $(expand "$1"); do
+		words[cpu / 32]=$((words[cpu / 32] | 1 << cpu % 32))
+		echo 8192 >"$watched/per_cpu/cpu$cpu/buffer_size_kb"
+	done
+	for word in $(seq 0 $((cpu / 32))); do mask=$(printf '%08x' "${words[word]:-0}")${mask:+,$mask}; done
+	echo "$mask" >"$watched/tracing_cpumask"
+	echo 1 >"$watched/events/sched/sched_switch/enable"
 }
 tasks_seen() {
 	[ -n "$watched" ] || return 0
-	sed -n 's/^{ next_pid: *\([0-9]*\), next_comm: \(.*[^ ]\) *} hitcount: *\([0-9]*\).*/\3 \1 \2/p' "$watched/events/sched/sched_switch/hist"
-	echo "!$(cat "$watched/events/sched/sched_switch/trigger" | grep ^hist)" >"$watched/events/sched/sched_switch/trigger" 2>/dev/null
+	echo 0 >"$watched/tracing_on"
+	sed -n 's/.* ==> next_comm=\(.*\) next_pid=\([0-9]*\) .*/\2 \1/p' "$watched/trace" | sort | uniq -c | sed 's/^ *//'
+	echo 0 >"$watched/events/sched/sched_switch/enable"
 	rmdir "$watched"
 }
 # What belongs to each CPU alone and cannot be anywhere else: threads of the kernel that are bound to it, and its idle task.

@@ -6,7 +6,7 @@
 . "${BASH_SOURCE[0]%/*}/isolation.sh"
 cp /etc/domtune/policy.xml /tmp/policy.before-isolate
 echo "<policy xmlns='urn:domtune:1'><host deadline='120s' max-dedicated-cpus='100%'/></policy>" >/etc/domtune/policy.xml
-tune="<tune><cpu policy='isolated'/><irq policy='avoid'/></tune>"
+tune="<tune><cpu policy='isolated'/><irq policy='all'/></tune>"
 inside() { [ -z "$(comm -23 <(expand "$1" | sort) <(expand "$2" | sort))" ]; } # inside LIST LIST
 apart() { [ -z "$(comm -12 <(expand "$1" | sort) <(expand "$2" | sort))" ]; }
 of_mask() { # of_mask HEX: the list
@@ -57,7 +57,10 @@ kept_off() {
 nobody_there() { # nobody_there WHAT CPUS: for two seconds only what belongs to the CPU and the guest
 	local seen counted
 	counted=$(count_on "$2")
-	if watch_tasks "$2"; then
+	if ! has_systemd; then
+		sleep 2
+		skip "$1: nobody else ran there" 'no systemd here, so no slices to narrow'
+	elif watch_tasks "$2"; then
 		sleep 2
 		seen=$(tasks_seen | grep -vE "$bound_to_cpu| CPU [0-9]+/")
 		is "$1: nobody else ran there" "$seen" ''
@@ -93,6 +96,7 @@ ok 'one: has CPUs of its own' test -n "$cpus"
 kept_off 'one' "$cpus"
 nobody_there 'one' "$cpus"
 ok 'one: verify agrees' domtune verify iso1
+like 'one: status shows what became of interrupts' "$(domtune status iso1)" '^ *irq\.policy +- +avoid:'
 for group in /sys/fs/cgroup/machine.slice /sys/fs/cgroup/cpuset/machine; do
 	[ ! -d $group ] || ok 'one: the group of all guests is not narrowed' inside "$(affinity "$(vcpu_tid iso1 0)")" \
 		"$(cat $group/cpuset.cpus.effective 2>/dev/null || cat $group/cpuset.effective_cpus)"
