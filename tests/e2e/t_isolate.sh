@@ -21,6 +21,8 @@ cores_of() { # cores_of GUEST...: the CPUs that nobody else is to be on, whole c
 		done
 	done | sort -nu | paste -sd,
 }
+# A NIC has interrupts when it is up.
+[ "${DOMTUNE_HOST:-}" != lab ] || lab_nic
 # An interrupt that takes its own mask can be moved; what the kernel manages says EIO.
 movable=
 for irq in /proc/irq/[0-9]*; do
