@@ -100,8 +100,7 @@ host_state() {
 isolation_state() {
 	local dir
 	echo "default_smp_affinity $(cat /proc/irq/default_smp_affinity 2>/dev/null)"
-	# A user's irqbalance moves interrupts when it likes.
-	[ -n "${DOMTUNE_IRQBALANCE:-}" ] || grep -H . /proc/irq/*/smp_affinity_list
+	grep -H . /proc/irq/*/smp_affinity_list
 	grep -sH . /sys/devices/virtual/workqueue/{,*/}cpumask
 	grep -sH . /sys/module/kvm/parameters/halt_poll_ns /sys/devices/system/cpu/cpu[0-9]*/power/pm_qos_resume_latency_us \
 		/sys/devices/system/cpu/cpufreq/policy[0-9]*/{scaling_governor,energy_performance_preference}
