@@ -5,7 +5,7 @@
 
 . "${BASH_SOURCE[0]%/*}/isolation.sh"
 cp /etc/domtune/policy.xml /tmp/policy.before-isolate
-echo "<policy xmlns='urn:domtune:1'><host deadline='120s' max-dedicated-cpus='100%'/></policy>" >/etc/domtune/policy.xml
+echo "<policy xmlns='urn:domtune:1'><host deadline='600s' max-dedicated-cpus='100%'/></policy>" >/etc/domtune/policy.xml
 tune="<tune><cpu policy='isolated'/><irq policy='all'/></tune>"
 inside() { [ -z "$(comm -23 <(expand "$1" | sort) <(expand "$2" | sort))" ]; } # inside LIST LIST
 apart() { [ -z "$(comm -12 <(expand "$1" | sort) <(expand "$2" | sort))" ]; }
