@@ -140,11 +140,11 @@ static void settle_local(struct maker *m)
 	struct idset serving = serving_cpus(m, &own);
 
 	if (f->n == 0) {
-		plan_skip(m, KNOB_IRQ_POLICY, "", "local: no device of the host is known that it uses");
+		plan_skip(m, KNOB_IRQ_POLICY, "local", "no device of the host is known that it uses");
 		return;
 	}
 	if (idset_is_empty(&serving)) {
-		plan_skip(m, KNOB_IRQ_POLICY, "", "local: it is not placed, so no CPUs are nearer to it than others");
+		plan_skip(m, KNOB_IRQ_POLICY, "local", "it is not placed, so no CPUs are nearer to it than others");
 		return;
 	}
 	for (unsigned int i = 0; i < f->n; i++)

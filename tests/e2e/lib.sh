@@ -78,6 +78,7 @@ reserved=$(cat /sys/devices/system/cpu/cpu0/topology/thread_siblings_list)
 
 # libvirt makes these when its first guest starts, and keeps them.
 machine_groups=$(ls -d /sys/fs/cgroup/machine.slice /sys/fs/cgroup/{cpuset,cpu}/machine 2>/dev/null || :)
+cpusets=$(ls -d /sys/fs/cgroup/cpuset/*/ 2>/dev/null || :)
 
 # Everything that domtune could have changed and must have put back.
 host_state() {
@@ -94,7 +95,25 @@ host_state() {
 			if [ -r "$file" ]; then echo "$file $(cat "$file")"; fi
 		done
 	done
+	isolation_state
 	return 0
+}
+# What keeps CPUs free of the host's work. A slice has no cpuset.cpus before somebody asks for one: that is an empty one.
+isolation_state() {
+	local dir
+	echo "default_smp_affinity $(cat /proc/irq/default_smp_affinity 2>/dev/null)"
+	grep -H . /proc/irq/*/smp_affinity_list
+	grep -sH . /sys/devices/virtual/workqueue/{,*/}cpumask
+	grep -sH . /sys/module/kvm/parameters/halt_poll_ns /sys/devices/system/cpu/cpu[0-9]*/power/pm_qos_resume_latency_us \
+		/sys/devices/system/cpu/cpufreq/policy[0-9]*/{scaling_governor,energy_performance_preference}
+	! grep -qsx kthreadd /proc/2/comm || echo "kthreadd $(affinity 2)"
+	for dir in /sys/fs/cgroup/{system.slice,user.slice,init.scope,machine.slice} $cpusets; do
+		echo "$dir $(grep -shv '^member$' "$dir"/cpuset.cpus{,.exclusive,.partition} | paste -sd' ')"
+	done
+	[ ! -d /run/systemd/system ] || {
+		systemctl show -p Id -p AllowedCPUs system.slice user.slice init.scope machine.slice
+		find /run/systemd/system.control -type f 2>/dev/null | sort | xargs -r grep -H .
+	}
 }
 
 # loop_disk MIB DIRECTORY: a disk of its own with a file system, mounted there; prints the kernel's name of the device,
@@ -220,6 +239,11 @@ undefine() {
 	virsh -q destroy "$1" >/dev/null 2>&1
 	virsh -q undefine --managed-save "$1" >/dev/null 2>&1
 	rm -f "$images/$1.img" "/var/log/libvirt/qemu/$1-serial.log"
+}
+annotate() { # annotate GUEST XML, or none
+	if [ -n "$2" ]; then virsh -q metadata "$1" --uri urn:domtune:1 --key domtune --set "$2" --config >/dev/null; else
+		virsh -q metadata "$1" --uri urn:domtune:1 --remove --config >/dev/null 2>&1 || :
+	fi
 }
 start() { virsh -q start "$1"; }
 is_up() { grep -q 'guest up' "/var/log/libvirt/qemu/$1-serial.log"; }

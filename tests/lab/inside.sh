@@ -8,6 +8,8 @@ cp -r /work-lab/stage/. /
 /work-lab/src/install/setup.sh install /etc/libvirt/hooks/qemu /usr/libexec /etc
 echo "# $(. /etc/os-release && echo "$PRETTY_NAME"), Linux $(uname -r), libvirt $(virsh --version), $(qemu-system-x86_64 --version | head -n 1)"
 echo "# AppArmor: $(cat /sys/module/apparmor/parameters/enabled), $(grep -c . /sys/kernel/security/apparmor/profiles) profiles"
+# Tests that want it start it.
+systemctl -q disable --now irqbalance.service 2>/dev/null
 export DOMTUNE_HOST=lab DOMTUNE_BUILD=/work-lab/src/build
 cd /work-lab/src && bash -c "$(cat /lab/command)"
 journalctl -q -t domtune -o short >/lab/journal.txt
