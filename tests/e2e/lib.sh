@@ -114,7 +114,7 @@ uplink() {
 	ip link add "$1" type bridge && ip link set "$1" up &&
 		ip link add up0 type veth peer name far0 && ip link set up0 master "$1" up &&
 		ip netns add far && ip link set far0 netns far &&
-		ip -n far link set far0 address 02:00:00:00:00:01 up && ip -n far address add 192.0.2.1/24 dev far0
+		ip -n far link set far0 address 02:00:00:00:00:01 up && ip -n far address add 198.51.100.1/24 dev far0
 }
 uplink_gone() {
 	ip link del "$1"
