@@ -129,23 +129,57 @@ loop_disk() {
 	echo "${device##*/}"
 }
 
-# uplink BRIDGE: a bridge whose way out is up0, to far0 in a network namespace `far` that senders send to; gone with
-# uplink_gone BRIDGE.
-uplink() {
-	ip link add "$1" type bridge && ip link set "$1" up &&
-		ip link add up0 type veth peer name far0 && ip link set up0 master "$1" up &&
+can_network() { # here is tc, and network devices can be made
+	command -v tc >/dev/null && ip link add dtprobe0 type veth peer name dtprobe1 2>/dev/null && ip link del dtprobe0
+}
+# far_end: up0, a way out to far0 in a network namespace `far`, where what guests with payload `send` send arrives.
+# uplink BRIDGE: the same as the port of a bridge; gone with uplink_gone [BRIDGE].
+far_end() {
+	ip link add up0 type veth peer name far0 && ip link set up0 up &&
 		ip netns add far && ip link set far0 netns far &&
-		ip -n far link set far0 address 02:00:00:00:00:01 up && ip -n far address add 192.0.2.1/24 dev far0
+		ip -n far link set far0 address 02:00:00:00:00:01 up && ip -n far address add 198.51.100.1/24 dev far0
+}
+uplink() {
+	ip link add "$1" type bridge && ip link set "$1" up && far_end && ip link set up0 master "$1"
 }
 uplink_gone() {
-	ip link del "$1"
+	ip link del up0
 	ip netns del far
-	ip link del up0 2>/dev/null || :
+	[ -z "${1:-}" ] || ip link del "$1"
 }
 sends_to() { # sends_to BRIDGE BYTE: the <interface> of a guest with payload `send`; BYTE: the last one of its MAC address
 	echo "<interface type='bridge'><mac address='52:54:00:00:00:$2'/><source bridge='$1'/><model type='rtl8139'/></interface>"
 }
 arrives() { ip netns exec far python3 "${BASH_SOURCE[0]%/*}/far-end" "$@"; } # arrives SECONDS BYTE...: bit/s of each
+
+policy() { # policy [UPLINK-XML]
+	echo "<policy xmlns='urn:domtune:1'><host deadline='120s'/>${1:-}</policy>" >/etc/domtune/policy.xml
+}
+# What tc says of a device, and of the uplink $up that a test is about.
+root_of() { tc qdisc show dev "$1" root | awk '{ print $2, $3 }'; }
+classes() { tc class show dev "$up" | awk '{ print $3 }' | grep -E ':d[0-9a-f]{3}$' | sort | xargs; }
+class_line() { tc class show dev "$up" | grep -E " $1 "; }
+sent() { # sent CLASS: packets
+	tc -s class show dev "$up" | awk -v c="$1" '$1 == "class" { on = $3 == c } on && $1 == "Sent" { print $4; exit }'
+}
+has_sent() { [ "$(sent "$1")" -gt 0 ]; }
+interface_of() { virsh domiflist "$1" | awk -v n="$2" 'NR > 2 && $n != "" { print $n; exit }'; }
+tap_of() { interface_of "$1" 1; } # of its first interface
+mac_of() { interface_of "$1" 5; }
+setting() { # setting NAME KNOB FIELD
+	domtune status --json "$1" | json "[s['$3'] for s in d['domains'][0]['settings'] if s['knob'] == 'interface.$2'][0]"
+}
+skipped() { # skipped NAME KNOB: why, of a running domain
+	domtune status --json "$1" | json "[s['why'] for s in d['domains'][0]['skipped'] if s['knob'] == 'interface.$2']"
+}
+net_guest() { # net_guest NAME TUNE BRIDGE [MORE-XML]; its firmware asks for an address (DHCP)
+	define "$1" tune="$2" wrap=no devices="<interface type='bridge'><source bridge='$3'/><model type='virtio'/>
+		<boot order='1'/>${4:-}</interface>"
+}
+claimed_links() { grep -E '^claim' /run/domtune/ledger | grep -cE "$up:5[0-9]{4}:"; }
+annotate() { # annotate NAME TUNE
+	virsh -q metadata "$1" --uri urn:domtune:1 --key domtune --config --set "$2"
+}
 
 # restart_libvirtd [COMMAND]: COMMAND runs while there is none.
 restart_libvirtd() {

@@ -2,8 +2,8 @@
 /*
  * A guest that sends as fast as it can: a boot sector that drives an RTL8139 (by its data sheet: registers in I/O space,
  * four transmit descriptors) and prints "guest up" before it begins. Each frame is a UDP datagram of 1,000 bytes from
- * 192.0.2.2 to 192.0.2.1, port 9, which says who sent it by its source MAC address and by its source port: 256 and the
- * last byte of that address. The receiver has the MAC address 02:00:00:00:00:01.
+ * 192.0.2.2 to 198.51.100.1, port 9, which says who sent it by its source MAC address and by its source port: 256 and the
+ * last byte of that address. Who takes it, the receiver itself or a gateway, has the MAC address 02:00:00:00:00:01.
  */
 	.code16
 	.globl _start
@@ -86,8 +86,8 @@ message:
 	.balign 4
 frame:
 	.byte 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 8, 0
-	.byte 0x45, 0, 0x04, 0x04, 0, 0, 0x40, 0, 64, 17, 0xb2, 0xe5 /* 1,028 bytes, UDP, checksum */
-	.byte 192, 0, 2, 2, 192, 0, 2, 1
+	.byte 0x45, 0, 0x04, 0x04, 0, 0, 0x40, 0, 64, 17, 0x4a, 0xb2 /* 1,028 bytes, UDP, checksum */
+	.byte 192, 0, 2, 2, 198, 51, 100, 1
 	.byte 0x01, 0, 0, 9, 0x03, 0xf0, 0, 0 /* UDP, 1,008 bytes, no checksum */
 	.org 510
 	.word 0xaa55

@@ -131,7 +131,7 @@ rm -f /tmp/dis3.save
 # --- a backing chain, the lowest image where the file system has no O_DIRECT ---------------------------------------------------
 odd=$images/odd
 mkdir -p "$odd" && mount -t ramfs domtune "$odd" && chmod 0755 "$odd" # which has none up to Linux 6.18
-qemu-img convert -q -f raw -O qcow2 "$BOOT_IMAGE" "$odd/base.img"
+qemu-img convert -q -f raw -O qcow2 "$(payload boot)" "$odd/base.img"
 chmod 0644 "$odd/base.img"
 qemu-img create -q -f qcow2 -F qcow2 -b "$odd/base.img" "$images/dis4-chain.img"
 chmod 0666 "$images/dis4-chain.img"
@@ -168,7 +168,7 @@ chmod 0666 "$images"/dis7-*
 define dis7 iothreads=1 devices="<controller type='scsi' index='0' model='virtio-scsi'/>
 	$(disk "$images/dis7-large.img" qcow2 sda scsi)$(disk "$images/dis7-sata.raw" raw sdb sata)$(disk "$images/dis7-own.raw" raw vdb virtio ua-own)
 	<disk type='file' device='cdrom'><target dev='sdd' bus='sata'/><readonly/></disk>" \
-	tune="<tune profile='balanced'><disk cache='none' metadata-cache='auto'/></tune>"
+	tune="<tune profile='balanced'><disk cache='none' metadata-cache='auto'/><disk target='sdd' cache='none'/></tune>"
 ok 'buses: starts' start dis7
 is 'buses: all nodes bypass the page cache' "$(nodes dis7 | cut -d' ' -f3 | sort -u)" $direct # raw ones: one or two each
 like 'large image: covered' "$(word dis7 "libvirt-$(node dis7 sda)-format")" '"l2-cache-size":67108864'
@@ -176,7 +176,7 @@ out=$(domtune status dis7)
 like 'large image: why' "$out" 'covers the L2 tables of 512 GiB, 64 MiB in 1 image'
 like 'small image: left' "$out" 'the 32 MiB that QEMU uses by itself cover its image'
 like 'raw image: none' "$out" 'its image is not qcow2 but raw'
-like 'CD: by name' "$out" 'disk\[sdd\].cache.* an empty drive'
+like 'CD: asked for by name' "$out" 'disk\[sdd\].cache.* an empty drive'
 [ $direct = 0 ] || ok 'buses: verify agrees' domtune verify dis7
 virsh -q destroy dis7
 undefine dis7
