@@ -577,7 +577,8 @@ bool steps_need_starts(const struct plan *p, const struct run *run)
 
 /*
  * Shared objects first, else in their order: all of them then take one hold of the lock and two writes of the ledger,
- * and what they are the ground for (classes in a tree, weights of a scheduler) comes after them as before.
+ * and what they are the ground for (classes in a tree, weights of a scheduler) comes after them as before. One that waits
+ * for others of its setting stays behind them.
  */
 static int put_shared_first(struct steps *s)
 {
@@ -587,7 +588,7 @@ static int put_shared_first(struct steps *s)
 	if (!own)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < s->n; i++)
-		if (s->s[i].fold == FOLD_NONE)
+		if (s->s[i].fold == FOLD_NONE || s->s[i].is_last)
 			own[n_own++] = s->s[i];
 		else
 			s->s[n_shared++] = s->s[i];
