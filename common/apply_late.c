@@ -79,8 +79,18 @@ static int thread_of(const struct undo_step *r)
 	return num_parse_range(digits, 1, INT_MAX, &tid) == 0 ? (int)tid : 0;
 }
 
-/* Threads come and go as long as a domain runs: what is on record of those that have gone must not pile up. */
-static void close_ended(struct undo *u, const struct run *run)
+static bool is_gone(const struct hostfs *fs, const char *object)
+{
+	int r = backend_find("thread")->probe(fs, object);
+
+	return r == -ENOENT || r == -EOPNOTSUPP; /* below another root nobody can be asked */
+}
+
+/*
+ * Threads come and go as long as a domain runs: what is on record of those that have gone must not pile up. Not those of
+ * the kernel that are not among the domain's (run_kthread.c): they are asked for one by one.
+ */
+static void close_ended(const struct hostfs *fs, struct undo *u, const struct run *run)
 {
 	_cleanup_free_ int *tids = calloc(run->n_threads ? run->n_threads : 1, sizeof(*tids));
 
@@ -92,9 +102,9 @@ static void close_ended(struct undo *u, const struct run *run)
 	undo_batch(u);
 	for (unsigned int i = 0; i < u->n_steps; i++) {
 		const struct undo_step *r = &u->steps[i];
-		int tid = r->state == UNDO_UNDONE ? 0 : thread_of(r);
+		int tid = r->state == UNDO_UNDONE || r->shared ? 0 : thread_of(r);
 
-		if (tid && !bsearch(&tid, tids, run->n_threads, sizeof(*tids), compare_ints))
+		if (tid && !bsearch(&tid, tids, run->n_threads, sizeof(*tids), compare_ints) && is_gone(fs, r->object))
 			(void)undo_undone(u, r->number, "gone"); /* else the next look does it */
 	}
 	(void)undo_flush(u);
@@ -137,7 +147,7 @@ int apply_late(const struct hostfs *fs, struct undo *u, struct run *run, struct 
 	if (steps_need_starts(&u->plan, run))
 		run_read_starts(fs, run);
 	run_read_more(fs, run, &u->plan, false);
-	close_ended(u, run);
+	close_ended(fs, u, run);
 	n_before = u->n_steps;
 	rc = irq_refresh(fs, &u->plan);
 	for (size_t i = 0; i < ARRAY_SIZE(stages) && rc == 0; i++) {

@@ -144,6 +144,16 @@ static const struct {
 	{"cpu.max", same_max},
 };
 
+/* A partition of ours that the kernel has made invalid since (a CPU of it went offline, the set above it shrank). */
+static bool cgroup_remains(const char *object, const char *now, const char *made)
+{
+	const char *file = strrchr(object, '/');
+	size_t n = strlen(made);
+
+	return file && streq(file, "/cpuset.cpus.partition") && n > 0 && strncmp(now, made, n) == 0 &&
+	       str_starts(now + n, " invalid");
+}
+
 static bool cgroup_same(const char *object, const char *a, const char *b)
 {
 	const char *file = strrchr(object, '/');
@@ -170,6 +180,7 @@ const struct backend be_cgroup = {
 	.read = cgroup_read,
 	.write = cgroup_write,
 	.same = cgroup_same,
+	.remains = cgroup_remains,
 	.whole = cgroup_whole,
 	.ends_with_domain = true,
 };

@@ -3,9 +3,9 @@
  * systemd's manager on the system bus, through sd-bus. libsystemd is loaded at the first use: only a weight on a
  * machined host needs it, and linking it would cost each hook phase its relocations.
  *
- * Every wait is bounded. The connection is made once per process; after it failed or a call ran into its
- * timeout, nothing more is asked of the bus (a dead manager must not cost one timeout per setting). A timeout is told as
- * such: what a manager has not answered is there, and stays on record.
+ * All waits together are bounded. The connection is made once per process; after it failed or the time was spent,
+ * nothing more is asked of the bus (neither a dead manager nor a slow one may cost its time once per setting). A timeout is
+ * told as such: what a manager has not answered is there, and stays on record. Units are looked up once.
  */
 #include "be_unit_priv.h"
 
@@ -15,8 +15,11 @@
 
 #include "hostfs.h"
 
-#define CONNECT_TIMEOUT_US 1500000 /* a bus that is there; one that is not says so at once */
-#define CALL_TIMEOUT_US    1500000 /* suffered once per process at most, and less than the default deadline */
+/*
+ * For the connection and all calls of a process together: the lock of the ledger is held meanwhile, for which others wait no
+ * longer than LEDGER_LOCK_MS.
+ */
+#define BUDGET_US 1400000
 
 #define MANAGER           "org.freedesktop.systemd1"
 #define MANAGER_PATH      "/org/freedesktop/systemd1"
@@ -86,7 +89,7 @@ static uint64_t now_us(void)
 /* sd_bus_open_system() only begins: authentication and Hello are waited for here, with a limit of ours. */
 static int wait_ready(sd_bus *bus)
 {
-	uint64_t end = now_us() + CONNECT_TIMEOUT_US;
+	uint64_t end = now_us() + BUDGET_US;
 
 	for (;;) {
 		uint64_t now = now_us();
@@ -107,10 +110,25 @@ static int wait_ready(sd_bus *bus)
 	}
 }
 
+#define PATHS_MAX 16
+
 static struct {
 	sd_bus *bus;
-	int failed; /* negative errno for everything to come */
+	int failed;            /* negative errno for everything to come */
+	uint64_t spent, began; /* microseconds of the budget, and when the call was made that is being waited for */
+	struct {
+		char *unit, *path;
+	} paths[PATHS_MAX];
+	unsigned int n_paths;
 } connection;
+
+static void spend(void)
+{
+	uint64_t now = now_us();
+
+	connection.spent += now - connection.began;
+	connection.began = now;
+}
 
 static int connect_bus(void)
 {
@@ -121,10 +139,10 @@ static int connect_bus(void)
 	r = load_library();
 	if (r == 0) {
 		r = lib.sd_bus_open_system(&connection.bus);
+		connection.began = now_us();
 		if (r >= 0)
 			r = wait_ready(connection.bus);
-		if (r >= 0)
-			r = lib.sd_bus_set_method_call_timeout(connection.bus, CALL_TIMEOUT_US);
+		spend();
 		if (r < 0 && connection.bus) {
 			lib.sd_bus_unref(connection.bus);
 			connection.bus = NULL;
@@ -147,11 +165,13 @@ static const struct {
 	{"org.freedesktop.DBus.Error.UnknownProperty", EOPNOTSUPP},
 	{"org.freedesktop.DBus.Error.PropertyReadOnly", EOPNOTSUPP}, /* so it says of those that it does not know */
 	{"org.freedesktop.DBus.Error.UnknownInterface", EOPNOTSUPP},
+	{"org.freedesktop.DBus.Error.UnknownObject", ENOENT}, /* a unit that has been unloaded since */
 	{"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", EACCES},
 };
 
 static int result(int r, sd_bus_error *error)
 {
+	spend();
 	if (r >= 0)
 		return 0;
 	for (size_t i = 0; error->name && i < ARRAY_SIZE(error_codes); i++)
@@ -163,44 +183,98 @@ static int result(int r, sd_bus_error *error)
 	return r;
 }
 
-static int system_get(const char *unit, const char *interface, const char *property, uint64_t *ret)
+/* Before each call: it may take what is left. */
+static int begin(void)
+{
+	int r = connect_bus();
+
+	if (r == 0 && connection.spent >= BUDGET_US)
+		r = connection.failed = -ETIMEDOUT;
+	if (r == 0)
+		r = lib.sd_bus_set_method_call_timeout(connection.bus, BUDGET_US - connection.spent);
+	connection.began = now_us();
+	return r < 0 ? r : 0;
+}
+
+static const char *known_path(const char *unit)
+{
+	for (unsigned int i = 0; i < connection.n_paths; i++)
+		if (streq(connection.paths[i].unit, unit))
+			return connection.paths[i].path;
+	return NULL;
+}
+
+static int keep_path(const char *unit, const char *path)
+{
+	unsigned int at = connection.n_paths < PATHS_MAX ? connection.n_paths : PATHS_MAX - 1;
+	char *name = strdup(unit), *copy = strdup(path);
+
+	if (!name || !copy) {
+		free(name);
+		free(copy);
+		return -ENOMEM;
+	}
+	if (at < connection.n_paths) {
+		free(connection.paths[at].unit);
+		free(connection.paths[at].path);
+	}
+	connection.paths[at].unit = name;
+	connection.paths[at].path = copy;
+	connection.n_paths = at + 1;
+	return 0;
+}
+
+/*
+ * The object of a unit, and all that the next call needs; method: GetUnit, or LoadUnit for one that may not be loaded. What
+ * is returned is an errno; *ret lives until the next look-up.
+ */
+static int find_unit(const char *unit, const char *method, const char **ret)
 {
 	sd_bus_error error = SD_BUS_ERROR_NULL;
 	sd_bus_message *reply = NULL;
 	const char *path;
-	int r = connect_bus();
+	int r = begin();
 
 	if (r < 0)
 		return r;
-	r = lib.sd_bus_call_method(connection.bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "GetUnit", &error, &reply,
-				   "s", unit);
-	if (r >= 0)
-		r = lib.sd_bus_message_read(reply, "o", &path);
-	if (r >= 0)
-		r = lib.sd_bus_get_property_trivial(connection.bus, MANAGER, path, interface, property, &error, 't',
-						    ret);
-	lib.sd_bus_message_unref(reply);
+	if (!known_path(unit)) {
+		r = lib.sd_bus_call_method(connection.bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, method, &error, &reply,
+					   "s", unit);
+		if (r >= 0)
+			r = lib.sd_bus_message_read(reply, "o", &path);
+		if (r >= 0)
+			r = keep_path(unit, path);
+		lib.sd_bus_message_unref(reply);
+		r = result(r, &error);
+		if (r == 0)
+			r = begin();
+	}
+	*ret = known_path(unit);
+	return r;
+}
+
+static int system_get(const char *unit, const char *interface, const char *property, uint64_t *ret)
+{
+	sd_bus_error error = SD_BUS_ERROR_NULL;
+	const char *path;
+	int r = find_unit(unit, "GetUnit", &path);
+
+	if (r < 0)
+		return r;
+	r = lib.sd_bus_get_property_trivial(connection.bus, MANAGER, path, interface, property, &error, 't', ret);
 	return result(r, &error);
 }
 
 static int system_get_group(const char *unit, const char *interface, char *buf, size_t size)
 {
 	sd_bus_error error = SD_BUS_ERROR_NULL;
-	sd_bus_message *reply = NULL;
 	_cleanup_free_ char *group = NULL;
 	const char *path;
-	int r = connect_bus();
+	int r = find_unit(unit, "GetUnit", &path);
 
 	if (r < 0)
 		return r;
-	r = lib.sd_bus_call_method(connection.bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "GetUnit", &error, &reply,
-				   "s", unit);
-	if (r >= 0)
-		r = lib.sd_bus_message_read(reply, "o", &path);
-	if (r >= 0)
-		r = lib.sd_bus_get_property_string(connection.bus, MANAGER, path, interface, "ControlGroup", &error,
-						   &group);
-	lib.sd_bus_message_unref(reply);
+	r = lib.sd_bus_get_property_string(connection.bus, MANAGER, path, interface, "ControlGroup", &error, &group);
 	r = result(r, &error);
 	if (r == 0 && snprintf(buf, size, "%s", group) >= (int)size)
 		r = -EFBIG;
@@ -210,7 +284,7 @@ static int system_get_group(const char *unit, const char *interface, char *buf, 
 static int system_set(const char *unit, const char *property, uint64_t value)
 {
 	sd_bus_error error = SD_BUS_ERROR_NULL;
-	int r = connect_bus();
+	int r = begin();
 
 	if (r < 0)
 		return r;
@@ -263,22 +337,16 @@ static int read_entries(sd_bus_message *m, struct entries *ret)
 static int get_entries(const char *unit, const char *interface, const char *property, struct entries *ret)
 {
 	sd_bus_error error = SD_BUS_ERROR_NULL;
-	sd_bus_message *reply = NULL, *list = NULL;
+	sd_bus_message *list = NULL;
 	const char *path;
-	int r = connect_bus();
+	int r = find_unit(unit, "GetUnit", &path);
 
 	if (r < 0)
 		return r;
-	r = lib.sd_bus_call_method(connection.bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "GetUnit", &error, &reply,
-				   "s", unit);
-	if (r >= 0)
-		r = lib.sd_bus_message_read(reply, "o", &path);
-	if (r >= 0)
-		r = lib.sd_bus_get_property(connection.bus, MANAGER, path, interface, property, &error, &list, "a(st)");
+	r = lib.sd_bus_get_property(connection.bus, MANAGER, path, interface, property, &error, &list, "a(st)");
 	if (r >= 0)
 		r = read_entries(list, ret);
 	lib.sd_bus_message_unref(list);
-	lib.sd_bus_message_unref(reply);
 	return result(r, &error);
 }
 
@@ -350,6 +418,8 @@ static int system_set_device(const char *unit, const char *interface, const char
 	sd_bus_message *m = NULL;
 	int r = had ? get_entries(unit, interface, property, had) : -ENOMEM;
 
+	if (r == 0)
+		r = begin();
 	if (r < 0)
 		return r;
 	hostfs_durable();
@@ -374,29 +444,23 @@ static int system_set_device(const char *unit, const char *interface, const char
 static int system_get_cpus(const char *unit, const char *interface, const char *property, struct idset *ret)
 {
 	sd_bus_error error = SD_BUS_ERROR_NULL;
-	sd_bus_message *reply = NULL, *array = NULL;
+	sd_bus_message *array = NULL;
 	struct idset cpus = IDSET_EMPTY;
 	const void *data = NULL;
 	const char *path;
 	size_t n = 0;
-	int r = connect_bus();
+	/* A slice without processes may not be loaded; what was set for it is in its drop-ins all the same. */
+	int r = find_unit(unit, "LoadUnit", &path);
 
 	if (r < 0)
 		return r;
-	/* A slice without processes may not be loaded; what was set for it is in its drop-ins all the same. */
-	r = lib.sd_bus_call_method(connection.bus, MANAGER, MANAGER_PATH, MANAGER_INTERFACE, "LoadUnit", &error, &reply,
-				   "s", unit);
-	if (r >= 0)
-		r = lib.sd_bus_message_read(reply, "o", &path);
-	if (r >= 0)
-		r = lib.sd_bus_get_property(connection.bus, MANAGER, path, interface, property, &error, &array, "ay");
+	r = lib.sd_bus_get_property(connection.bus, MANAGER, path, interface, property, &error, &array, "ay");
 	if (r >= 0)
 		r = lib.sd_bus_message_read_array(array, 'y', &data, &n);
 	for (size_t i = 0; r >= 0 && i < n * 8; i++)
 		if (((const unsigned char *)data)[i / 8] >> i % 8 & 1)
 			idset_add(&cpus, (unsigned int)i);
 	lib.sd_bus_message_unref(array);
-	lib.sd_bus_message_unref(reply);
 	r = result(r, &error);
 	if (r == 0)
 		*ret = cpus;
@@ -431,7 +495,7 @@ static int system_set_cpus(const char *unit, const char *property, const struct 
 {
 	sd_bus_error error = SD_BUS_ERROR_NULL;
 	sd_bus_message *m = NULL;
-	int r = connect_bus();
+	int r = begin();
 
 	if (r < 0)
 		return r;

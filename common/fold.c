@@ -131,16 +131,23 @@ static int fold_union(const struct fold_input *in, char **ret)
 
 static int fold_without(const struct fold_input *in, char **ret)
 {
-	struct fold_input from = *in;
-	struct idset left;
-	int rc;
+	const char *from = in->original[strspn(in->original, " ")] ? in->original : in->order;
+	struct idset left, claim, rest;
+	int rc = parse_set(from, &left);
+	bool taken = false;
 
-	if (!from.original[strspn(from.original, " ")])
-		from.original = in->order;
-	rc = fold_sets(&from, idset_andnot, &left);
+	for (unsigned int i = 0; i < in->n && rc == 0; i++) {
+		rc = parse_set(in->values[i], &claim);
+		rest = left;
+		idset_andnot(&rest, &claim);
+		if (rc < 0 || idset_is_empty(&rest))
+			continue;
+		left = rest;
+		taken = true;
+	}
 	if (rc < 0)
 		return rc;
-	return give(idset_is_empty(&left) ? strdup(in->original) : idset_text(&left), ret);
+	return give(taken ? idset_text(&left) : strdup(in->original), ret);
 }
 
 /* Ways of a cache: a mask of them has no gap (Documentation/arch/x86/resctrl.rst, "Cache Bit Masks"). */

@@ -12,7 +12,7 @@ enum fold {
 	FOLD_MAX,    /* numbers: the largest of all claims and the original ("at least") */
 	FOLD_SUM,    /* numbers: original plus the sum of claims */
 	FOLD_UNION,  /* sets: original plus all claims */
-	FOLD_WITHOUT,/* sets: original (empty: `order`) minus all claims; if that is empty, the original */
+	FOLD_WITHOUT,/* sets: original (empty: `order`) minus claims, in their order, those left out that would leave nothing */
 	FOLD_FIRST,  /* the first claim's value; later ones that differ are reported */
 	FOLD_STRONGEST, /* words: the strongest by the order given with the step (step.h), else as FOLD_FIRST */
 	FOLD_LARGEST,   /* numbers: the largest of all claims, whatever it was before */

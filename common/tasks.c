@@ -114,6 +114,31 @@ static bool is_in_partition(const char *group, const char *top)
 	       (!group[n] || streq(group + n, ".slice") || streq(group + n, ".partition"));
 }
 
+/*
+ * Whether libvirt is told to make no cpuset groups (cgroup_controllers of qemu.conf, a list that may have several lines):
+ * guests then stay in the daemon's own, which is system.slice's.
+ */
+static bool guests_stay(const struct hostfs *fs)
+{
+	static const char key[] = "cgroup_controllers";
+	_cleanup_free_ char *text = NULL;
+	bool stay = false;
+
+	if (hostfs_read_all(fs, 1u << 20, &text, NULL, "etc/libvirt/qemu.conf") < 0)
+		return false;
+	for (char *line = text; line; line = strchr(line, '\n')) {
+		const char *list, *cpuset;
+
+		line += *line == '\n';
+		if (!str_starts(line + strspn(line, " \t"), key))
+			continue;
+		list = strchr(line, '[');
+		cpuset = list ? strstr(list, "\"cpuset\"") : NULL;
+		stay = list && !(cpuset && strchr(list, ']') && cpuset < strchr(list, ']'));
+	}
+	return stay;
+}
+
 static void read_group(const struct hostfs *fs, struct tasks_facts *f, const char *name, const char *top, bool systemd)
 {
 	struct task_group *g = &f->groups[f->n_groups];
@@ -163,6 +188,8 @@ static void read_groups(const struct hostfs *fs, const struct domain *d, struct 
 	for (size_t i = 0; systemd && i < ARRAY_SIZE(units); i++)
 		if (!is_known(f, units[i]))
 			read_group(fs, f, units[i], top, systemd);
+	for (unsigned int i = 0; i < f->n_groups; i++)
+		f->groups[i].holds_guests |= streq(f->groups[i].name, "system.slice") && guests_stay(fs);
 	qsort(f->groups, f->n_groups, sizeof(f->groups[0]), by_name);
 }
 

@@ -819,6 +819,18 @@ TEST(cpus_of_a_slice_refused)
 	root_fini(&t);
 }
 
+/* One of ours that the kernel has made invalid since is still ours. */
+TEST(partitions_that_became_invalid)
+{
+	static const char file[] = "x/vcpu0/cpuset.cpus.partition";
+
+	OK(be_cgroup.remains(file, "isolated invalid (Cpu list in cpuset.cpus not exclusive)", "isolated"));
+	OK(!be_cgroup.remains(file, "isolated", "isolated"));
+	OK(!be_cgroup.remains(file, "root invalid (whatever)", "isolated"));
+	OK(!be_cgroup.remains(file, "member", "isolated"));
+	OK(!be_cgroup.remains("x/vcpu0/cpuset.cpus", "isolated invalid (x)", "isolated"));
+}
+
 /* A partition that cannot be one says so in the file, not by an error. */
 TEST(invalid_partitions)
 {

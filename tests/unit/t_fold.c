@@ -68,7 +68,8 @@ TEST(sets)
 		{FOLD_UNION, NULL, "0-1", {"x"}, NULL},
 		{FOLD_UNION, NULL, "ff", {"1"}, NULL},
 		{FOLD_WITHOUT, NULL, "0-7", {"2-3", "6"}, "0-1,4-5,7"},
-		{FOLD_WITHOUT, NULL, "0-3", {"0-1", "2-3"}, "0-3"}, /* nothing would be left */
+		{FOLD_WITHOUT, NULL, "0-3", {"0-1", "2-3"}, "2-3"}, /* nothing would be left: the first one keeps what it has */
+		{FOLD_WITHOUT, NULL, "0-3", {"0-1", "2-3", "2"}, "3"},
 		{FOLD_WITHOUT, NULL, "0-3", {"8"}, "0-3"},
 		{FOLD_WITHOUT, NULL, "0-3", {"99999"}, NULL},
 		{FOLD_RUN, NULL, "0-10", {"8-10"}, "0-7"},

@@ -97,6 +97,35 @@ TEST(systemd)
 	root_fini(&r);
 }
 
+/* Without cpuset groups of libvirt's guests are where the daemon is. */
+TEST(guests_without_groups)
+{
+	static const struct {
+		const char *conf;
+		bool stay;
+	} rows[] = {
+		{"#cgroup_controllers = [ \"cpu\", \"cpuset\" ]\n", false},
+		{"cgroup_controllers = []\n", true},
+		{"x = 1\ncgroup_controllers = [\n  \"cpu\",\n  \"devices\" ]\nother = [ \"cpuset\" ]\n", true},
+		{"  cgroup_controllers = [ \"cpu\",\n  \"cpuset\" ]\n", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct tasks_facts *f;
+		struct root r;
+
+		root_init(&r);
+		put_v2(&r, true);
+		root_put(&r, CG "/system.slice/cpuset.cpus", "\n");
+		root_put(&r, "etc/libvirt/qemu.conf", rows[i].conf);
+		f = facts_of(&r, NULL);
+		IS_INT(group(f, "system.slice")->holds_guests, rows[i].stay);
+		OK(!group(f, "user.slice")->holds_guests);
+		free(f);
+		root_fini(&r);
+	}
+}
+
 TEST(without_systemd)
 {
 	struct root r;
