@@ -240,9 +240,9 @@ void watch_virt_close(void)
 
 /* ---- event loop ---- */
 
-void watch_virt_turn(void)
+int watch_virt_turn(void)
 {
-	(void)v.virEventRunDefaultImpl();
+	return v.virEventRunDefaultImpl() < 0 ? -EIO : 0;
 }
 
 static void on_alarm(int timer, void *data)
