@@ -13,7 +13,9 @@
  * ways that no exclusive group has, or 100 %. Removing a group moves its threads to the default group.
  *
  * Only groups of ours are made and removed. Writers take the lock that the kernel's document gives them, flock(2) on the
- * root. What the kernel says of a refusal in info/last_cmd_status is read at once, and kept for reason().
+ * root. Whoever holds that for long is waited for once in a process: then each write fails at once while he has it, with
+ * -ETIMEDOUT, which is not tried again and puts off an undo. What the kernel says of a refusal in info/last_cmd_status is
+ * read at once, and kept for reason().
  *
  * A tree of plain files is no resctrl: a directory made there has no files in it. Then it is taken away again.
  */
@@ -26,7 +28,7 @@
 #include "num.h"
 #include "resctrl.h"
 
-#define LOCK_MS  100 /* others hold it for a few writes; a write that is busy is tried again */
+#define LOCK_MS  100 /* others hold it for a few writes */
 #define TEXT_MAX 32768
 
 enum kind { GROUP, LINE, DEFAULT_LINE, THREAD };
@@ -155,10 +157,12 @@ static struct {
 static unsigned int n_refusals;
 
 /* One line ends its text: what is in brackets of a log line has none. */
-static void note_refusal(const struct hostfs *fs, const char *object)
+static void note_refusal(const struct hostfs *fs, const char *object, bool locked)
 {
 	unsigned int at = n_refusals++ % ARRAY_SIZE(refusals);
-	int len = hostfs_read(fs, refusals[at].text, sizeof(refusals[at].text), RESCTRL_DIR "/info/last_cmd_status");
+	int len = locked ? snprintf(refusals[at].text, sizeof(refusals[at].text), "somebody holds the lock of resctrl")
+			 : hostfs_read(fs, refusals[at].text, sizeof(refusals[at].text),
+				       RESCTRL_DIR "/info/last_cmd_status");
 
 	(void)snprintf(refusals[at].object, sizeof(refusals[at].object), "%s", object); /* fits */
 	if (len <= 0 || streq(refusals[at].text, "ok"))
@@ -486,6 +490,7 @@ static int resctrl_set(const struct hostfs *fs, const char *object, const char *
 	static int (*const of_kind[])(const struct hostfs *, const struct object *, const char *) = {
 		[GROUP] = write_group, [LINE] = write_line, [DEFAULT_LINE] = write_line, [THREAD] = write_thread,
 	};
+	static bool has_waited;
 	_cleanup_close_ int lock = -1;
 	struct object o;
 	int r = parse_object(object, &o);
@@ -495,11 +500,12 @@ static int resctrl_set(const struct hostfs *fs, const char *object, const char *
 	lock = hostfs_open(fs, O_RDONLY | O_DIRECTORY, RESCTRL_DIR);
 	if (lock < 0)
 		return lock;
-	if (ledger_flock(lock, LOCK_MS) == -ETIMEDOUT)
-		return -EBUSY;
-	r = of_kind[o.kind](fs, &o, value);
+	r = ledger_flock(lock, has_waited ? 0 : LOCK_MS);
+	has_waited |= r == -ETIMEDOUT;
+	if (r != -ETIMEDOUT)
+		r = of_kind[o.kind](fs, &o, value);
 	if (r < 0)
-		note_refusal(fs, object);
+		note_refusal(fs, object, r == -ETIMEDOUT);
 	return r;
 }
 

@@ -3,12 +3,12 @@
 # What `make install` and `make uninstall` do beyond copying files: the hook's place, AppArmor, libvirtd's list
 # of hooks. Everything here can be run again at any time.
 #
-#   usage: setup.sh install|uninstall HOOK-PROGRAM LIBEXECDIR SYSCONFDIR [DESTDIR]
+#   usage: setup.sh install|uninstall HOOK-PROGRAM LIBEXECDIR SBINDIR SYSCONFDIR [DESTDIR]
 #
 # With DESTDIR only the hook file is placed: rules and daemons belong to the machine that unpacks the package.
 set -eu
 
-verb=$1 program=$2 libexec=$3 sysconf=$4 dest=${5:-}
+verb=$1 program=$2 libexec=$3 sbin=$4 sysconf=$5 dest=${6:-}
 helpers=$libexec/domtune
 hooks=$dest$sysconf/libvirt/hooks
 begin='# domtune begin' end='# domtune end'
@@ -77,13 +77,15 @@ marked_lines() {
 }
 
 # libvirtd's own profile: it probes the wrapper, and the hook runs our helpers (the hook itself has a rule of
-# libvirt's). The exact path of a wrapper beats the glob.
+# libvirt's), of which one runs the tool: libvirt's own rules allow what is in /usr/sbin, and a second rule that says the
+# same does no harm. The exact path of a wrapper beats the glob.
 daemon_rules() {
 	cat <<-RULES
 	  $helpers/decide rix,
 	  $helpers/apply rix,
 	  $helpers/qemu-system-* PUxr,
 	  $helpers/qemu-kvm PUxr,
+	  $sbin/domtune PUx,
 	RULES
 }
 
@@ -156,7 +158,7 @@ reload() {
 case $verb in
 install) install_hook ;;
 uninstall) remove_hook ;;
-*) echo "usage: setup.sh install|uninstall HOOK-PROGRAM LIBEXECDIR SYSCONFDIR [DESTDIR]" >&2 && exit 2 ;;
+*) echo "usage: setup.sh install|uninstall HOOK-PROGRAM LIBEXECDIR SBINDIR SYSCONFDIR [DESTDIR]" >&2 && exit 2 ;;
 esac
 if [ -z "$dest" ]; then
 	apparmor

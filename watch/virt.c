@@ -6,23 +6,26 @@
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
+#include "common/log.h"
 #include "common/policy.h"
 
 /* clang-format off */
-#define FUNCTIONS(F)                        \
-	F(virInitialize)                    \
-	F(virSetErrorFunc)                  \
-	F(virGetLastError)                  \
-	F(virEventRegisterDefaultImpl)      \
-	F(virEventRunDefaultImpl)           \
-	F(virEventAddTimeout)               \
-	F(virEventUpdateTimeout)            \
-	F(virEventAddHandle)                \
-	F(virConnectOpenReadOnly)           \
-	F(virConnectClose)                  \
-	F(virConnectSetKeepAlive)           \
-	F(virConnectRegisterCloseCallback)  \
-	F(virConnectDomainEventRegisterAny) \
+#define FUNCTIONS(F)                          \
+	F(virInitialize)                      \
+	F(virSetErrorFunc)                    \
+	F(virGetLastError)                    \
+	F(virEventRegisterDefaultImpl)        \
+	F(virEventRunDefaultImpl)             \
+	F(virEventAddTimeout)                 \
+	F(virEventUpdateTimeout)              \
+	F(virEventAddHandle)                  \
+	F(virConnectOpenReadOnly)             \
+	F(virConnectClose)                    \
+	F(virConnectSetKeepAlive)             \
+	F(virConnectRegisterCloseCallback)    \
+	F(virConnectUnregisterCloseCallback)  \
+	F(virConnectDomainEventRegisterAny)   \
+	F(virConnectDomainEventDeregisterAny) \
 	F(virDomainGetUUIDString)
 /* clang-format on */
 
@@ -164,31 +167,53 @@ static const struct {
 
 /* ---- connection ---- */
 
+static int callbacks[ARRAY_SIZE(events)]; /* of conn; -1: not registered */
+static bool has_close_callback;
+
 static void on_close(virConnectPtr c, int reason, void *data)
 {
-	(void)c;
 	(void)reason;
 	(void)data;
-	closed = true;
+	if (c == conn)
+		closed = true;
+}
+
+/* Lifecycle is what the others add to; what an older daemon has no event for comes at the next look. */
+static int register_events(struct err *e)
+{
+	struct err why = ERR_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
+		callbacks[i] = v.virConnectDomainEventRegisterAny(conn, NULL, events[i].id, events[i].call, NULL, NULL);
+		if (callbacks[i] >= 0)
+			continue;
+		if (events[i].id == VIR_DOMAIN_EVENT_ID_LIFECYCLE)
+			return last_error(EIO, e);
+		(void)last_error(EIO, &why);
+		log_debug("watch: no events of kind %d: %s", events[i].id, why.text);
+	}
+	return 0;
 }
 
 int watch_virt_open(watch_event event, struct err *e)
 {
+	int r;
+
 	tell = event;
 	closed = false;
+	has_close_callback = false;
+	for (size_t i = 0; i < ARRAY_SIZE(callbacks); i++)
+		callbacks[i] = -1;
 	conn = v.virConnectOpenReadOnly("qemu:///system");
 	if (!conn)
 		return last_error(ECONNREFUSED, e);
 	/* Without either of them the end of the connection is seen when it is closed properly. */
-	(void)v.virConnectRegisterCloseCallback(conn, on_close, NULL, NULL);
+	has_close_callback = v.virConnectRegisterCloseCallback(conn, on_close, NULL, NULL) == 0;
 	(void)v.virConnectSetKeepAlive(conn, KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
-	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
-		if (v.virConnectDomainEventRegisterAny(conn, NULL, events[i].id, events[i].call, NULL, NULL) < 0) {
-			(void)last_error(EIO, e);
-			watch_virt_close();
-			return -EIO;
-		}
-	return 0;
+	r = register_events(e);
+	if (r < 0)
+		watch_virt_close();
+	return r;
 }
 
 bool watch_virt_is_open(void)
@@ -196,18 +221,28 @@ bool watch_virt_is_open(void)
 	return conn && !closed;
 }
 
+/* A callback holds its connection: with one left it would stay open, with its descriptors, and go on telling. */
 void watch_virt_close(void)
 {
-	if (conn)
-		(void)v.virConnectClose(conn);
+	virConnectPtr was = conn;
+
 	conn = NULL;
+	if (!was)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(callbacks); i++)
+		if (callbacks[i] >= 0)
+			(void)v.virConnectDomainEventDeregisterAny(was, callbacks[i]);
+	if (has_close_callback)
+		(void)v.virConnectUnregisterCloseCallback(was, on_close);
+	if (v.virConnectClose(was) > 0)
+		log_debug("watch: the connection to libvirt is still in use after its end");
 }
 
 /* ---- event loop ---- */
 
-void watch_virt_turn(void)
+int watch_virt_turn(void)
 {
-	(void)v.virEventRunDefaultImpl();
+	return v.virEventRunDefaultImpl() < 0 ? -EIO : 0;
 }
 
 static void on_alarm(int timer, void *data)

@@ -19,8 +19,8 @@ int watch_virt_open(watch_event event, struct err *e);
 bool watch_virt_is_open(void);
 void watch_virt_close(void);
 
-/* One round of the event loop: waits for a descriptor or a time that somebody has asked for. */
-void watch_virt_turn(void);
+/* One round of the event loop: waits for a descriptor or a time that somebody has asked for. -EIO: it did not. */
+int watch_virt_turn(void);
 /* Call wake() in ms, once; again replaces that. -1: not at all. */
 void watch_virt_alarm(int ms, void (*wake)(void));
 /* Call readable() whenever fd is. */

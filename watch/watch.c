@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "common/gate.h"
 #include "common/late.h"
@@ -143,7 +144,10 @@ static void reap(uint64_t now)
 
 	if (!w.child)
 		return;
-	if (now >= w.child_until && kill(-w.child, SIGKILL) == 0) {
+	if (now >= w.child_until) {
+		/* Itself too: it may not have got as far as setsid(). Its end is a signal, so there is nothing to wait for. */
+		(void)kill(-w.child, SIGKILL);
+		(void)kill(w.child, SIGKILL);
 		log_warning("watch: %s: not done after %d s, given up", w.child_uuid, CHILD_MAX_MS / 1000);
 		w.child_until = UINT64_MAX;
 	}
@@ -244,13 +248,18 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static void sleep_for_what_is_due(uint64_t now)
 {
+	const struct timespec pause = { .tv_sec = 1 };
 	uint64_t due = w.look_due;
 
 	if (!watch_virt_is_open())
 		due = earlier(due, w.connect_due);
 	due = earlier(due, w.child ? w.child_until : queue_due(&w.queue));
 	watch_virt_alarm(due <= now ? 0 : (int)earlier(due - now, LOOK_MS), on_alarm);
-	watch_virt_turn();
+	if (watch_virt_turn() == 0)
+		return;
+	/* Signals are not told either then. */
+	(void)nanosleep(&pause, NULL); /* cut short by a signal: sooner */
+	on_wake(w.wake[0]);
 }
 
 static void work(uint64_t now)

@@ -59,7 +59,7 @@ mkdir "$work/bin"
 for program in systemctl apparmor_parser; do
 	printf '#!/bin/sh\n' >"$work/bin/$program" && chmod 0755 "$work/bin/$program"
 done
-setup() { PATH=$work/bin:$PATH install/setup.sh "$1" "$DOMTUNE_BUILD/qemu-hook" /usr/libexec "$work/$2" >"$work/log" 2>&1; }
+setup() { PATH=$work/bin:$PATH install/setup.sh "$1" "$DOMTUNE_BUILD/qemu-hook" /usr/libexec /opt/sbin "$work/$2" >"$work/log" 2>&1; }
 for style in local directory; do
 	etc=$work/$style
 	mkdir -p "$etc/apparmor.d/abstractions" "$etc/apparmor.d/local/abstractions"
@@ -70,6 +70,7 @@ for style in local directory; do
 	before=$(cd "$etc" && find . -type f -exec grep -H . {} + | sort)
 	ok "$style: rules in" setup install "$style"
 	like "$style: the daemon may probe the wrapper" "$(cat "$etc/apparmor.d/local/usr.sbin.libvirtd")" '/usr/libexec/domtune/qemu-system-\* PUx'
+	like "$style: and its helper may run the tool" "$(cat "$etc/apparmor.d/local/usr.sbin.libvirtd")" '^ */opt/sbin/domtune PUx,$'
 	if [ $style = local ]; then guest=$etc/apparmor.d/local/abstractions/libvirt-qemu; else guest=$etc/apparmor.d/abstractions/libvirt-qemu.d/domtune; fi
 	for rule in '/usr/libexec/domtune/qemu-system-\* rmix' '/run/domtune/\*\* r' '/etc/domtune/\*\* r' '/sys/devices/system/node/\*\* r' '^ */ rw,' 'boot_id r' \
 		'/cgroup r' 'memory[.][{]max'; do
@@ -121,7 +122,7 @@ exec /bin/mv "\$@"
 SH
 chmod 0755 "$work/bin/mv"
 : >"$work/seen"
-ok 'install, watched' env PATH="$work/bin:$PATH" install/setup.sh install "$DOMTUNE_BUILD/qemu-hook" /usr/libexec /etc "$dest"
+ok 'install, watched' env PATH="$work/bin:$PATH" install/setup.sh install "$DOMTUNE_BUILD/qemu-hook" /usr/libexec /usr/sbin /etc "$dest"
 ok 'the hook got there' test -x "$dest/etc/libvirt/hooks/qemu.d/50-domtune"
 is 'nothing half done lay in qemu.d' "$(cat "$work/seen")" ''
 is 'nothing else is left' "$(cd "$dest" && find . -type f | sort)" "./etc/libvirt/hooks/qemu

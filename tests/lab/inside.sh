@@ -5,7 +5,7 @@ cd /lab || exit 1
 mkdir -p /work-lab && tar -x -C /work-lab -f /lab/built.tar
 cp -r /work-lab/stage/. /
 # What a package's maintainer script does: rules and reload belong to the machine.
-/work-lab/src/install/setup.sh install /etc/libvirt/hooks/qemu /usr/libexec /etc
+/work-lab/src/install/setup.sh install /etc/libvirt/hooks/qemu /usr/libexec /usr/sbin /etc
 echo "# $(. /etc/os-release && echo "$PRETTY_NAME"), Linux $(uname -r), libvirt $(virsh --version), $(qemu-system-x86_64 --version | head -n 1)"
 echo "# AppArmor: $(cat /sys/module/apparmor/parameters/enabled), $(grep -c . /sys/kernel/security/apparmor/profiles) profiles"
 # Tests that want it start it.

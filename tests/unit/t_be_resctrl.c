@@ -3,6 +3,10 @@
  * The back end of classes over plain files: its objects, what it reads, and that such a tree is left as it is. How it writes
  * is seen in tests/contract/t_class.py, which has a file system that behaves as resctrl does.
  */
+#include <fcntl.h>
+#include <sys/file.h>
+#include <time.h>
+
 #include "common/backend.h"
 #include "common/resctrl.h"
 
@@ -190,6 +194,35 @@ TEST(no_resctrl)
 	IS_INT(be_resctrl.write(&r.fs, LINE "MB:0", "101"), -EINVAL);
 	IS_INT(be_resctrl.write(&r.fs, RESCTRL_DIR "/schemata L3:0", ""), -EINVAL);
 	IS_STR(root_get(&r, RESCTRL_DIR "/schemata"), "    L3:0=0ff;8=7ff\n    MB:0=100;8=100\n");
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* A hundred threads' writes, and the ledger's lock is held meanwhile. */
+TEST(somebody_holds_the_lock)
+{
+	ROOT(r);
+	int64_t begin = now_ms();
+	char reason[64];
+	int lock;
+
+	put_host(&r);
+	lock = openat(r.fs.fd, RESCTRL_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	OK(lock >= 0 && flock(lock, LOCK_EX) == 0);
+	for (int i = 0; i < 100; i++)
+		IS_INT(be_resctrl.write(&r.fs, GROUP, ""), -ETIMEDOUT);
+	OK(now_ms() - begin >= 100 && now_ms() - begin < 2000); /* each once: 10 s */
+	OK(err_classify(ETIMEDOUT) != ERR_BUSY);
+	be_resctrl.reason(GROUP, reason, sizeof(reason));
+	IS_STR(reason, "somebody holds the lock of resctrl");
+	(void)close(lock);
+	IS_INT(be_resctrl.write(&r.fs, GROUP, ""), 0);
 }
 
 TAP_MAIN
