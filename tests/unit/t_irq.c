@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Interrupts: whose they are, where they are put, and that all are where they were in the end. */
+#include <time.h>
+
+#include "balancer.h"
 #include "irqhost.h"
 
 #define IS_IRQ(r, irq, want) IS_STR(root_get(r, irq_file(irq)), want "\n")
@@ -443,6 +446,72 @@ TEST(started_and_ended_at_the_same_time)
 		together(&r, true);
 		is_as_it_was(&r);
 	}
+}
+
+/* --- irqbalance -------------------------------------------------------------------------------------------------- */
+
+static unsigned int ms_since(const struct timespec *begin)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (unsigned int)((t.tv_sec - begin->tv_sec) * 1000 + (t.tv_nsec - begin->tv_nsec) / 1000000);
+}
+
+static const char *balancer_says(struct root *r, const char *object)
+{
+	static char buf[BACKEND_VALUE_MAX];
+	int rc = be_irqbalance.read(&r->fs, object, buf, sizeof(buf));
+
+	if (rc < 0)
+		(void)snprintf(buf, sizeof(buf), "%s", strerror(-rc));
+	return buf;
+}
+
+static void wait_in_vain(enum balancer how)
+{
+	struct timespec begin;
+	pid_t daemon;
+	ROOT(r);
+
+	daemon = balancer_start(&r, how);
+	(void)clock_gettime(CLOCK_MONOTONIC, &begin);
+	for (int i = 0; i < 5; i++) {
+		IS_STR(balancer_says(&r, "cpus"), BACKEND_AWAY);
+		IS_STR(balancer_says(&r, "irqs"), BACKEND_AWAY);
+	}
+	OK(ms_since(&begin) >= 200 && ms_since(&begin) < 450);
+	balancer_end(daemon);
+}
+
+/* Also one that sends a byte now and then has a quarter of a second for everything, once. */
+TEST(one_that_hangs_costs_one_timeout)
+{
+	wait_in_vain(HANGS);
+}
+
+TEST(one_that_drips_costs_one_timeout)
+{
+	wait_in_vain(DRIPS);
+}
+
+/* Whoever may make a socket there is not asked, nor told. */
+TEST(only_root_is_irqbalance)
+{
+	ROOT(r);
+	pid_t daemon;
+
+	if (geteuid())
+		SKIP("not root");
+	daemon = balancer_start_as(&r, ANSWERS, 4711);
+	IS_STR(balancer_says(&r, "cpus"), BACKEND_AWAY);
+	IS_INT(be_irqbalance.write(&r.fs, "irqs", "45"), 0);
+	balancer_end(daemon);
+	IS_STR(root_get(&r, "told-irqs"), "NONE");
+	daemon = balancer_start(&r, ANSWERS);
+	IS_INT(be_irqbalance.write(&r.fs, "irqs", "45"), 0);
+	IS_STR(balancer_says(&r, "irqs"), "45");
+	balancer_end(daemon);
 }
 
 /* --- against a model -------------------------------------------------------------------------------------------- */
