@@ -3,7 +3,7 @@
  * Back end "irqbalance": what the daemon is told over its socket (irqbalance(1), "IRQBALANCE SOCKET"; sock_handle() in its
  * irqbalance.c, 1.9). Objects: "cpus", CPUs that it gives no interrupts; "irqs", interrupts that it leaves alone. Each
  * replaces the list before, so what is told is always the whole, which is why both are shared objects, a union with what it
- * had before us. Nothing of its configuration is changed, and nothing is restarted.
+ * had before us; of one that is longer than its buffer it is told the beginning. Nothing of its configuration is changed, and nothing is restarted.
  *
  * The socket is /run/irqbalance/irqbalancePID.sock. Of old it was an abstract one, where anybody may have such a name: these
  * are not asked. One command a connection, root's credentials with it. "setup" answers
@@ -24,10 +24,11 @@
 #include "num.h"
 #include "sbuf.h"
 
-#define DIRECTORY  "run/irqbalance"
-#define TIMEOUT_MS 250
-#define SILENT_S   60
-#define ANSWER_MAX (1u << 20) /* some 40 bytes for each interrupt that is banned */
+#define DIRECTORY   "run/irqbalance"
+#define TIMEOUT_MS  250
+#define SILENT_S    60
+#define COMMAND_MAX 500 /* of the daemon's buffer, with the NUL; some versions have more */
+#define ANSWER_MAX  (1u << 20) /* some 40 bytes for each interrupt that is banned */
 
 static bool is_socket_name(const char *name)
 {
@@ -288,23 +289,53 @@ static int irqbalance_read(const struct hostfs *fs, const char *object, char *bu
 	return rc < 0 ? rc : idset_format(&list, buf, size);
 }
 
+/* False: with this part it would be longer than what the daemon reads. */
+static bool add_part(struct sbuf *b, const char *part, size_t n)
+{
+	if (b->len + n + 1 > COMMAND_MAX)
+		return false;
+	sbuf_addn(b, part, n);
+	return true;
+}
+
+static bool add_ranges(struct sbuf *b, const struct idset *list)
+{
+	_cleanup_free_ char *text = idset_text(list);
+	const char *at = text;
+	size_t n;
+
+	for (n = 0; at && *at; at += n) {
+		n = strcspn(at + 1, ",") + 1; /* with the comma before it */
+		if (!add_part(b, at, n))
+			break;
+	}
+	return text != NULL;
+}
+
+static void add_numbers(struct sbuf *b, const struct idset *list)
+{
+	IDSET_FOREACH (id, list) {
+		char part[16];
+		int n = snprintf(part, sizeof(part), "%d ", id);
+
+		if (id && (n < 0 || !add_part(b, part, (size_t)n))) /* its list ends with a 0 */
+			break;
+	}
+}
+
+/* As much of the list as the daemon reads: what is cut off is left to it, but no number is cut to another one. */
 static char *command_of(int i, const struct idset *list)
 {
 	_cleanup_sbuf_ struct sbuf b = {0};
-	_cleanup_free_ char *text = NULL;
+	size_t len = strlen(objects[i].command);
 
-	sbuf_add(&b, objects[i].command);
-	if (idset_is_empty(list)) {
+	sbuf_addn(&b, objects[i].command, len);
+	if (!objects[i].ranges)
+		add_numbers(&b, list);
+	else if (!add_ranges(&b, list))
+		return NULL;
+	if (b.len == len)
 		sbuf_add(&b, objects[i].nothing);
-	} else if (objects[i].ranges) {
-		text = idset_text(list);
-		sbuf_add(&b, text ? text : "");
-		b.failed |= !text;
-	} else {
-		IDSET_FOREACH (id, list)
-			if (id) /* its list ends with a 0 */
-				sbuf_addf(&b, "%d ", id);
-	}
 	return b.failed ? NULL : sbuf_steal(&b);
 }
 
@@ -332,12 +363,20 @@ static int irqbalance_write(const struct hostfs *fs, const char *object, const c
 	return is_nobody(rc) ? 0 : rc; /* it is told when it is there again */
 }
 
+/* A list is what the daemon hears of it. */
 static bool irqbalance_same(const char *object, const char *a, const char *b)
 {
-	struct idset x, y;
+	_cleanup_free_ char *x = NULL, *y = NULL;
+	struct idset list;
+	int i = find_object(object);
 
-	(void)object; /* both are lists */
-	return streq(a, b) || (parse_list(a, &x) == 0 && parse_list(b, &y) == 0 && idset_equal(&x, &y));
+	if (i < 0 || streq(a, b))
+		return streq(a, b);
+	if (parse_list(a, &list) == 0)
+		x = command_of(i, &list);
+	if (x && parse_list(b, &list) == 0)
+		y = command_of(i, &list);
+	return x && y && streq(x, y);
 }
 
 /* Interrupts are where they should be before it may move them again. */

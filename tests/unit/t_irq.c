@@ -514,6 +514,47 @@ TEST(only_root_is_irqbalance)
 	balancer_end(daemon);
 }
 
+/* More than the daemon reads at a time: it is told what fits, in whole numbers, and has then what it should. */
+TEST(a_long_list_is_cut_between_numbers)
+{
+	static const char *const objects[] = {"cpus", "irqs"};
+
+	for (unsigned int first = 0; first < 24; first++)
+		for (size_t k = 0; k < ARRAY_SIZE(objects); k++) {
+			struct idset all = IDSET_EMPTY, told;
+			_cleanup_free_ char *list = NULL, *text = NULL;
+			pid_t daemon;
+			ROOT(r);
+
+			/* Numbers of any width at the end of the buffer. */
+			for (unsigned int id = first < 12 ? 1 + first : 1000 + first; id < 8000; id += 9 + first)
+				idset_add(&all, id);
+			list = idset_text(&all);
+			daemon = balancer_start(&r, ANSWERS);
+			IS_INT(be_irqbalance.write(&r.fs, objects[k], list), 0);
+			text = strdup(balancer_told(&r, objects[k]));
+			for (char *at = text; *at; at++)
+				*at = *at == ' ' && at[1] ? ',' : *at == ' ' ? '\0' : *at;
+			balancer_end(daemon);
+			IS_INT(idset_parse(text, &told), 0);
+			OK(strlen(text) > 470 && idset_is_subset(&told, &all));
+			OK(be_irqbalance.same(objects[k], list, text) && be_irqbalance.same(objects[k], text, list));
+			idset_del(&told, (unsigned int)idset_first(&told));
+			free(text);
+			text = idset_text(&told);
+			OK(!be_irqbalance.same(objects[k], list, text));
+		}
+}
+
+TEST(short_lists_of_irqbalance)
+{
+	OK(be_irqbalance.same("irqs", "", "0"));
+	OK(be_irqbalance.same("cpus", "0,1,2", "0-2"));
+	OK(!be_irqbalance.same("cpus", "", "0"));
+	OK(!be_irqbalance.same("cpus", "", BACKEND_AWAY));
+	OK(be_irqbalance.same("cpus", BACKEND_AWAY, BACKEND_AWAY));
+}
+
 /* --- against a model -------------------------------------------------------------------------------------------- */
 
 #define M_CPUS	  12
