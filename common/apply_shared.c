@@ -371,6 +371,15 @@ static int write_ahead(struct batch *b, struct err *e)
 	return ledger_write(b->a->fs, b->l, e);
 }
 
+/* As if it had not been there: whoever comes next tells it. */
+static void tell_later(struct work *w)
+{
+	w->rc = replace_text(&w->s->written, BACKEND_AWAY) < 0 || replace_text(&w->s->readback, BACKEND_AWAY) < 0 ||
+				replace_text(&w->now, BACKEND_AWAY) < 0
+			? -ENOMEM
+			: 0;
+}
+
 static void write_one(struct batch *b, struct work *w)
 {
 	char *now = NULL;
@@ -388,6 +397,11 @@ static void write_one(struct batch *b, struct work *w)
 		if (w->rc == 0 && w->be->comes_and_goes) {
 			free(now);
 			now = strdup(w->target);
+		}
+		if (w->rc == -ETIMEDOUT && w->be->comes_and_goes && w->s->n_claims) {
+			tell_later(w);
+			free(now);
+			return;
 		}
 	}
 	if (!now)
@@ -561,6 +575,11 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 		return -ENOMEM;
 	if (be && !now)
 		rc = apply_read(a, be, st->object, &now);
+	/* It is told by the next phase. */
+	if (be && be->comes_and_goes && rc == -ETIMEDOUT) {
+		now = strdup(BACKEND_AWAY);
+		rc = now ? 0 : -ENOMEM;
+	}
 	if (rc < 0 || !be) {
 		/* What is not there (a queue without writeback throttling) is not reset either. */
 		*outcome = st->restore_only ? APPLY_ABSENT : apply_failure(a, &o, wanted, rc, "left as it was");
@@ -891,6 +910,11 @@ static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct 
 	w->is_counted = w->wish_ended || !s->n_claims;
 	shared_drop_claim(s, uuid);
 	if (!w->now) {
+		/* It has answered nobody yet, and was told nothing. */
+		if (w->rc == -ETIMEDOUT && w->be->comes_and_goes && streq(s->original, BACKEND_AWAY)) {
+			count_back(b, w, count);
+			return;
+		}
 		if (w->rc == -ETIMEDOUT)
 			put_off(b, w);
 		/* Gone with its value; or it cannot be read, then it cannot be put back either. */

@@ -12,8 +12,8 @@
  *
  * of which BANNED is as of its last scan: what it was told it shows up to SLEEP seconds later.
  *
- * A daemon that does not answer within TIMEOUT_MS, connection and all, is as good as none for the next SILENT_S, which is
- * longer than a hook lives: one thread does its socket and its scans.
+ * A daemon that does not answer within TIMEOUT_MS, connection and all, is not asked for the next SILENT_S, which is longer
+ * than a hook lives: one thread does its socket and its scans. That is -ETIMEDOUT, and not BACKEND_AWAY: it may only be slow.
  */
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -265,11 +265,10 @@ static int irqbalance_probe(const struct hostfs *fs, const char *object)
 	return i < 0 ? i : 0;
 }
 
-/* None, one that refuses, and one that does not answer are no daemon to be told anything. */
+/* None, and one that refuses. One that does not answer in time (-ETIMEDOUT) still has what it was told. */
 static bool is_nobody(int rc)
 {
-	return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ETIMEDOUT || rc == -EAGAIN || rc == -ENOTSOCK ||
-	       rc == -ECONNRESET || rc == -EPIPE;
+	return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ENOTSOCK || rc == -ECONNRESET || rc == -EPIPE;
 }
 
 static int irqbalance_read(const struct hostfs *fs, const char *object, char *buf, size_t size)

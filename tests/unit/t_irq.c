@@ -477,8 +477,9 @@ static void wait_in_vain(enum balancer how)
 	daemon = balancer_start(&r, how);
 	(void)clock_gettime(CLOCK_MONOTONIC, &begin);
 	for (int i = 0; i < 5; i++) {
-		IS_STR(balancer_says(&r, "cpus"), BACKEND_AWAY);
-		IS_STR(balancer_says(&r, "irqs"), BACKEND_AWAY);
+		IS_STR(balancer_says(&r, "cpus"), strerror(ETIMEDOUT));
+		IS_STR(balancer_says(&r, "irqs"), strerror(ETIMEDOUT));
+		IS_INT(be_irqbalance.write(&r.fs, "irqs", "45"), -ETIMEDOUT);
 	}
 	OK(ms_since(&begin) >= 200 && ms_since(&begin) < 450);
 	balancer_end(daemon);
@@ -514,12 +515,30 @@ TEST(only_root_is_irqbalance)
 	balancer_end(daemon);
 }
 
+/* A hook each has a process of its own: who has waited in vain does not ask again. */
+#define IN_A_HOOK(r, ...)                                                                                              \
+	do {                                                                                                           \
+		pid_t hook_pid;                                                                                        \
+		int hook_status;                                                                                       \
+                                                                                                                       \
+		fflush(stdout);                                                                                        \
+		hook_pid = fork();                                                                                     \
+		if (hook_pid == 0) {                                                                                   \
+			__VA_ARGS__;                                                                                   \
+			fflush(stdout);                                                                                \
+			_exit(tap_failed ? 1 : 0);                                                                     \
+		}                                                                                                      \
+		while (waitpid(hook_pid, &hook_status, 0) < 0)                                                         \
+			;                                                                                              \
+		IS_INT(hook_status, 0);                                                                                \
+	} while (0)
+
 /* More than the daemon reads at a time: it is told what fits, in whole numbers, and has then what it should. */
 TEST(a_long_list_is_cut_between_numbers)
 {
 	static const char *const objects[] = {"cpus", "irqs"};
 
-	for (unsigned int first = 0; first < 24; first++)
+	for (unsigned int first = 0; first < 24; first += 5)
 		for (size_t k = 0; k < ARRAY_SIZE(objects); k++) {
 			struct idset all = IDSET_EMPTY, told;
 			_cleanup_free_ char *list = NULL, *text = NULL;
@@ -531,7 +550,7 @@ TEST(a_long_list_is_cut_between_numbers)
 				idset_add(&all, id);
 			list = idset_text(&all);
 			daemon = balancer_start(&r, ANSWERS);
-			IS_INT(be_irqbalance.write(&r.fs, objects[k], list), 0);
+			IN_A_HOOK(&r, IS_INT(be_irqbalance.write(&r.fs, objects[k], list), 0));
 			text = strdup(balancer_told(&r, objects[k]));
 			for (char *at = text; *at; at++)
 				*at = *at == ' ' && at[1] ? ',' : *at == ' ' ? '\0' : *at;
@@ -553,6 +572,52 @@ TEST(short_lists_of_irqbalance)
 	OK(!be_irqbalance.same("cpus", "", "0"));
 	OK(!be_irqbalance.same("cpus", "", BACKEND_AWAY));
 	OK(be_irqbalance.same("cpus", BACKEND_AWAY, BACKEND_AWAY));
+}
+
+/* Slow at a start, it is told by the next phase; slow at the end, it is told then, by whoever ends next. */
+TEST(slow_is_not_gone)
+{
+	ROOT(r);
+	pid_t daemon;
+
+	put_host(&r);
+	root_put(&r, "told-irqs", "9 ");
+	daemon = balancer_start(&r, ANSWERS);
+	root_put(&r, BALANCER_MASK, "80");
+	IN_A_HOOK(&r, (void)START(&r, UUID_A, {"", "avoid:2-5"}, {"eth0", "local:5"}));
+	IS_STR(balancer_told(&r, "cpus"), "2-5,7");
+	IS_STR(balancer_told(&r, "irqs"), "9 24 25 ");
+	root_put(&r, BALANCER_MASK, "bc");
+	IS_INT(kill(daemon, SIGSTOP), 0);
+	IN_A_HOOK(&r, IS_INT(START(&r, UUID_B, {"", "avoid:1"}).failed, 0));
+	/* It still has what it was told, though it was not there for B. */
+	IN_A_HOOK(&r, (void)release(&r, UUID_A, 1));
+	OK(strstr(root_get(&r, PATH_LEDGER), "irqbalance") != NULL);
+	IN_A_HOOK(&r, (void)release(&r, UUID_B, 1));
+	OK(strstr(root_get(&r, PATH_LEDGER), "irqbalance") != NULL);
+	IS_INT(kill(daemon, SIGCONT), 0);
+	IN_A_HOOK(&r, (void)START(&r, UUID_B, {"", "avoid:1"}));
+	IS_STR(balancer_told(&r, "cpus"), "1,7");
+	root_put(&r, BALANCER_MASK, "82");
+	IN_A_HOOK(&r, (void)release(&r, UUID_B, 1));
+	IS_STR(balancer_told(&r, "cpus"), "7");
+	IS_STR(balancer_told(&r, "irqs"), "9 ");
+	OK(!strstr(root_get(&r, PATH_LEDGER), "irqbalance"));
+	balancer_end(daemon);
+}
+
+/* Slow all the time, it was told nothing, and nothing of it stays on record. */
+TEST(slow_from_start_to_end)
+{
+	ROOT(r);
+	pid_t daemon;
+
+	put_host(&r);
+	daemon = balancer_start(&r, HANGS);
+	IN_A_HOOK(&r, IS_INT(START(&r, UUID_A, {"", "avoid:2-5"}, {"eth0", "local:5"}).failed, 0));
+	IN_A_HOOK(&r, IS_INT(release(&r, UUID_A, 1).failed, 0));
+	OK(!strstr(root_get(&r, PATH_LEDGER), "irqbalance"));
+	balancer_end(daemon);
 }
 
 /* --- against a model -------------------------------------------------------------------------------------------- */
