@@ -633,6 +633,12 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 	return 0;
 }
 
+/* A daemon's object may not show yet what was told last (backend.h): that counts, whatever it says. */
+static bool must_tell(const struct work *w, const char *target)
+{
+	return w->be->comes_and_goes && (!w->s->readback || !w->be->same(w->s->object, w->s->written, target));
+}
+
 /* The object has already what became of this value, which the kernel has rounded. */
 static bool is_rounded(const struct work *w, const char *target)
 {
@@ -668,8 +674,9 @@ static void decide(struct batch *b, struct work *w, enum apply_outcome *outcome)
 	rc = fold_claims(b, w, &target);
 	if (rc < 0)
 		*outcome = apply_failure(b->a, &o, "", rc, "left as it was");
-	else if (target && !w->target && (w->insists || !w->be->same(w->s->object, w->now, target)) &&
-		 !is_rounded(w, target))
+	else if (target && !w->target &&
+		 (must_tell(w, target) ||
+		  ((w->insists || !w->be->same(w->s->object, w->now, target)) && !is_rounded(w, target))))
 		w->target = steal_ptr(&target);
 }
 
@@ -930,7 +937,8 @@ static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct 
 		return;
 	}
 	rc = fold_claims(b, w, &target);
-	if (rc == 0 && target && !w->be->same(s->object, w->now, target))
+	/* A daemon may show what it had before it was told, which it still takes up then. */
+	if (rc == 0 && target && (w->be->comes_and_goes || !w->be->same(s->object, w->now, target)))
 		w->target = steal_ptr(&target);
 	else
 		count_back(b, w, count);

@@ -606,6 +606,32 @@ TEST(slow_is_not_gone)
 	balancer_end(daemon);
 }
 
+/* Before its scan it shows what it had before it was told: a short life is told back all the same. */
+TEST(ends_before_irqbalance_scans)
+{
+	ROOT(r);
+	pid_t daemon;
+
+	put_host(&r);
+	daemon = balancer_start(&r, ANSWERS);
+	root_put(&r, BALANCER_MASK, "80");
+	IN_A_HOOK(&r, (void)START(&r, UUID_A, {"", "avoid:2-5"}));
+	IS_STR(balancer_told(&r, "cpus"), "2-5,7");
+	IN_A_HOOK(&r, (void)release(&r, UUID_A, 1));
+	IS_STR(balancer_told(&r, "cpus"), "7");
+	/* And one that wants what it still shows from before is told again. */
+	IN_A_HOOK(&r, (void)START(&r, UUID_A, {"", "avoid:2-5"}));
+	root_put(&r, BALANCER_MASK, "bc");
+	IN_A_HOOK(&r, (void)START(&r, UUID_B, {"", "avoid:1"}));
+	IS_STR(balancer_told(&r, "cpus"), "1-5,7");
+	IN_A_HOOK(&r, (void)release(&r, UUID_B, 1));
+	IS_STR(balancer_told(&r, "cpus"), "2-5,7");
+	IN_A_HOOK(&r, (void)release(&r, UUID_A, 1));
+	IS_STR(balancer_told(&r, "cpus"), "7");
+	OK(!strstr(root_get(&r, PATH_LEDGER), "irqbalance"));
+	balancer_end(daemon);
+}
+
 /* Slow all the time, it was told nothing, and nothing of it stays on record. */
 TEST(slow_from_start_to_end)
 {
