@@ -970,6 +970,22 @@ static int settle_interrupts(struct batch *b)
 	return 0;
 }
 
+/* One of many that the kernel does not move back (its CPUs are offline, no vector is left): nor will it later. */
+static bool is_refused(const struct work *w)
+{
+	return w->be->is_many && (w->rc == -EINVAL || w->rc == -ENOSPC || w->rc == -EIO);
+}
+
+static void abandon(struct batch *b, const struct work *w, struct apply_count *count)
+{
+	const struct apply_object o = object_of(w->s);
+
+	apply_note_many(b->a, &o, -w->rc, w->now, w->target);
+	if (!b->left_counted)
+		count->skipped++;
+	b->left_counted = true;
+}
+
 /* What could not be put back stays on record, for the next release or the next who wants it. */
 static bool is_finished(const void *data, unsigned int i)
 {
@@ -1031,7 +1047,9 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
 
 		if (!w->target)
 			continue;
-		if (w->s->n_claims && !w->wish_ended && w->rc < 0) /* others', which a cause has reset */
+		if (is_refused(w))
+			abandon(&b, w, count);
+		else if (w->s->n_claims && !w->wish_ended && w->rc < 0) /* others', which a cause has reset */
 			(void)apply_failure(a, &o, w->target, w->rc, "which another setting has reset");
 		else if (w->rc < 0 && apply_failure(a, &o, w->target, w->rc, "not put back") != APPLY_ABSENT)
 			w->is_stuck = true;

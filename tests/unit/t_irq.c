@@ -222,6 +222,26 @@ TEST(what_the_kernel_keeps_is_said_once)
 	is_as_it_was(&r);
 }
 
+/* What the kernel does not take back is left, and no later release tries it. */
+TEST(refused_at_release_is_left)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	if (!can_fault())
+		SKIP("not a test build");
+	put_host(&r);
+	(void)START(&r, UUID_A, {"", "avoid:2-5"});
+	setenv("DOMTUNE_FAULT", "irq/31/smp:5;irq/32/smp:22;irq/9/smp:28", 1);
+	c = release(&r, UUID_A, 1);
+	unsetenv("DOMTUNE_FAULT");
+	IS_INT(c.failed, 0);
+	IS_INT(c.skipped, 1);
+	IS_IRQ(&r, 9, "0-1,6-7");
+	IS_IRQ(&r, 24, "0-7");
+	OK(!strstr(root_get(&r, PATH_LEDGER), IRQ_DIR));
+}
+
 TEST(late_ones_are_found_by_the_same_steps)
 {
 	ROOT(r);
