@@ -21,11 +21,21 @@ static bool is_recorded(const struct undo *u, const struct step *s)
 	return false;
 }
 
+/* A daemon is told all in one: what has come since is in the same object's value, and it may have begun anew. */
+static bool is_guest(const struct step *s)
+{
+	const struct backend *be = backend_find(s->backend);
+
+	return be && be->comes_and_goes;
+}
+
 /* A dependant's cause stays with it. */
 static bool is_wanted(const struct undo *u, const struct steps *s, unsigned int at)
 {
 	if (!step_comes_late(s->s[at].setting))
 		return false;
+	if (is_guest(&s->s[at]))
+		return true;
 	if (s->s[at].fold == FOLD_NONE || !is_recorded(u, &s->s[at]))
 		return true;
 	for (unsigned int i = at + 1; i < s->n && s->s[i].group == s->s[at].group && !s->s[at].is_dependant; i++)

@@ -371,6 +371,15 @@ static int write_ahead(struct batch *b, struct err *e)
 	return ledger_write(b->a->fs, b->l, e);
 }
 
+/* As if it had not been there: whoever comes next tells it. */
+static void tell_later(struct work *w)
+{
+	w->rc = replace_text(&w->s->written, BACKEND_AWAY) < 0 || replace_text(&w->s->readback, BACKEND_AWAY) < 0 ||
+				replace_text(&w->now, BACKEND_AWAY) < 0
+			? -ENOMEM
+			: 0;
+}
+
 static void write_one(struct batch *b, struct work *w)
 {
 	char *now = NULL;
@@ -388,6 +397,11 @@ static void write_one(struct batch *b, struct work *w)
 		if (w->rc == 0 && w->be->comes_and_goes) {
 			free(now);
 			now = strdup(w->target);
+		}
+		if (w->rc == -ETIMEDOUT && w->be->comes_and_goes && w->s->n_claims) {
+			tell_later(w);
+			free(now);
+			return;
 		}
 	}
 	if (!now)
@@ -561,6 +575,11 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 		return -ENOMEM;
 	if (be && !now)
 		rc = apply_read(a, be, st->object, &now);
+	/* It is told by the next phase. */
+	if (be && be->comes_and_goes && rc == -ETIMEDOUT) {
+		now = strdup(BACKEND_AWAY);
+		rc = now ? 0 : -ENOMEM;
+	}
 	if (rc < 0 || !be) {
 		/* What is not there (a queue without writeback throttling) is not reset either. */
 		*outcome = st->restore_only ? APPLY_ABSENT : apply_failure(a, &o, wanted, rc, "left as it was");
@@ -614,6 +633,12 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 	return 0;
 }
 
+/* A daemon's object may not show yet what was told last (backend.h): that counts, whatever it says. */
+static bool must_tell(const struct work *w, const char *target)
+{
+	return w->be->comes_and_goes && (!w->s->readback || !w->be->same(w->s->object, w->s->written, target));
+}
+
 /* The object has already what became of this value, which the kernel has rounded. */
 static bool is_rounded(const struct work *w, const char *target)
 {
@@ -649,8 +674,9 @@ static void decide(struct batch *b, struct work *w, enum apply_outcome *outcome)
 	rc = fold_claims(b, w, &target);
 	if (rc < 0)
 		*outcome = apply_failure(b->a, &o, "", rc, "left as it was");
-	else if (target && !w->target && (w->insists || !w->be->same(w->s->object, w->now, target)) &&
-		 !is_rounded(w, target))
+	else if (target && !w->target &&
+		 (must_tell(w, target) ||
+		  ((w->insists || !w->be->same(w->s->object, w->now, target)) && !is_rounded(w, target))))
 		w->target = steal_ptr(&target);
 }
 
@@ -891,6 +917,11 @@ static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct 
 	w->is_counted = w->wish_ended || !s->n_claims;
 	shared_drop_claim(s, uuid);
 	if (!w->now) {
+		/* It has answered nobody yet, and was told nothing. */
+		if (w->rc == -ETIMEDOUT && w->be->comes_and_goes && streq(s->original, BACKEND_AWAY)) {
+			count_back(b, w, count);
+			return;
+		}
 		if (w->rc == -ETIMEDOUT)
 			put_off(b, w);
 		/* Gone with its value; or it cannot be read, then it cannot be put back either. */
@@ -906,7 +937,8 @@ static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct 
 		return;
 	}
 	rc = fold_claims(b, w, &target);
-	if (rc == 0 && target && !w->be->same(s->object, w->now, target))
+	/* A daemon may show what it had before it was told, which it still takes up then. */
+	if (rc == 0 && target && (w->be->comes_and_goes || !w->be->same(s->object, w->now, target)))
 		w->target = steal_ptr(&target);
 	else
 		count_back(b, w, count);
@@ -936,6 +968,22 @@ static int settle_interrupts(struct batch *b)
 			w->target = steal_ptr(&target);
 	}
 	return 0;
+}
+
+/* One of many that the kernel does not move back (its CPUs are offline, no vector is left): nor will it later. */
+static bool is_refused(const struct work *w)
+{
+	return w->be->is_many && (w->rc == -EINVAL || w->rc == -ENOSPC || w->rc == -EIO);
+}
+
+static void abandon(struct batch *b, const struct work *w, struct apply_count *count)
+{
+	const struct apply_object o = object_of(w->s);
+
+	apply_note_many(b->a, &o, -w->rc, w->now, w->target);
+	if (!b->left_counted)
+		count->skipped++;
+	b->left_counted = true;
 }
 
 /* What could not be put back stays on record, for the next release or the next who wants it. */
@@ -999,7 +1047,9 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
 
 		if (!w->target)
 			continue;
-		if (w->s->n_claims && !w->wish_ended && w->rc < 0) /* others', which a cause has reset */
+		if (is_refused(w))
+			abandon(&b, w, count);
+		else if (w->s->n_claims && !w->wish_ended && w->rc < 0) /* others', which a cause has reset */
 			(void)apply_failure(a, &o, w->target, w->rc, "which another setting has reset");
 		else if (w->rc < 0 && apply_failure(a, &o, w->target, w->rc, "not put back") != APPLY_ABSENT)
 			w->is_stuck = true;

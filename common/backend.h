@@ -46,7 +46,8 @@ struct backend {
 	bool is_many;
 	/*
 	 * The object is a daemon's, which may end, and begin again with what it had at first. It is read as BACKEND_AWAY then,
-	 * and takes any value; what it was told it may show only some seconds later.
+	 * and takes any value; what it was told it may show only some seconds later. -ETIMEDOUT: it does not answer, but may
+	 * have what it was told.
 	 */
 	bool comes_and_goes;
 	/* Shared objects are written in the order of their ranks, 0 first, at most BACKEND_RANK_MAX; NULL: 1. */

@@ -209,7 +209,7 @@ class StandIn:
                 conn, _ = self.socket.accept()
             except OSError:
                 return
-            data, control, _, _ = conn.recvmsg(16384, socket.CMSG_SPACE(12))
+            data, control, _, _ = conn.recvmsg(500, socket.CMSG_SPACE(12))
             uid = next((struct.unpack("iii", d)[1] for _, t, d in control if t == socket.SCM_CREDENTIALS), 1)
             text = data.rstrip(b"\0").decode()
             if text and text != "setup":

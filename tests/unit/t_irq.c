@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Interrupts: whose they are, where they are put, and that all are where they were in the end. */
+#include <time.h>
+
+#include "balancer.h"
 #include "irqhost.h"
 
 #define IS_IRQ(r, irq, want) IS_STR(root_get(r, irq_file(irq)), want "\n")
@@ -217,6 +220,26 @@ TEST(what_the_kernel_keeps_is_said_once)
 	IS_IRQ(&r, 31, "0-3");
 	(void)release(&r, UUID_A, 1);
 	is_as_it_was(&r);
+}
+
+/* What the kernel does not take back is left, and no later release tries it. */
+TEST(refused_at_release_is_left)
+{
+	ROOT(r);
+	struct apply_count c;
+
+	if (!can_fault())
+		SKIP("not a test build");
+	put_host(&r);
+	(void)START(&r, UUID_A, {"", "avoid:2-5"});
+	setenv("DOMTUNE_FAULT", "irq/31/smp:5;irq/32/smp:22;irq/9/smp:28", 1);
+	c = release(&r, UUID_A, 1);
+	unsetenv("DOMTUNE_FAULT");
+	IS_INT(c.failed, 0);
+	IS_INT(c.skipped, 1);
+	IS_IRQ(&r, 9, "0-1,6-7");
+	IS_IRQ(&r, 24, "0-7");
+	OK(!strstr(root_get(&r, PATH_LEDGER), IRQ_DIR));
 }
 
 TEST(late_ones_are_found_by_the_same_steps)
@@ -443,6 +466,204 @@ TEST(started_and_ended_at_the_same_time)
 		together(&r, true);
 		is_as_it_was(&r);
 	}
+}
+
+/* --- irqbalance -------------------------------------------------------------------------------------------------- */
+
+static unsigned int ms_since(const struct timespec *begin)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (unsigned int)((t.tv_sec - begin->tv_sec) * 1000 + (t.tv_nsec - begin->tv_nsec) / 1000000);
+}
+
+static const char *balancer_says(struct root *r, const char *object)
+{
+	static char buf[BACKEND_VALUE_MAX];
+	int rc = be_irqbalance.read(&r->fs, object, buf, sizeof(buf));
+
+	if (rc < 0)
+		(void)snprintf(buf, sizeof(buf), "%s", strerror(-rc));
+	return buf;
+}
+
+static void wait_in_vain(enum balancer how)
+{
+	struct timespec begin;
+	pid_t daemon;
+	ROOT(r);
+
+	daemon = balancer_start(&r, how);
+	(void)clock_gettime(CLOCK_MONOTONIC, &begin);
+	for (int i = 0; i < 5; i++) {
+		IS_STR(balancer_says(&r, "cpus"), strerror(ETIMEDOUT));
+		IS_STR(balancer_says(&r, "irqs"), strerror(ETIMEDOUT));
+		IS_INT(be_irqbalance.write(&r.fs, "irqs", "45"), -ETIMEDOUT);
+	}
+	OK(ms_since(&begin) >= 200 && ms_since(&begin) < 450);
+	balancer_end(daemon);
+}
+
+/* Also one that sends a byte now and then has a quarter of a second for everything, once. */
+TEST(one_that_hangs_costs_one_timeout)
+{
+	wait_in_vain(HANGS);
+}
+
+TEST(one_that_drips_costs_one_timeout)
+{
+	wait_in_vain(DRIPS);
+}
+
+/* Whoever may make a socket there is not asked, nor told. */
+TEST(only_root_is_irqbalance)
+{
+	ROOT(r);
+	pid_t daemon;
+
+	if (geteuid())
+		SKIP("not root");
+	daemon = balancer_start_as(&r, ANSWERS, 4711);
+	IS_STR(balancer_says(&r, "cpus"), BACKEND_AWAY);
+	IS_INT(be_irqbalance.write(&r.fs, "irqs", "45"), 0);
+	balancer_end(daemon);
+	IS_STR(root_get(&r, "told-irqs"), "NONE");
+	daemon = balancer_start(&r, ANSWERS);
+	IS_INT(be_irqbalance.write(&r.fs, "irqs", "45"), 0);
+	IS_STR(balancer_says(&r, "irqs"), "45");
+	balancer_end(daemon);
+}
+
+/* A hook each has a process of its own: who has waited in vain does not ask again. */
+#define IN_A_HOOK(r, ...)                                                                                              \
+	do {                                                                                                           \
+		pid_t hook_pid;                                                                                        \
+		int hook_status;                                                                                       \
+                                                                                                                       \
+		fflush(stdout);                                                                                        \
+		hook_pid = fork();                                                                                     \
+		if (hook_pid == 0) {                                                                                   \
+			__VA_ARGS__;                                                                                   \
+			fflush(stdout);                                                                                \
+			_exit(tap_failed ? 1 : 0);                                                                     \
+		}                                                                                                      \
+		while (waitpid(hook_pid, &hook_status, 0) < 0)                                                         \
+			;                                                                                              \
+		IS_INT(hook_status, 0);                                                                                \
+	} while (0)
+
+/* More than the daemon reads at a time: it is told what fits, in whole numbers, and has then what it should. */
+TEST(a_long_list_is_cut_between_numbers)
+{
+	static const char *const objects[] = {"cpus", "irqs"};
+
+	for (unsigned int first = 0; first < 24; first += 5)
+		for (size_t k = 0; k < ARRAY_SIZE(objects); k++) {
+			struct idset all = IDSET_EMPTY, told;
+			_cleanup_free_ char *list = NULL, *text = NULL;
+			pid_t daemon;
+			ROOT(r);
+
+			/* Numbers of any width at the end of the buffer. */
+			for (unsigned int id = first < 12 ? 1 + first : 1000 + first; id < 8000; id += 9 + first)
+				idset_add(&all, id);
+			list = idset_text(&all);
+			daemon = balancer_start(&r, ANSWERS);
+			IN_A_HOOK(&r, IS_INT(be_irqbalance.write(&r.fs, objects[k], list), 0));
+			text = strdup(balancer_told(&r, objects[k]));
+			for (char *at = text; *at; at++)
+				*at = *at == ' ' && at[1] ? ',' : *at == ' ' ? '\0' : *at;
+			balancer_end(daemon);
+			IS_INT(idset_parse(text, &told), 0);
+			OK(strlen(text) > 470 && idset_is_subset(&told, &all));
+			OK(be_irqbalance.same(objects[k], list, text) && be_irqbalance.same(objects[k], text, list));
+			idset_del(&told, (unsigned int)idset_first(&told));
+			free(text);
+			text = idset_text(&told);
+			OK(!be_irqbalance.same(objects[k], list, text));
+		}
+}
+
+TEST(short_lists_of_irqbalance)
+{
+	OK(be_irqbalance.same("irqs", "", "0"));
+	OK(be_irqbalance.same("cpus", "0,1,2", "0-2"));
+	OK(!be_irqbalance.same("cpus", "", "0"));
+	OK(!be_irqbalance.same("cpus", "", BACKEND_AWAY));
+	OK(be_irqbalance.same("cpus", BACKEND_AWAY, BACKEND_AWAY));
+}
+
+/* Slow at a start, it is told by the next phase; slow at the end, it is told then, by whoever ends next. */
+TEST(slow_is_not_gone)
+{
+	ROOT(r);
+	pid_t daemon;
+
+	put_host(&r);
+	root_put(&r, "told-irqs", "9 ");
+	daemon = balancer_start(&r, ANSWERS);
+	root_put(&r, BALANCER_MASK, "80");
+	IN_A_HOOK(&r, (void)START(&r, UUID_A, {"", "avoid:2-5"}, {"eth0", "local:5"}));
+	IS_STR(balancer_told(&r, "cpus"), "2-5,7");
+	IS_STR(balancer_told(&r, "irqs"), "9 24 25 ");
+	root_put(&r, BALANCER_MASK, "bc");
+	IS_INT(kill(daemon, SIGSTOP), 0);
+	IN_A_HOOK(&r, IS_INT(START(&r, UUID_B, {"", "avoid:1"}).failed, 0));
+	/* It still has what it was told, though it was not there for B. */
+	IN_A_HOOK(&r, (void)release(&r, UUID_A, 1));
+	OK(strstr(root_get(&r, PATH_LEDGER), "irqbalance") != NULL);
+	IN_A_HOOK(&r, (void)release(&r, UUID_B, 1));
+	OK(strstr(root_get(&r, PATH_LEDGER), "irqbalance") != NULL);
+	IS_INT(kill(daemon, SIGCONT), 0);
+	IN_A_HOOK(&r, (void)START(&r, UUID_B, {"", "avoid:1"}));
+	IS_STR(balancer_told(&r, "cpus"), "1,7");
+	root_put(&r, BALANCER_MASK, "82");
+	IN_A_HOOK(&r, (void)release(&r, UUID_B, 1));
+	IS_STR(balancer_told(&r, "cpus"), "7");
+	IS_STR(balancer_told(&r, "irqs"), "9 ");
+	OK(!strstr(root_get(&r, PATH_LEDGER), "irqbalance"));
+	balancer_end(daemon);
+}
+
+/* Before its scan it shows what it had before it was told: a short life is told back all the same. */
+TEST(ends_before_irqbalance_scans)
+{
+	ROOT(r);
+	pid_t daemon;
+
+	put_host(&r);
+	daemon = balancer_start(&r, ANSWERS);
+	root_put(&r, BALANCER_MASK, "80");
+	IN_A_HOOK(&r, (void)START(&r, UUID_A, {"", "avoid:2-5"}));
+	IS_STR(balancer_told(&r, "cpus"), "2-5,7");
+	IN_A_HOOK(&r, (void)release(&r, UUID_A, 1));
+	IS_STR(balancer_told(&r, "cpus"), "7");
+	/* And one that wants what it still shows from before is told again. */
+	IN_A_HOOK(&r, (void)START(&r, UUID_A, {"", "avoid:2-5"}));
+	root_put(&r, BALANCER_MASK, "bc");
+	IN_A_HOOK(&r, (void)START(&r, UUID_B, {"", "avoid:1"}));
+	IS_STR(balancer_told(&r, "cpus"), "1-5,7");
+	IN_A_HOOK(&r, (void)release(&r, UUID_B, 1));
+	IS_STR(balancer_told(&r, "cpus"), "2-5,7");
+	IN_A_HOOK(&r, (void)release(&r, UUID_A, 1));
+	IS_STR(balancer_told(&r, "cpus"), "7");
+	OK(!strstr(root_get(&r, PATH_LEDGER), "irqbalance"));
+	balancer_end(daemon);
+}
+
+/* Slow all the time, it was told nothing, and nothing of it stays on record. */
+TEST(slow_from_start_to_end)
+{
+	ROOT(r);
+	pid_t daemon;
+
+	put_host(&r);
+	daemon = balancer_start(&r, HANGS);
+	IN_A_HOOK(&r, IS_INT(START(&r, UUID_A, {"", "avoid:2-5"}, {"eth0", "local:5"}).failed, 0));
+	IN_A_HOOK(&r, IS_INT(release(&r, UUID_A, 1).failed, 0));
+	OK(!strstr(root_get(&r, PATH_LEDGER), "irqbalance"));
+	balancer_end(daemon);
 }
 
 /* --- against a model -------------------------------------------------------------------------------------------- */
