@@ -127,6 +127,14 @@ static inline int deaf_write(const struct hostfs *fs, const char *object, const 
 	return 0;
 }
 
+/* A thread that ends while its group is written. */
+static inline int group_write(const struct hostfs *fs, const char *object, const char *value)
+{
+	if (str_starts(object, "sys/group"))
+		(void)hostfs_unlink(fs, "sys/thread");
+	return hostfs_write(fs, value, "%s", object);
+}
+
 #define BACKEND(n, w, ends)                                                                                            \
 	{                                                                                                              \
 		.name = n, .probe = file_probe, .read = file_read, .write = w, .same = file_same,                      \
@@ -137,11 +145,12 @@ static const struct backend be_round = BACKEND("round", round_write, true);
 static const struct backend be_fail = BACKEND("fail", fail_write, false);
 static const struct backend be_deaf = BACKEND("deaf", deaf_write, false);
 static const struct backend be_queue = BACKEND("queue", queue_write, false);
+static const struct backend be_group = BACKEND("group", group_write, true);
 
 const struct backend *backend_find(const char *name)
 {
 	static const struct backend *const all[] = {&be_file, &be_reset, &be_round, &be_fail,
-						     &be_deaf, &be_queue, &be_thread};
+						     &be_deaf, &be_queue, &be_group, &be_thread};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (streq(all[i]->name, name))
