@@ -369,7 +369,11 @@ static enum apply_outcome settle_dependant(struct apply_run *a, const struct ste
 		return APPLY_ABSENT;
 	rc = apply_read(a, be, s->object, &now);
 	if (rc < 0) {
-		record_left(a, r, rc); /* gone: undo finds it gone, too */
+		/* A thread that has ended is no failure of its setting; that a device is gone undo finds out, too. */
+		if (rc == -ENOENT && be->ends_with_domain)
+			(void)undo_undone(a->undo, number, "gone"); /* unrecorded it is found out again */
+		else
+			record_left(a, r, rc);
 		return apply_failure(a, &o, s->value, rc, "left as it was");
 	}
 	/* What somebody else had given it is on record in the place of the step's own value, see record_again(). */

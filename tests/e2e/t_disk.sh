@@ -151,8 +151,19 @@ ok 'O_DIRECT everywhere: starts' start dis4
 is 'O_DIRECT everywhere: all four nodes' "$(nodes dis4 | cut -d' ' -f1,3)" \
 	"$(printf "%s $direct\n" libvirt-1-format libvirt-1-storage libvirt-2-format libvirt-2-storage)"
 wait_for is_up dis4
-ok 'commit into the backing image' virsh -q blockcommit dis4 vda --active --pivot --wait
-like 'committed: verify says that the image is another' "$(effective dis4 disk.cache vda)" '^False .*libvirt-2, not libvirt-1'
+commit() { virsh -q blockcommit dis4 vda --active --pivot --wait; }
+if out=$(commit 2>&1); then
+	tap 0 'commit into the backing image'
+	like 'committed: verify says that the image is another' "$(effective dis4 disk.cache vda)" '^False .*libvirt-2, not libvirt-1'
+else
+	# On Debian 13 with AppArmor QEMU may not write to its backing images (seen with libvirt 11.3), whoever starts it.
+	undefine dis4
+	define dis4 wrap=no disk="$images/dis4-chain.img"
+	ok 'commit is refused: starts without us' start dis4
+	wait_for is_up dis4
+	not_ok 'commit is refused without us, too' commit
+	skip 'committed: verify says that the image is another' "${out##*: }"
+fi
 virsh -q destroy dis4
 undefine dis4
 rm -f "$images"/dis4-*

@@ -155,6 +155,14 @@ static inline int deaf_write(const struct hostfs *fs, const char *object, const 
 	return 0;
 }
 
+/* A thread that ends while its group is written. */
+static inline int group_write(const struct hostfs *fs, const char *object, const char *value)
+{
+	if (str_starts(object, "sys/group"))
+		(void)hostfs_unlink(fs, "sys/thread");
+	return hostfs_write(fs, value, "%s", object);
+}
+
 #define BACKEND(n, w, ends)                                                                                            \
 	{                                                                                                              \
 		.name = n, .probe = file_probe, .read = file_read, .write = w, .same = file_same,                      \
@@ -203,12 +211,13 @@ static const struct backend be_parts = {
 	.name = "parts", .probe = file_probe, .read = file_read, .write = fail_write, .same = file_same,
 	.remains = half_remains,
 };
+static const struct backend be_group = BACKEND("group", group_write, true);
 
 const struct backend *backend_find(const char *name)
 {
 	static const struct backend *const all[] = {&be_file, &be_reset, &be_round, &be_fail,
-						     &be_deaf, &be_queue, &be_pstate, &be_parts, &be_thread, &be_irq,
-						     &be_irqbalance, &be_set, &be_silent};
+						     &be_deaf, &be_queue, &be_pstate, &be_parts, &be_group, &be_thread,
+						     &be_irq, &be_irqbalance, &be_set, &be_silent};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		if (streq(all[i]->name, name))

@@ -639,6 +639,36 @@ TEST(a_dependant_that_was_not_reached)
 	is_disk(&r);
 }
 
+/* Not a failure of the setting, whose other objects are in force, nor one that stays on record as if it were. */
+TEST(a_dependant_that_ended)
+{
+	ROOT(r);
+	struct step group = make_step(&one, "group", "sys/group", "2");
+	struct step thread = make_step(&one, "group", "sys/thread", "2");
+	struct apply_count c;
+	struct undo u;
+
+	r.fs.real = true; /* objects are not asked for before they are read there */
+	root_put(&r, "sys/group", "1\n");
+	root_put(&r, "sys/thread", "1\n");
+	group.group = thread.group = 1;
+	thread.is_dependant = true;
+	begin(&r, UUID_A, false);
+	c = APPLY(&r, UUID_A, group, thread);
+	IS_INT(c.in_force, 1);
+	IS_INT(c.failed, 0);
+	OK(!hostfs_exists(&r.fs, "sys/thread"));
+	IS_INT(undo_open(&r.fs, UUID_A, false, &u, NULL), 0);
+	IS_INT(u.n_steps, 2);
+	IS_INT(u.steps[0].state, UNDO_DONE);
+	IS_INT(u.steps[1].state, UNDO_UNDONE);
+	undo_fini(&u);
+	c = release(&r, UUID_A, 1);
+	IS_INT(c.failed, 0);
+	IS_FILE(&r, "sys/group", "1");
+	OK(!knows(&r, UUID_A));
+}
+
 /* What the process was started with by us is undone to what it would have had without us. */
 TEST(started_with_the_value)
 {
