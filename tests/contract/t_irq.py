@@ -18,7 +18,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, domain_xml  # noqa: E402
+from hooklib import APPLY, BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, domain_xml  # noqa: E402
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-irq-")
@@ -366,7 +366,7 @@ def wait_for(what, seconds=15):
 
 def main():
     os.makedirs(helpers)
-    build_with_helpers_in(work, [(decide, DECIDE, ["libxml-2.0", "libcgroup"]), (applier, ["hooks/apply.c"], [])])
+    build_with_helpers_in(work, [(decide, DECIDE, ["libxml-2.0", "libcgroup"]), (applier, APPLY, [])])
     two_domains()
     what_the_kernel_keeps()
     nothing_is_read_in_vain()
