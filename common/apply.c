@@ -490,21 +490,6 @@ static void apply_group(struct apply_run *a, const struct step *s, unsigned int 
 			outcome[i] = outcome[0] == APPLY_LATE ? APPLY_LATE : settle_dependant(a, &s[i], numbers[i]);
 }
 
-/* Steps that wait for what comes before them are a run of their own, for each setting. */
-static bool may_follow(const struct step *a, const struct step *b)
-{
-	return a->is_last == b->is_last && (!a->is_last || a->setting == b->setting);
-}
-
-/* Whether something of its setting, before it, is not as it should be. */
-static bool is_in_vain(const struct steps *s, const enum apply_outcome *outcome, unsigned int at)
-{
-	for (unsigned int i = 0; i < at && s->s[at].is_last; i++)
-		if (s->s[i].setting == s->s[at].setting && outcome[i] != APPLY_IN_FORCE)
-			return true;
-	return false;
-}
-
 static bool has_dependant(const struct steps *s, unsigned int at)
 {
 	return at + 1 < s->n && s->s[at + 1].is_dependant && s->s[at + 1].group == s->s[at].group &&
@@ -517,9 +502,7 @@ static unsigned int run_length(const struct steps *s, unsigned int at)
 	bool is_shared = s->s[at].fold != FOLD_NONE, is_group = has_dependant(s, at);
 	unsigned int n = 1;
 
-	if (s->s[at].needs)
-		return n;
-	while (at + n < s->n && !s->s[at + n].needs && may_follow(&s->s[at], &s->s[at + n]) &&
+	while (at + n < s->n && s->s[at + n].needs == s->s[at].needs &&
 	       (s->s[at + n].fold != FOLD_NONE) == is_shared &&
 	       (is_shared || (is_group ? has_dependant(s, at + n - 1) : !has_dependant(s, at + n))))
 		n++;
@@ -654,24 +637,28 @@ static void record_missing(struct apply_run *a, const struct steps *s, enum appl
 	}
 }
 
-/* Whether what a step needs (step.h) is in force; a part that is not there does not count. */
-static bool has_needed(const struct apply_run *a, const struct steps *s, const enum apply_outcome *outcome, unsigned int at)
+/*
+ * What becomes of a step that has not got what it needs (step.h); APPLY_IN_FORCE: it has. Of another setting a part that is
+ * not there does not count; what is in the way of the rest of its own was told.
+ */
+static enum apply_outcome without_needed(const struct apply_run *a, const struct steps *s, const enum apply_outcome *outcome,
+					 unsigned int at)
 {
 	const struct step *x = &s->s[at];
 	const struct apply_object o = object_of(x);
-	bool is_made = !x->needs;
+	bool own = x->needs == x->setting, is_made = own || !x->needs;
 
 	for (unsigned int i = 0; i < at && x->needs; i++) {
-		if (s->s[i].setting != x->needs || outcome[i] == APPLY_ABSENT)
+		if (s->s[i].setting != x->needs || (outcome[i] == APPLY_ABSENT && !own))
 			continue;
 		is_made = outcome[i] == APPLY_IN_FORCE;
 		if (!is_made)
 			break;
 	}
-	if (!is_made)
-		log_warning("%s: %s %s: left as it was, since its %s is not in force", a->name, o.knob, o.target,
-			    x->needs->knob);
-	return is_made;
+	if (is_made || own)
+		return is_made ? APPLY_IN_FORCE : APPLY_ABSENT;
+	log_warning("%s: %s %s: left as it was, since its %s is not in force", a->name, o.knob, o.target, x->needs->knob);
+	return APPLY_FAILED;
 }
 
 /* The first step of a setting that is nothing by halves (step.h, all_or_none), where not all of it is in force. */
@@ -739,6 +726,7 @@ int apply_run_steps(struct apply_run *a, const struct steps *s, struct apply_cou
 	struct undo *u = a->undo;
 	_cleanup_free_ enum apply_outcome *outcome = calloc(s->n ? s->n : 1, sizeof(*outcome));
 	unsigned int n_before = u->n_steps, n;
+	enum apply_outcome lacks;
 	bool late;
 
 	if (!outcome)
@@ -752,11 +740,9 @@ int apply_run_steps(struct apply_run *a, const struct steps *s, struct apply_cou
 		if (late)
 			for (unsigned int j = i; j < i + n; j++)
 				outcome[j] = APPLY_LATE;
-		else if (is_in_vain(s, outcome, i))
+		else if ((lacks = without_needed(a, s, outcome, i)) != APPLY_IN_FORCE)
 			for (unsigned int j = i; j < i + n; j++)
-				outcome[j] = APPLY_ABSENT; /* what is in its way was told */
-		else if (!has_needed(a, s, outcome, i))
-			outcome[i] = APPLY_FAILED;
+				outcome[j] = lacks;
 		else if (first->fold != FOLD_NONE && !u->plan.observe)
 			apply_shared(a, first, n, outcome + i);
 		else if (has_dependant(s, i))

@@ -588,7 +588,7 @@ static int put_shared_first(struct steps *s)
 	if (!own)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < s->n; i++)
-		if (s->s[i].fold == FOLD_NONE || s->s[i].is_last)
+		if (s->s[i].fold == FOLD_NONE || s->s[i].needs)
 			own[n_own++] = s->s[i];
 		else
 			s->s[n_shared++] = s->s[i];

@@ -97,9 +97,9 @@ struct step {
 	unsigned int group;   /* steps of one group belong together: the cause is first, its dependants follow */
 	bool is_dependant;    /* the cause's write may reset it: original read before the cause is written,
 	                         written after it; undo: cause, then dependants, then all are read once more */
-	bool is_last;         /* not touched unless the steps of its setting before it are all in force */
 	bool is_vital;        /* the setting's other objects do nothing without this one */
-	const struct setting *needs; /* is made only if all objects of this setting are as they should be; NULL: none */
+	const struct setting *needs; /* is made only if all objects of this setting are as they should be, or, of its own
+	                                setting, those before it; NULL: none */
 	bool restore_only;    /* a dependant that is to keep its present value (a thread affinity that a cpuset
 	                         write would erase before Linux 6.2); value is "", what is written is the original;
 	                         -EINVAL then means that the cause leaves nothing of it, which is no failure */

@@ -36,7 +36,7 @@ static int add_line(struct expansion *x, const char *group, const struct resctrl
 	if (r < 0)
 		return r;
 	s->fold = is_shared ? FOLD_RUN : FOLD_NONE;
-	s->is_last = true;
+	s->needs = s->setting;
 	return 0;
 }
 

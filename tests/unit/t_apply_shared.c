@@ -58,7 +58,8 @@ TEST(steps_in_vain)
 		narrowed = shared_step(FOLD_RUN, NULL, "sys/s", "4-7");
 		own = make_step(&one, "file", "sys/own", "1");
 		other = make_step(&two, "file", "sys/other", "1");
-		narrowed.is_last = own.is_last = other.is_last = true;
+		narrowed.needs = own.needs = &one;
+		other.needs = &two;
 		c = APPLY(&r, UUID_A, first, narrowed, own, other);
 		IS_INT(c.in_force, works ? 2 : 1);
 		IS_INT(c.skipped, works ? 0 : 1);
