@@ -57,6 +57,13 @@ def build_with_helpers_in(libexec, programs):
                               [os.path.join(BUILD, "libdomtune.a"), "-Wl,--as-needed"] + libs, cwd=TOP)
 
 
+def can_inject():
+    """Whether the build under test takes DOMTUNE_CRASH_AT and DOMTUNE_FAULT."""
+    with open(os.path.join(BUILD, "config.stamp"), encoding="utf-8") as stamp:
+        text = stamp.read()
+    return "-DDT_SAN" in text or "-DDT_TEST" in text
+
+
 def domain_xml(name="web1", uuid=UUID, body="", head="<domain type='kvm' id='7'>"):
     return ("%s\n  <name>%s</name>\n  <uuid>%s</uuid>\n  <memory unit='KiB'>262144</memory>\n"
             "  <currentMemory unit='KiB'>262144</currentMemory>\n  <vcpu placement='static'>2</vcpu>\n"
@@ -116,6 +123,29 @@ class Root:
                 full = os.path.join(dirpath, name)
                 with open(full, "rb") as file:
                     found[os.path.relpath(full, self.dir)] = file.read()
+        return found
+
+    def outside(self):
+        """The same of the host: without our state, and devices."""
+        found = {}
+        for below in os.listdir(self.dir):
+            if below != "dev":
+                found.update({n: d for n, d in self.listing(below).items() if not n.startswith("run/domtune")})
+        return found
+
+    def changed(self, before):
+        """Names of what outside() does not find as it was."""
+        now = self.outside()
+        return sorted(name for name in set(now) | set(before) if now.get(name, 0) != before.get(name, 0))
+
+    def left(self, uuids):
+        """What is held for these domains, or shared, in our state."""
+        found = []
+        for name, data in self.listing("run/domtune").items():
+            if any(u in name for u in uuids) and "/.tmp." not in name:
+                found.append(name)
+            if name == "run/domtune/ledger" and (b"shared\t" in data or any(u.encode() in data for u in uuids)):
+                found.append(data)
         return found
 
     def remove(self):

@@ -14,7 +14,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, domain_xml  # noqa: E402
+from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, can_inject, domain_xml  # noqa: E402
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 tap = Tap()
@@ -196,12 +196,6 @@ def test_there_and_back():
                 tap.ok(not any(results) and not host.changed() and not host.left(), name + ": and all goes back", results,
                        host.changed(), host.left())
                 host.end()
-
-
-def can_inject():
-    with open(os.path.join(BUILD, "config.stamp"), encoding="utf-8") as stamp:
-        text = stamp.read()
-    return "-DDT_SAN" in text or "-DDT_TEST" in text
 
 
 def test_killed():

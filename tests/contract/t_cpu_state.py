@@ -16,7 +16,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, domain_xml  # noqa: E402
+from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, can_inject, domain_xml  # noqa: E402
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-cpu-state-")
@@ -77,30 +77,6 @@ def start(root, name):
     return [run_decide(root, name), run_apply(root, "started", name)]
 
 
-def outside(root):
-    found = {}
-    for below in os.listdir(root.dir):
-        if below != "dev":
-            found.update({n: d for n, d in root.listing(below).items() if not n.startswith("run/domtune")})
-    return found
-
-
-def changed(root, before):
-    now = outside(root)
-    return sorted(name for name in set(now) | set(before) if now.get(name, 0) != before.get(name, 0))
-
-
-def left(root):
-    """What is held for a domain, or shared, in our state."""
-    found = []
-    for name, data in root.listing("run/domtune").items():
-        if any(u in name for u in UUIDS.values()) and "/.tmp." not in name:
-            found.append(name)
-        if name == "run/domtune/ledger" and (b"shared\t" in data or any(u.encode() in data for u in UUIDS.values())):
-            found.append(data)
-    return found
-
-
 def state(root):
     """Governors by policy, sleep by CPU, polling."""
     governors = "".join((root.get(CPU + "cpufreq/policy%d/scaling_governor" % p) or "-")[0] for p in range(8))
@@ -111,7 +87,7 @@ def state(root):
 def test_there_and_back():
     """One clock for four CPUs: web1 has 1-2, db1 3-4, app1 5-6, so db1 meets both others."""
     root = make_root("--cpufreq", "acpi-cpufreq:4")
-    before = outside(root)
+    before = root.outside()
     # s(chedutil) p(erformance) o(ndemand)
     expected = {
         (): ("s---s---", "0 0 0 0 0 0 0 0", "200000"),
@@ -134,8 +110,8 @@ def test_there_and_back():
             rest.remove(name)
             if status or state(copy) != expected[tuple(rest)]:
                 bad.append((order, name, state(copy), expected[tuple(rest)]))
-        if changed(copy, before) or left(copy):
-            bad.append((order, changed(copy, before), left(copy)))
+        if copy.changed(before) or copy.left(UUIDS.values()):
+            bad.append((order, copy.changed(before), copy.left(UUIDS.values())))
         copy.remove()
     tap.ok(not bad, "three domains, two clocks: the strongest governor of those that are left, and all goes back", *bad)
     again = [run_apply(root, "reconnect", name) for name in UUIDS]
@@ -145,14 +121,14 @@ def test_there_and_back():
 
 def test_preference():
     root = make_root("--cpufreq", "intel_pstate")
-    before = outside(root)
+    before = root.outside()
     epp = CPU + "cpufreq/policy%d/energy_performance_preference"
     tune = "<d:cpu policy='dedicated' energy='performance' governor='performance'/>"
     results = [run_decide(root, "web1", tune), run_apply(root, "started", "web1")]
     got = [(root.get(epp % c) or "?").strip() for c in range(4)]
     tap.ok(got == ["balance_performance", "performance", "performance", "balance_performance"] and not any(results),
            "preference and governor", results, got)
-    names = [n.rsplit("/", 2)[1:] for n in changed(root, before) if "cpufreq" in n]
+    names = [n.rsplit("/", 2)[1:] for n in root.changed(before) if "cpufreq" in n]
     tap.ok(names == [["policy1", "energy_performance_preference"], ["policy1", "scaling_governor"],
                      ["policy2", "energy_performance_preference"], ["policy2", "scaling_governor"]], "of its CPUs only", names)
     # Another governor for the running domain: the preference is its own now, and is written after it.
@@ -164,22 +140,22 @@ def test_preference():
     tap.ok(status == 0 and got[1:3] == ["power", "power"] and governors == ["powersave"] * 4,
            "retune: the preference without the governor", status, got, governors)
     results = [run_apply(root, "release", "web1")]
-    tap.ok(not any(results) and not changed(root, before) and not left(root), "and all goes back", results,
-           changed(root, before), left(root))
+    tap.ok(not any(results) and not root.changed(before) and not root.left(UUIDS.values()), "and all goes back", results,
+           root.changed(before), root.left(UUIDS.values()))
     root.remove()
 
 
 def test_somebody_else():
     """What was changed since is left; the rest goes back."""
     root = make_root("--cpufreq", "acpi-cpufreq:4")
-    before = outside(root)
+    before = root.outside()
     start(root, "web1")
     root.put(POLL, "7\n")
     log = Log(root)
     status = run_apply(root, "release", "web1")
     said = [text for level, text in log.read() if level <= 4]
-    tap.ok(status == 0 and changed(root, before) == [POLL] and len(said) == 1 and "changed by somebody else" in said[0],
-           "what somebody else has changed is left, with one line", status, changed(root, before), said)
+    tap.ok(status == 0 and root.changed(before) == [POLL] and len(said) == 1 and "changed by somebody else" in said[0],
+           "what somebody else has changed is left, with one line", status, root.changed(before), said)
     log.close()
     root.remove()
 
@@ -187,7 +163,7 @@ def test_somebody_else():
 def test_absent():
     """A host without cpufreq and kvm: each is said in the plan, nothing is a warning, nothing is half done."""
     root = make_root("--drop", POLL, "--drop", CPU + "cpu*/power")
-    before = outside(root)
+    before = root.outside()
     log = Log(root)
     results = start(root, "web1")
     said = [text for level, text in log.read() if level <= 4 and "no profile 'off'" not in text]
@@ -197,15 +173,9 @@ def test_absent():
         "no cpufreq", "no pm_qos_resume_latency_us", "no halt_poll_ns")), "what the host lacks is named", results, said,
         run.stdout)
     run_apply(root, "release", "web1")
-    tap.ok(not [n for n in changed(root, before) if "cgroup" not in n], "and nothing is left", changed(root, before))
+    tap.ok(not [n for n in root.changed(before) if "cgroup" not in n], "and nothing is left", root.changed(before))
     log.close()
     root.remove()
-
-
-def can_inject():
-    with open(os.path.join(BUILD, "config.stamp"), encoding="utf-8") as stamp:
-        text = stamp.read()
-    return "-DDT_SAN" in text or "-DDT_TEST" in text
 
 
 def test_killed():
@@ -214,7 +184,7 @@ def test_killed():
         tap.skip("kill -9 at every durable action", "needs a build with SAN=1")
         return
     root = make_root("--cpufreq", "acpi-cpufreq:4")
-    before = outside(root)
+    before = root.outside()
     start(root, "web1")
     alone = state(root)
     bad, n, killed = [], 0, True
@@ -226,8 +196,8 @@ def test_killed():
         if state(copy) != alone:
             bad.append((n, state(copy)))
         run_apply(copy, "release", "web1")
-        if changed(copy, before) or left(copy):
-            bad.append((n, changed(copy, before), left(copy)))
+        if copy.changed(before) or copy.left(UUIDS.values()):
+            bad.append((n, copy.changed(before), copy.left(UUIDS.values())))
         copy.remove()
     tap.ok(not bad and n > 4, "db1 beside web1, killed at each of prepare's %d durable actions" % (n - 1), *bad)
     start(root, "db1")
@@ -240,8 +210,8 @@ def test_killed():
         if state(copy) != alone:
             bad.append((n, state(copy)))
         run_apply(copy, "release", "web1")
-        if changed(copy, before) or left(copy):
-            bad.append((n, changed(copy, before), left(copy)))
+        if copy.changed(before) or copy.left(UUIDS.values()):
+            bad.append((n, copy.changed(before), copy.left(UUIDS.values())))
         copy.remove()
     tap.ok(not bad and n > 4, "db1 beside web1, killed at each of release's %d durable actions" % (n - 1), *bad)
     root.remove()
@@ -256,18 +226,18 @@ def test_answers():
     for what, code in itertools.product(("scaling_governor", "pm_qos_resume_latency_us", "halt_poll_ns"),
                                         (errno.EBUSY, errno.EINVAL, errno.EIO, errno.EPERM)):
         root = make_root("--cpufreq", "acpi-cpufreq:4")
-        before = outside(root)
+        before = root.outside()
         log = Log(root)
         results = [run_decide(root, "web1", DOMTUNE_FAULT="%s:%d" % (what, code)), run_apply(root, "started", "web1")]
         said = [text for level, text in log.read() if level <= 4 and what in text]
-        mine = changed(root, before)
+        mine = root.changed(before)
         others = [w for w in ("scaling_governor", "pm_qos_resume_latency_us", "halt_poll_ns") if w != what]
         results.append(run_apply(root, "release", "web1"))
         # Two CPUs are two settings; what is denied is no warning.
         most = 0 if code == errno.EPERM else 2 if what.startswith("pm_qos") else 1
         if any(results) or [m for m in mine if what in m] or any(not [m for m in mine if o in m] for o in others) or \
-                len(said) > most or (most and not said) or changed(root, before) or left(root):
-            bad.append((what, errno.errorcode[code], results, mine, said, changed(root, before), left(root)))
+                len(said) > most or (most and not said) or root.changed(before) or root.left(UUIDS.values()):
+            bad.append((what, errno.errorcode[code], results, mine, said, root.changed(before), root.left(UUIDS.values())))
         log.close()
         root.remove()
     tap.ok(not bad, "an error costs that setting, and nothing else", *bad)

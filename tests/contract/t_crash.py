@@ -15,7 +15,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, domain_xml  # noqa: E402
+from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, can_inject, domain_xml  # noqa: E402
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-crash-")
@@ -38,12 +38,6 @@ def make_room_for_bursts():
             limit.write("1000")
 
 
-def can_inject():
-    with open(os.path.join(BUILD, "config.stamp"), encoding="utf-8") as stamp:
-        text = stamp.read()
-    return "-DDT_SAN" in text or "-DDT_TEST" in text
-
-
 def make_root(layout=("v2",)):
     """A host on which the domain is about to be seen running: its process and groups are there."""
     root = Root()
@@ -57,7 +51,7 @@ def make_root(layout=("v2",)):
 def prepared(layout=("v2",)):
     """The same after prepare, without what only prepare reads; and what it was before."""
     root = make_root(layout)
-    before = {n: d for n, d in outside(root).items() if not n.startswith("sys/devices")}
+    before = {n: d for n, d in root.outside().items() if not n.startswith("sys/devices")}
     run_decide(root)
     shutil.rmtree(root.path("sys/devices"))
     return root, before
@@ -91,45 +85,20 @@ def run_decide(root, attributes="", verb="prepare", xml=None, **env):
         return result.returncode, pipe.read().decode(errors="replace"), result.stderr
 
 
-def outside(root):
-    """Every file but our own state and the log's socket."""
-    found = {}
-    for below in os.listdir(root.dir):
-        if below != "dev":
-            found.update({n: d for n, d in root.listing(below).items() if not n.startswith("run/domtune")})
-    return found
-
-
-def left(root):
-    """What is named after the domain, or held for it, in our state."""
-    found = []
-    for name, data in root.listing("run/domtune").items():
-        if UUID in name and "/.tmp." not in name:
-            found.append(name)
-        if name == "run/domtune/ledger" and (UUID.encode() in data or b"shared\t" in data):
-            found.append(data)
-    return found
-
-
-def changed(root, before):
-    now = outside(root)
-    return sorted(name for name in set(now) | set(before) if now.get(name, 0) != before.get(name, 0))
-
-
 # ---- the straight way ----
 
 def test_there_and_back():
     for layout in LAYOUTS:
         name = " ".join(layout)
         root = make_root(layout)
-        before = outside(root)
+        before = root.outside()
         status = run_decide(root)
-        tap.ok(status[0] == 0 and changed(root, before) == [SYSCTL], name + ": prepare sets what is for the host", status,
-               changed(root, before))
+        tap.ok(status[0] == 0 and root.changed(before) == [SYSCTL], name + ": prepare sets what is for the host", status,
+               root.changed(before))
         log = Log(root)
         results = [run_apply(root, "started", UUID)]
         said = log.read()
-        mine = changed(root, before)
+        mine = root.changed(before)
         tap.ok(results[0].returncode == 0 and len(mine) >= 4 and any("cpuset.cpus" in n for n in mine),
                name + ": started changes the domain's groups", results, mine)
         notices = [text for level, text in said if level == 5]
@@ -139,17 +108,17 @@ def test_there_and_back():
         ledger = root.get("run/domtune/ledger")
         tap.ok("\tstarted\t" in ledger and "\t20700\t107000\t" in ledger, name + ": the process is in the ledger", ledger)
         results.append(run_apply(root, "started", UUID))
-        tap.ok(changed(root, before) == mine, name + ": a second started changes nothing more")
+        tap.ok(root.changed(before) == mine, name + ": a second started changes nothing more")
         results.append(run_apply(root, "reconnect", UUID))
-        tap.ok(changed(root, before) == mine and results[-1].returncode == 0, name + ": nor does reconnect", results[-1])
+        tap.ok(root.changed(before) == mine and results[-1].returncode == 0, name + ": nor does reconnect", results[-1])
         results.append(run_apply(root, "stopped", UUID))
-        tap.ok(changed(root, before) == mine, name + ": stopped undoes nothing yet", changed(root, before))
+        tap.ok(root.changed(before) == mine, name + ": stopped undoes nothing yet", root.changed(before))
         log.read()
         results.append(run_apply(root, "release", UUID))
         said = log.read()
         tap.ok(not any(r.returncode or r.stdout or r.stderr for r in results), name + ": no byte on stdout or stderr", results)
-        tap.ok(changed(root, before) == [] and left(root) == [], name + ": release puts all of it back",
-               changed(root, before), left(root))
+        tap.ok(root.changed(before) == [] and root.left([UUID]) == [], name + ": release puts all of it back",
+               root.changed(before), root.left([UUID]))
         tap.ok(len(said) >= 1 and said[-1][1].startswith("web1 released: ") and "put back" in said[-1][1],
                name + ": and says so", said)
         result = run_apply(root, "release", UUID)
@@ -163,18 +132,18 @@ def test_repair():
     root, before = prepared()
     whole = copy_of(root)
     run_apply(whole, "started", UUID)
-    want = outside(whole)
+    want = whole.outside()
     bad, n, killed = [], 0, can_inject()
     while killed:
         n += 1
         copy = copy_of(root)
         killed = run_apply(copy, "started", UUID, DOMTUNE_CRASH_AT="apply:%d" % n).returncode == -9
         result = run_apply(copy, "reconnect", UUID)
-        if result.returncode or outside(copy) != want:
-            bad.append((n, result, changed(copy, want)))
+        if result.returncode or copy.outside() != want:
+            bad.append((n, result, copy.changed(want)))
         run_apply(copy, "release", UUID)
-        if changed(copy, before) or left(copy):
-            bad.append((n, "not back", changed(copy, before), left(copy)))
+        if copy.changed(before) or copy.left([UUID]):
+            bad.append((n, "not back", copy.changed(before), copy.left([UUID])))
         copy.remove()
     if can_inject():
         tap.ok(not bad and n > 10, "reconnect finishes what a kill left undone, at each of %d points" % (n - 1), *bad)
@@ -203,8 +172,8 @@ def test_killed():
             if n % 3 == 0:
                 run_apply(copy, "release", UUID, DOMTUNE_CRASH_AT="apply:%d" % (n // 3))
             result = run_apply(copy, "release", UUID)
-            if result.returncode or changed(copy, before) or left(copy):
-                bad.append((n, result, changed(copy, before), left(copy)))
+            if result.returncode or copy.changed(before) or copy.left([UUID]):
+                bad.append((n, result, copy.changed(before), copy.left([UUID])))
             copy.remove()
         tap.ok(not bad and n > 10, "%s: killed at each of started's %d durable actions, then released"
                % (" ".join(layout), n - 1), *bad)
@@ -218,8 +187,8 @@ def test_killed():
             if killed and held and copy.get("run/domtune/undo/" + UUID) is None:
                 bad.append((m, "the hook would not know that something is left"))
             result = run_apply(copy, "release", UUID)
-            if result.returncode or changed(copy, before) or left(copy):
-                bad.append((m, result, changed(copy, before), left(copy)))
+            if result.returncode or copy.changed(before) or copy.left([UUID]):
+                bad.append((m, result, copy.changed(before), copy.left([UUID])))
             copy.remove()
         tap.ok(not bad and m > 8, "%s: killed at each of release's %d durable actions, then released"
                % (" ".join(layout), m - 1), *bad)
@@ -235,14 +204,14 @@ def test_killed_in_prepare():
     while killed:
         n += 1
         root = make_root()
-        before = outside(root)
+        before = root.outside()
         killed = run_decide(root, DOMTUNE_CRASH_AT="apply:%d" % n)[0] == -9
         status = run_decide(root)
-        if status[0] or changed(root, before) != [SYSCTL]:
-            bad.append((n, status, changed(root, before)))
+        if status[0] or root.changed(before) != [SYSCTL]:
+            bad.append((n, status, root.changed(before)))
         run_apply(root, "release", UUID)
-        if changed(root, before) or left(root):
-            bad.append((n, changed(root, before), left(root)))
+        if root.changed(before) or root.left([UUID]):
+            bad.append((n, root.changed(before), root.left([UUID])))
         root.remove()
     tap.ok(not bad and n > 3, "apply prepare killed at each of its %d durable actions" % (n - 1), *bad)
 
@@ -257,7 +226,7 @@ def test_without_a_claim():
         while killed:
             n += 1
             root = make_root()
-            before = outside(root)
+            before = root.outside()
             killed = run_decide(root, DOMTUNE_CRASH_AT="decide:%d" % n)[0] == -9
             undo, ledger = root.get("run/domtune/undo/" + UUID), root.get("run/domtune/ledger")
             if killed and undo and UUID not in (ledger or ""):
@@ -265,9 +234,9 @@ def test_without_a_claim():
                 log = Log(root)
                 result = run_apply(root, phase, UUID)
                 said = [text for level, text in log.read() if level <= 4]
-                tap.ok(result.returncode == 0 and changed(root, before) == [] and left(root) == [] and len(said) == 1 and
+                tap.ok(result.returncode == 0 and root.changed(before) == [] and root.left([UUID]) == [] and len(said) == 1 and
                        "it has no claim" in said[0], "%s without a claim (killed at %d): nothing is placed, all is undone"
-                       % (phase, n), result, changed(root, before), left(root), said)
+                       % (phase, n), result, root.changed(before), root.left([UUID]), said)
                 log.close()
             root.remove()
         tap.ok(seen > 0, "%s: decide was killed in between" % phase, n)
@@ -276,8 +245,8 @@ def test_without_a_claim():
     run_apply(root, "started", UUID)
     os.unlink(root.path("run/domtune/ledger"))
     result = run_apply(root, "reconnect", UUID)
-    tap.ok(result.returncode == 0 and not any("cgroup" in n for n in changed(root, before)) and left(root) == [],
-           "a lost ledger: the domain's own settings are put back", result, changed(root, before), left(root))
+    tap.ok(result.returncode == 0 and not any("cgroup" in n for n in root.changed(before)) and root.left([UUID]) == [],
+           "a lost ledger: the domain's own settings are put back", result, root.changed(before), root.left([UUID]))
     root.remove()
 
 
@@ -306,7 +275,7 @@ def test_answers():
         log = Log(root)
         result = run_apply(root, "started", UUID, DOMTUNE_FAULT="cpuset.cpus:%d" % code)
         said = log.read()
-        mine = changed(root, before)
+        mine = root.changed(before)
         # After an error that no table knows the back end is not asked again.
         tap.ok(result.returncode == 0 and (len(mine) > 1 or code == errno.EIO) and
                not any("cpuset.cpus" in n for n in mine), "%s: the rest is applied" % errno.errorcode[code], result, mine)
@@ -319,14 +288,14 @@ def test_answers():
         notice = [text for lv, text in said if text.startswith("web1 started: ")]
         tap.ok(len(notice) == 1 and ("failed" in notice[0]) == failed, "%s: the notice counts it" % errno.errorcode[code], said)
         run_apply(root, "release", UUID)
-        tap.ok(changed(root, before) == [] and left(root) == [], "%s: and all goes back" % errno.errorcode[code],
-               changed(root, before), left(root))
+        tap.ok(root.changed(before) == [] and root.left([UUID]) == [], "%s: and all goes back" % errno.errorcode[code],
+               root.changed(before), root.left([UUID]))
         log.close()
         root.remove()
     root, before = prepared()
     result = run_apply(root, "started", UUID, DOMTUNE_FAULT="cpuset.cpus:%d*2" % errno.EBUSY)
     tap.ok(result.returncode == 0 and "\nleft\t" not in root.get("run/domtune/undo/" + UUID) and
-           any("vcpu0/cpuset.cpus" in n for n in changed(root, before)), "busy for a moment is not busy for good", result,
+           any("vcpu0/cpuset.cpus" in n for n in root.changed(before)), "busy for a moment is not busy for good", result,
            root.get("run/domtune/undo/" + UUID))
     root.remove()
 
@@ -338,16 +307,16 @@ def test_full():
     root, before = prepared()
     log = Log(root)
     result = run_apply(root, "started", UUID, DOMTUNE_FAULT="undo/%s:%d" % (UUID, errno.ENOSPC))
-    tap.ok(result.returncode == 0 and changed(root, before) == [SYSCTL], "what cannot be recorded is not done", result,
-           changed(root, before))
+    tap.ok(result.returncode == 0 and root.changed(before) == [SYSCTL], "what cannot be recorded is not done", result,
+           root.changed(before))
     said = [text for level, text in log.read() if "No space left" in text]
     tap.ok(1 <= len(said) <= 3, "and said once", said)
     result = run_apply(root, "release", UUID, DOMTUNE_FAULT="domtune/ledger:%d" % errno.ENOSPC)
     tap.ok(result.returncode == 2 and root.get("run/domtune/undo/" + UUID) is not None,
-           "release keeps what it cannot finish", result, left(root))
+           "release keeps what it cannot finish", result, root.left([UUID]))
     result = run_apply(root, "release", UUID)
-    tap.ok(result.returncode == 0 and changed(root, before) == [] and left(root) == [], "and finishes it later", result,
-           changed(root, before), left(root))
+    tap.ok(result.returncode == 0 and root.changed(before) == [] and root.left([UUID]) == [], "and finishes it later", result,
+           root.changed(before), root.left([UUID]))
     log.close()
     root.remove()
 
@@ -358,15 +327,15 @@ def test_refused():
         return
     for attributes, want in ((" on-error='fail'", True), ("", False)):
         root = make_root()
-        before = outside(root)
+        before = root.outside()
         status, report, _ = run_decide(root, attributes, DOMTUNE_FAULT="rmem_max:%d" % errno.EINVAL)
         lines = [line for line in report.splitlines() if line.startswith("refused ")]
         if want:
             tap.ok(status == 1 and len(lines) == 1 and "rmem_max" in lines[0] and "Invalid argument" in lines[0],
                    "on-error=fail: a refusal that says what and why", status, report)
-            tap.ok(changed(root, before) == [] and left(root) == [], "and leaves nothing", changed(root, before), left(root))
+            tap.ok(root.changed(before) == [] and root.left([UUID]) == [], "and leaves nothing", root.changed(before), root.left([UUID]))
         else:
-            tap.ok(status == 0 and not lines and left(root), "else the guest starts", status, report)
+            tap.ok(status == 0 and not lines and root.left([UUID]), "else the guest starts", status, report)
         root.remove()
 
 
@@ -375,16 +344,16 @@ def test_refused():
 def test_somebody_else():
     root, before = prepared()
     run_apply(root, "started", UUID)
-    name = next(n for n in changed(root, before) if n.endswith("/cpu.weight") or "vcpu0/cpuset.cpus" in n)
+    name = next(n for n in root.changed(before) if n.endswith("/cpu.weight") or "vcpu0/cpuset.cpus" in n)
     root.put(name, "7\n")
     root.put(SYSCTL, "99\n")
     log = Log(root)
     run_apply(root, "release", UUID)
     said = [text for level, text in log.read() if level == 4]
-    tap.ok(changed(root, before) == sorted([name, SYSCTL]) and root.get(name) == "7\n", "what somebody else changed is left",
-           changed(root, before))
+    tap.ok(root.changed(before) == sorted([name, SYSCTL]) and root.get(name) == "7\n", "what somebody else changed is left",
+           root.changed(before))
     tap.ok(len([t for t in said if "changed by somebody else" in t]) == 2, "and reported", said)
-    tap.ok(left(root) == [], "and forgotten", left(root))
+    tap.ok(root.left([UUID]) == [], "and forgotten", root.left([UUID]))
     log.close()
     root.remove()
 
@@ -394,14 +363,14 @@ def test_gone():
     root, before = prepared()
     run_apply(root, "started", UUID)
     shutil.rmtree(root.path("proc/20700"))
-    for name in sorted(outside(root), reverse=True):
+    for name in sorted(root.outside(), reverse=True):
         if name.startswith("sys/fs/cgroup") and name.count("scope") and os.path.isdir(root.path(name)):
             shutil.rmtree(root.path(name))
     log = Log(root)
     result = run_apply(root, "release", UUID)
     said = log.read()
     tap.ok(result.returncode == 0 and not [text for level, text in said if level <= 4], "groups that are gone are no failure", result, said)
-    tap.ok(root.get(SYSCTL) == before[SYSCTL].decode() and left(root) == [], "the rest is put back", left(root))
+    tap.ok(root.get(SYSCTL) == before[SYSCTL].decode() and root.left([UUID]) == [], "the rest is put back", root.left([UUID]))
     log.close()
     root.remove()
 
@@ -411,10 +380,10 @@ def test_no_process():
     shutil.rmtree(root.path("proc/20700"))
     log = Log(root)
     result = run_apply(root, "started", UUID)
-    tap.ok(result.returncode == 2 and changed(root, before)[:1] and len([1 for level, text in log.read() if level == 4]) == 1,
+    tap.ok(result.returncode == 2 and root.changed(before)[:1] and len([1 for level, text in log.read() if level == 4]) == 1,
            "started without a process: a warning, nothing more", result)
     run_apply(root, "release", UUID)
-    tap.ok(left(root) == [] and root.get(SYSCTL) == before[SYSCTL].decode(), "and released all the same", left(root))
+    tap.ok(root.left([UUID]) == [] and root.get(SYSCTL) == before[SYSCTL].decode(), "and released all the same", root.left([UUID]))
     log.close()
     root.remove()
 
@@ -456,9 +425,9 @@ def test_garbage():
             if name.endswith("ledger") and junk in (b"", b"x" * 200000):
                 run_apply(copy, "sweep")
             if copy.get("run/domtune/undo/" + UUID) is not None:
-                bad.append((name, junk[:40], left(copy)))
-            if [n for n in changed(copy, before) if n != SYSCTL]:
-                bad.append((name, junk[:40], changed(copy, before)))
+                bad.append((name, junk[:40], copy.left([UUID])))
+            if [n for n in copy.changed(before) if n != SYSCTL]:
+                bad.append((name, junk[:40], copy.changed(before)))
             copy.remove()
     tap.ok(not bad, "garbage in the ledger or the undo file", *bad)
     root.remove()
@@ -487,7 +456,7 @@ def pool_root(layout):
     subprocess.check_call([sys.executable, os.path.join(TOP, "tests/mkroot.py"), root.dir, "--cpus", "8", "--cgroup"] +
                           list(layout) + domains)
     root.put("etc/domtune/policy.xml", "<policy xmlns='urn:domtune:1'><default profile='off'/></policy>\n")
-    before = outside(root)
+    before = root.outside()
     for name in "web1", "web2":
         run_decide(root, xml=tuned(name, SHARED))
         run_apply(root, "started", UUID_OF[name])
@@ -504,13 +473,13 @@ def cpus_of(text):
 
 def sets_of(root, before, name):
     """The CPUs of the groups of this guest that are not as they were."""
-    return {n: cpus_of(root.get(n)) for n in changed(root, before)
+    return {n: cpus_of(root.get(n)) for n in root.changed(before)
             if n.endswith("cpuset.cpus") and ("x2d%s" % name in n or "-%s" % name in n)}
 
 
 def own_files(root, before, name):
     """Files of this guest's groups that are not as they were."""
-    return {n: root.get(n).strip() for n in changed(root, before) if "x2d%s" % name in n or "-%s" % name in n}
+    return {n: root.get(n).strip() for n in root.changed(before) if "x2d%s" % name in n or "-%s" % name in n}
 
 
 def claimed(root, name):
@@ -565,7 +534,7 @@ def test_moves():
                name + ": after release they are back", result, sets_of(root, before, "web1"), home)
         tap.ok([text for level, text in said if text.startswith("2 shared guests moved to CPUs ")], name + ": and say so", said)
         release_all(root)
-        tap.ok(changed(root, before) == [], name + ": and all is as it was", changed(root, before))
+        tap.ok(root.changed(before) == [], name + ": and all is as it was", root.changed(before))
         log.close()
         root.remove()
 
@@ -595,8 +564,8 @@ def test_moves_killed():
                 if waits(copy) or not now or any(cpus & mine or not cpus for cpus in now):
                     bad.append((n, mine, now, waits(copy)))
                 release_all(copy)
-                if changed(copy, before):
-                    bad.append((n, changed(copy, before)))
+                if copy.changed(before):
+                    bad.append((n, copy.changed(before)))
                 copy.remove()
             tap.ok(not bad and n > 5, "%s: %s killed at each of its %d durable actions, then a sweep"
                    % (" ".join(layout), verb, n - 1), *bad)
@@ -618,7 +587,7 @@ def test_moves_refused():
     tap.ok(not waits(root) and not [c for c in sets_of(root, before, "web1").values() if c & claimed(root, "db1")],
            "and a sweep tries it again", waits(root))
     release_all(root)
-    tap.ok(changed(root, before) == [], "and all of it goes back", changed(root, before))
+    tap.ok(root.changed(before) == [], "and all of it goes back", root.changed(before))
     log.close()
     root.remove()
     root, before = pool_root(("v2",))
@@ -628,7 +597,7 @@ def test_moves_refused():
     run_apply(root, "sweep")
     tap.ok(not claimed(root, "db1") and not waits(root), "and nobody waits for it", waits(root))
     release_all(root)
-    tap.ok(changed(root, before) == [], "all is as it was", changed(root, before))
+    tap.ok(root.changed(before) == [], "all is as it was", root.changed(before))
     root.remove()
 
 
@@ -661,7 +630,7 @@ def test_retune():
                root.get("run/domtune/undo/" + UUID_OF["db1"]) is None, name + ": off, its groups are as they were",
                status, sets_of(root, before, "db1"), log.read())
         release_all(root)
-        tap.ok(changed(root, before) == [], name + ": and all is as it was", changed(root, before))
+        tap.ok(root.changed(before) == [], name + ": and all is as it was", root.changed(before))
         log.close()
         root.remove()
 
@@ -705,8 +674,8 @@ def test_retune_killed():
                     if status[0] != 0 or (len(now[0]), list(now[1])) != (len(end[0]), list(end[1])) or waits(copy):
                         bad.append((n, status, now, end))
                     release_all(copy)
-                    if changed(copy, before):
-                        bad.append((n, changed(copy, before)))
+                    if copy.changed(before):
+                        bad.append((n, copy.changed(before)))
                     copy.remove()
                 tap.ok(not bad and n > 3, "%s: retune to %s: %s killed at each of its %d durable actions"
                        % (layout[0], "shared" if after_cpu == SHARED else "dedicated", program, n - 1), *bad)
@@ -760,12 +729,12 @@ def test_isolated():
     for layout in (("v1",), ("v2",), ("v2", "--machined", "no")):
         name = "isolated, " + " ".join(layout)
         root, top = isolated_root(layout)
-        before = outside(root)
+        before = root.outside()
         log = Log(root)
         status = isolated_run(root)
         wanted = sorted(MASKS + [top + "/docker/cpuset.cpus", top + "/jobs/cpuset.cpus"])
-        tap.ok(status[0] == 0 and changed(root, before) == wanted, name + ": groups and masks before the guest runs", status,
-               changed(root, before))
+        tap.ok(status[0] == 0 and root.changed(before) == wanted, name + ": groups and masks before the guest runs", status,
+               root.changed(before))
         said = [text for level, text in log.read() if level < 5]
         tap.ok(not [text for text in said if "no profile" not in text], name + ": with no warning", said)
         cpus = {n: cpus_of(root.get(n).strip()) for n in wanted if n.endswith("cpus")}
@@ -775,19 +744,19 @@ def test_isolated():
         masks = [int(root.get(m), 16) for m in MASKS]
         tap.ok(masks == [0xff & ~sum(1 << c for c in taken)] * 2, name + ": unbound work of the kernel", masks)
         run_apply(root, "started", UUID)
-        partitions = [n for n in changed(root, before) if n.endswith("cpuset.cpus.partition")]
-        exclusive = [n for n in changed(root, before) if n.endswith("cpuset.cpus.exclusive")]
+        partitions = [n for n in root.changed(before) if n.endswith("cpuset.cpus.partition")]
+        exclusive = [n for n in root.changed(before) if n.endswith("cpuset.cpus.exclusive")]
         if layout[0] == "v1":
             tap.ok(not partitions and not exclusive, name + ": no partition")
         else:
             chain = 5 if layout == ("v2",) else 4
             tap.ok([root.get(n) for n in partitions] == ["isolated\n"] * 2 and len(exclusive) == chain,
                    name + ": a partition for each vCPU, and the chain to it", partitions, exclusive)
-        mine = changed(root, before)
+        mine = root.changed(before)
         run_apply(root, "reconnect", UUID)
-        tap.ok(changed(root, before) == mine, name + ": reconnect changes nothing more", changed(root, before))
+        tap.ok(root.changed(before) == mine, name + ": reconnect changes nothing more", root.changed(before))
         run_apply(root, "release", UUID)
-        tap.ok(changed(root, before) == [] and left(root) == [], name + ": all goes back", changed(root, before), left(root))
+        tap.ok(root.changed(before) == [] and root.left([UUID]) == [], name + ": all goes back", root.changed(before), root.left([UUID]))
         log.close()
         root.remove()
 
@@ -800,15 +769,15 @@ def test_isolated_killed():
     for layout in (("v1",), ("v2",)):
         name = "isolated, " + layout[0]
         root, _ = isolated_root(layout)
-        before = outside(root)
+        before = root.outside()
         bad, n, killed = [], 0, True
         while killed:
             n += 1
             copy = copy_of(root)
             killed = isolated_run(copy, DOMTUNE_CRASH_AT="apply:%d" % n)[0] == -9
             result = run_apply(copy, "release", UUID)
-            if result.returncode or changed(copy, before) or left(copy):
-                bad.append((n, result, changed(copy, before), left(copy)))
+            if result.returncode or copy.changed(before) or copy.left([UUID]):
+                bad.append((n, result, copy.changed(before), copy.left([UUID])))
             copy.remove()
         tap.ok(not bad and n > 6, "%s: prepare killed at each of its %d durable actions" % (name, n - 1), *bad)
         isolated_run(root)
@@ -819,8 +788,8 @@ def test_isolated_killed():
                 copy = copy_of(root)
                 killed = run_apply(copy, phase, UUID, DOMTUNE_CRASH_AT="apply:%d" % n).returncode == -9
                 result = run_apply(copy, "release", UUID)
-                if result.returncode or changed(copy, before) or left(copy):
-                    bad.append((n, result, changed(copy, before), left(copy)))
+                if result.returncode or copy.changed(before) or copy.left([UUID]):
+                    bad.append((n, result, copy.changed(before), copy.left([UUID])))
                 copy.remove()
             tap.ok(not bad and n > 8, "%s: %s killed at each of its %d durable actions" % (name, phase, n - 1), *bad)
             run_apply(root, "started", UUID)
@@ -833,18 +802,18 @@ def test_isolated_by_halves():
         tap.skip("isolated, a partition that is refused", "needs a build with SAN=1")
         return
     root, top = isolated_root(("v2",))
-    before = outside(root)
+    before = root.outside()
     isolated_run(root)
     log = Log(root)
     result = run_apply(root, "started", UUID, DOMTUNE_FAULT="vcpu1/cpuset.cpus.partition:%d" % errno.EINVAL)
     said = [text for level, text in log.read() if level <= 4]
-    mine = changed(root, before)
+    mine = root.changed(before)
     tap.ok(result.returncode == 0 and not [n for n in mine if "exclusive" in n or "partition" in n] and
            any("vcpu1/cpuset.cpus" in n for n in mine) and top + "/docker/cpuset.cpus" in mine,
            "a refused partition is taken back as a whole, the rest stays", result, mine)
     tap.ok(len([t for t in said if "partition" in t and "taken back" in t]) == 1, "and that is said", said)
     run_apply(root, "release", UUID)
-    tap.ok(changed(root, before) == [] and left(root) == [], "and all goes back", changed(root, before), left(root))
+    tap.ok(root.changed(before) == [] and root.left([UUID]) == [], "and all goes back", root.changed(before), root.left([UUID]))
     log.close()
     root.remove()
 
@@ -860,7 +829,7 @@ def test_isolated_too_much():
                  "<default profile='off'/></policy>\n")
         for mask in MASKS:
             root.put(mask, "f\n")
-        before = outside(root)
+        before = root.outside()
         log = Log(root)
         pinned = (ISOLATED % attributes) + "  <cputune><vcpupin vcpu='0' cpuset='0'/></cputune>\n"
         status = run_decide(root, xml=domain_xml(body=pinned).replace(b">2</vcpu>", b">1</vcpu>"))
@@ -871,7 +840,7 @@ def test_isolated_too_much():
         else:
             tap.ok(status[0] == 0 and len([t for t in said if words in t]) == 1, "too much isolation is one warning", status,
                    said)
-        tap.ok(changed(root, before) == [], "and nothing is done by halves", changed(root, before))
+        tap.ok(root.changed(before) == [], "and nothing is done by halves", root.changed(before))
         log.close()
         root.remove()
 

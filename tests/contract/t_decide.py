@@ -15,7 +15,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, call, domain_xml, record  # noqa: E402
+from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, can_inject, call, domain_xml, record  # noqa: E402
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-decide-")
@@ -25,12 +25,6 @@ decide = os.path.join(helpers, "decide")
 PHASES = ["prepare", "start", "started", "stopped", "release", "reconnect", "migrate", "restore", "attach"]
 UUID2 = "00000000-0000-4000-8000-000000000002"
 OFF = "<policy xmlns='urn:domtune:1'><default profile='off'/></policy>\n"
-
-
-def can_inject():
-    with open(os.path.join(BUILD, "config.stamp"), encoding="utf-8") as stamp:
-        text = stamp.read()
-    return "-DDT_SAN" in text or "-DDT_TEST" in text
 
 
 def make_root(*options, policy=OFF):

@@ -14,7 +14,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, domain_xml  # noqa: E402
+from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, can_inject, domain_xml  # noqa: E402
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-disk-")
@@ -78,30 +78,6 @@ def tool(root, *args):
                           timeout=60, check=False)
 
 
-def outside(root):
-    found = {}
-    for below in os.listdir(root.dir):
-        if below != "dev":
-            found.update({n: d for n, d in root.listing(below).items() if not n.startswith("run/domtune")})
-    return found
-
-
-def changed(root, before):
-    now = outside(root)
-    return sorted(name for name in set(now) | set(before) if now.get(name, 0) != before.get(name, 0))
-
-
-def left(root):
-    """What is held for a domain, or shared, in our state."""
-    found = []
-    for name, data in root.listing("run/domtune").items():
-        if any(u in name for u in UUIDS.values()) and "/.tmp." not in name:
-            found.append(name)
-        if name == "run/domtune/ledger" and (b"shared\t" in data or any(u.encode() in data for u in UUIDS.values())):
-            found.append(data)
-    return found
-
-
 def queue(root):
     return {name: (root.get(QUEUE + name) or "?").strip() for name in
             ("scheduler", "nr_requests", "read_ahead_kb", "wbt_lat_usec", "nomerges", "rq_affinity")}
@@ -117,7 +93,7 @@ BOTH = dict(ALONE["db1"], scheduler="none mq-deadline kyber [bfq]")
 
 
 def groups(root, before):
-    return {n.rsplit("/", 1)[1]: root.get(n) for n in changed(root, before) if "/cgroup/" in n}
+    return {n.rsplit("/", 1)[1]: root.get(n) for n in root.changed(before) if "/cgroup/" in n}
 
 
 def test_there_and_back():
@@ -127,7 +103,7 @@ def test_there_and_back():
             for ends in (first, second), (second, first):
                 name = "%s, %s first, %s ends first" % (layout[0], first, ends[0])
                 root = make_root(layout)
-                before = outside(root)
+                before = root.outside()
                 results = [run_decide(root, first)]
                 alone = queue(root)
                 results += [run_apply(root, "started", first), run_decide(root, second), run_apply(root, "started", second)]
@@ -139,8 +115,8 @@ def test_there_and_back():
                 results += [run_apply(root, "release", ends[1])]
                 tap.ok(alone == ALONE[first] and both == again == BOTH and rest == ALONE[ends[1]] and not any(results),
                        name + ": the strongest wish is in force", results, alone, both, again, rest)
-                tap.ok(not changed(root, before) and not left(root), name + ": and all goes back", changed(root, before),
-                       left(root))
+                tap.ok(not root.changed(before) and not root.left(UUIDS.values()), name + ": and all goes back", root.changed(before),
+                       root.left(UUIDS.values()))
                 want = {"io.max": "8:0 rbps=1048576 wbps=max riops=max wiops=50\n",
                         "io.bfq.weight": "default 100\n8:0 300\n"} if layout[0] == "v2" else {
                             "blkio.throttle.read_bps_device": "8:0 1048576\n",
@@ -177,12 +153,6 @@ def test_status():
         root.remove()
 
 
-def can_inject():
-    with open(os.path.join(BUILD, "config.stamp"), encoding="utf-8") as stamp:
-        text = stamp.read()
-    return "-DDT_SAN" in text or "-DDT_TEST" in text
-
-
 def test_killed():
     """One domain is in force; the other's prepare, or a release, is killed anywhere."""
     if not can_inject():
@@ -191,7 +161,7 @@ def test_killed():
     for first in UUIDS:
         second = [n for n in UUIDS if n != first][0]
         root = make_root(LAYOUTS[0])
-        before = outside(root)
+        before = root.outside()
         run_decide(root, first)
         run_apply(root, "started", first)
         bad, n, killed = [], 0, True
@@ -203,8 +173,8 @@ def test_killed():
             run_apply(copy, "release", order[0])
             rest = queue(copy)
             run_apply(copy, "release", order[1])
-            if (order[0] == second and rest != ALONE[first]) or changed(copy, before) or left(copy):
-                bad.append((n, rest, changed(copy, before), left(copy)))
+            if (order[0] == second and rest != ALONE[first]) or copy.changed(before) or copy.left(UUIDS.values()):
+                bad.append((n, rest, copy.changed(before), copy.left(UUIDS.values())))
             copy.remove()
         tap.ok(not bad and n > 4, "%s beside %s, killed at each of prepare's %d durable actions" % (second, first, n - 1), *bad)
         run_decide(root, second)
@@ -222,8 +192,8 @@ def test_killed():
                 run_apply(copy, "release", second)
                 run_apply(copy, "release", first)
                 rest = ALONE[second]
-            if rest != ALONE[second] or changed(copy, before) or left(copy):
-                bad.append((n, rest, changed(copy, before), left(copy)))
+            if rest != ALONE[second] or copy.changed(before) or copy.left(UUIDS.values()):
+                bad.append((n, rest, copy.changed(before), copy.left(UUIDS.values())))
             copy.remove()
         tap.ok(not bad and n > 8, "%s beside %s, killed at each of release's %d durable actions" % (first, second, n - 1), *bad)
         root.remove()
@@ -240,21 +210,21 @@ def test_answers():
         bad = []
         for code in codes:
             root = make_root(LAYOUTS[0])
-            before = outside(root)
+            before = root.outside()
             tune = TUNES["web1"].replace("weight=", "merges='2' latency='500' weight=")
             log = Log(root)
             results = [run_decide(root, "web1", tune, DOMTUNE_FAULT="%s:%d" % (what, code)),
                        run_apply(root, "started", "web1", DOMTUNE_FAULT="%s:%d" % (what, code))]
             said = [text for level, text in log.read() if level <= 4 and what.rsplit("/", 1)[-1] in text]
-            mine = changed(root, before)
+            mine = root.changed(before)
             rest = [n for n in ("scheduler", "nr_requests", "wbt_lat_usec", "nomerges", "io.max", "io.bfq.weight")
                     if n != what.rsplit("/", 1)[-1]]
             # A limit is a setting each: io.max has two. What is absent or denied is no warning.
             lines = 0 if code in (errno.EOPNOTSUPP, errno.ENODEV, errno.EACCES) else 2 if what == "io.max" else 1
             results.append(run_apply(root, "release", "web1"))
             if any(results) or any(not [m for m in mine if m.endswith("/" + n)] for n in rest) or len(said) != lines or \
-                    [m for m in mine if m.endswith("/" + what.rsplit("/", 1)[-1])] or changed(root, before) or left(root):
-                bad.append((errno.errorcode[code], results, mine, said, changed(root, before), left(root)))
+                    [m for m in mine if m.endswith("/" + what.rsplit("/", 1)[-1])] or root.changed(before) or root.left(UUIDS.values()):
+                bad.append((errno.errorcode[code], results, mine, said, root.changed(before), root.left(UUIDS.values())))
             log.close()
             root.remove()
         tap.ok(not bad, what + ": an error costs that setting, and nothing else", *bad)
@@ -270,7 +240,7 @@ def test_vanished():
     log = Log(root)
     status = run_apply(root, "release", "web1")
     said = [text for level, text in log.read() if level <= 4]
-    tap.ok(status == 0 and not said and not left(root), "a disk that is gone needs nothing put back", status, said, left(root))
+    tap.ok(status == 0 and not said and not root.left(UUIDS.values()), "a disk that is gone needs nothing put back", status, said, root.left(UUIDS.values()))
     log.close()
     root.remove()
 

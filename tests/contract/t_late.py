@@ -14,7 +14,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import APPLY, BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, call, domain_xml  # noqa: E402
+from hooklib import APPLY, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, can_inject, call, domain_xml  # noqa: E402
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-late-")
@@ -27,12 +27,6 @@ NOTE = "run/domtune/late/" + UUID
 UNDO = "run/domtune/undo/" + UUID
 FOREVER = ",".join(str(200 * i) for i in range(1, 16)) + ",600000"  # a look every 0.2 s, the last one is never reached
 WAIT = 60
-
-
-def can_inject():
-    with open(os.path.join(BUILD, "config.stamp"), encoding="utf-8") as stamp:
-        text = stamp.read()
-    return "-DDT_SAN" in text or "-DDT_TEST" in text
 
 
 def wait_for(what):
