@@ -14,13 +14,16 @@
 #define NAMES_SAID 6
 #define VALUES_SAID 4
 
+#define MANAGED "managed by the kernel, or bound to a CPU: left where they are"
+
 static const struct {
 	int code;
 	enum log_level level;
 	const char *words;
 	bool skips; /* it is never done, so that `status` says it too */
 } answers[] = {
-	{EIO, LOG_LVL_NOTICE, "managed by the kernel, or bound to a CPU: left where they are", true},
+	{EIO, LOG_LVL_NOTICE, MANAGED, true},
+	{EPERM, LOG_LVL_NOTICE, MANAGED, true},
 	{ENOSPC, LOG_LVL_WARNING, "no interrupt vector is left on the CPUs they should come to: left where they are", true},
 	{EINVAL, LOG_LVL_WARNING, "the kernel refuses the CPUs they should come to: left where they are", true},
 	{ENOENT, LOG_LVL_DEBUG, "vanished", false},

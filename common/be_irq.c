@@ -8,9 +8,9 @@
  * Canonical value: the CPU list, as the kernel prints it. default_smp_affinity is a mask: it is written with as many digits
  * as it has, so that also a tree of plain files is as it was afterwards.
  *
- * What the kernel answers: EIO, it is managed (the driver has spread its queues over all CPUs), per-CPU, or its controller
- * cannot move it (write_irq_affinity(), kernel/irq/proc.c); ENOSPC, no vector is left on these CPUs; EINVAL, none of them is
- * online.
+ * What the kernel answers: EIO (Linux 6.1; 6.12: EPERM), it is managed (the driver has spread its queues over all CPUs),
+ * per-CPU, or its controller cannot move it (write_irq_affinity(), kernel/irq/proc.c); ENOSPC, no vector is left on these
+ * CPUs; EINVAL, none of them is online.
  */
 #include "backend.h"
 #include "irq.h"

@@ -28,7 +28,7 @@ applier = os.path.join(helpers, "apply")
 OTHER = "bbbbbbbb-2222-4333-8444-555555555555"
 UUIDS = {"web1": UUID, "db1": OTHER}
 TUNES = {"web1": "<d:cpu policy='isolated'/><d:irq policy='all'/>", "db1": "<d:cpu policy='dedicated'/><d:irq policy='avoid'/>"}
-EIO, ENOSPC = 5, 28
+EPERM, EIO, ENOSPC = 1, 5, 28
 
 
 def xml(name):
@@ -144,10 +144,10 @@ def two_domains():
         root.remove()
 
 
-def what_the_kernel_keeps():
+def what_the_kernel_keeps(managed):
     root = make_root()
     log = Log(root)
-    fault = ";".join("irq/%d/smp:%d" % (n, EIO) for n in (41, 42, 43, 44)) + ";irq/25/smp:%d" % ENOSPC
+    fault = ";".join("irq/%d/smp:%d" % (n, managed) for n in (41, 42, 43, 44)) + ";irq/25/smp:%d" % ENOSPC
     good = run_decide(root, "web1", DOMTUNE_FAULT=fault) == 0
     said = [t for level, t in log.read() if "irq.policy" in t and level <= 5]
     if not said and good and cpus(root, 41) != set(range(8)):
@@ -368,7 +368,8 @@ def main():
     os.makedirs(helpers)
     build_with_helpers_in(work, [(decide, DECIDE, ["libxml-2.0", "libcgroup"]), (applier, APPLY, [])])
     two_domains()
-    what_the_kernel_keeps()
+    for managed in EIO, EPERM:
+        what_the_kernel_keeps(managed)
     nothing_is_read_in_vain()
     told_and_told_back()
     comes_and_goes()
