@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Between the parts of apply: apply.c forward, apply_shared.c shared objects, apply_undo.c back,
-   apply_heirs.c objects that came later, apply_host.c host. */
+/*
+ * Between the parts of apply: apply_steps.c a run over steps, apply.c their objects, apply_batch.h shared ones, apply_undo.c
+ * back, apply_heirs.c objects that came later, apply_host.c host.
+ */
 #pragma once
 
 #include "apply.h"
@@ -85,6 +87,15 @@ const struct undo_step *apply_source(const struct undo *u, unsigned int n_before
  * s is still open, or its object was put back just now.
  */
 enum apply_outcome apply_undo_heirs(struct apply_run *a, const struct undo_step *s);
+
+/*
+ * Apply steps s[0..n) that stand alone; and a cause, s[0], with its dependants. n_before: how many records there were before
+ * this run. outcome[i] is set for each.
+ */
+void apply_singles(struct apply_run *a, const struct step *s, unsigned int n, unsigned int n_before,
+		   enum apply_outcome *outcome);
+void apply_group(struct apply_run *a, const struct step *s, unsigned int n, unsigned int n_before,
+		 enum apply_outcome *outcome);
 
 /* Apply shared steps s[0..n), all under one hold of the lock; outcome[i] is set for each. */
 void apply_shared(struct apply_run *a, const struct step *s, unsigned int n, enum apply_outcome *outcome);

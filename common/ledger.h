@@ -13,6 +13,7 @@
 #include "fold.h"
 #include "hostfs.h"
 #include "strindex.h"
+#include "textpool.h"
 
 #define LEDGER_LOCK_MS 1500 /* a holder works for well under 10 ms; libvirt waits for us without limit */
 
@@ -81,7 +82,7 @@ struct shared_claim {
 	 * "": nothing of its own, the object is only to keep its value (a dependant). "-VALUE": nor even that, what its
 	 * cause makes of it is right until both are put back; VALUE is what that was, "" not known.
 	 */
-	char *wanted;
+	const char *wanted; /* the ledger's, set by shared_set_claim() */
 };
 
 /* Whether what a domain claims is a value that it wants. */
@@ -90,18 +91,23 @@ static inline bool shared_is_wish(const char *wanted)
 	return *wanted && *wanted != '-';
 }
 
-/* One host object that several domains may want different values of, e.g. a sysctl or a disk's scheduler. */
+/*
+ * One host object that several domains may want different values of, e.g. a sysctl or a disk's scheduler. Its texts are the
+ * ledger's: set by shared_set() and forgotten by shared_unsettle() only, else what was read is written back.
+ */
 struct shared {
-	char *knob, *target;   /* as in settings */
-	char *backend, *object; /* as in undo records */
-	enum fold fold; char *order; /* how the claims make one value (step.h) */
-	char *cause;           /* object of the same back end whose write may reset this one; "" none */
-	char *original;        /* before our first change */
-	char *written;         /* the last value we meant to write */
-	char *before;          /* what the object said when that write was recorded ahead */
-	char *readback;        /* what the object said after it; NULL: that write is not settled */
+	const char *knob, *target;   /* as in settings */
+	const char *backend, *object; /* as in undo records */
+	enum fold fold; const char *order; /* how the claims make one value (step.h) */
+	const char *cause;     /* object of the same back end whose write may reset this one; "" none */
+	const char *original;  /* before our first change */
+	const char *written;   /* the last value we meant to write */
+	const char *before;    /* what the object said when that write was recorded ahead */
+	const char *readback;  /* what the object said after it; NULL: that write is not settled */
 	struct shared_claim *claims; unsigned int n_claims; /* 0: being put back */
 	uint64_t index;        /* of its line, while reading */
+	const char *line; size_t line_len; /* its line as parsed (record.h) as long as that is what it says; NULL: it is not */
+	struct textpool *texts; /* the ledger's */
 };
 
 /* A huge page pool that we claim of or have changed. In pages. */
@@ -125,6 +131,7 @@ struct ledger {
 	bool foreign_read; /* domains running before us were looked up in this boot */
 	const struct idset *online, *reserved; /* as of the last decision; empty: none was made yet */
 	struct ledger_sets *sets; /* see ledger_set() */
+	struct textpool *texts; /* of shared objects */
 	struct claim *claims; unsigned int n_claims, room; /* room: allocated */
 	struct shared *shared; unsigned int n_shared, room_shared;
 	struct strindex by_object; /* where they are: the first by_object.n of them; all there are where it counts */
@@ -132,7 +139,7 @@ struct ledger {
 	unsigned int bad_lines; /* ignored when reading */
 	bool older;             /* what was read was of a format before this one: to be written anew */
 	bool other_boot;        /* what was read was of another boot: ledger_write() empties plan/ and undo/ of it */
-	char *text;             /* as read: what the claims' lines point into */
+	char *text;             /* as read: what lines of claims and of shared objects, and texts of these, point into */
 	unsigned int n_fresh;   /* so many of the allocated claims were never used: still zero */
 	char *rest; size_t rest_len; /* lines that ledger_read_one() did not look into; written back as they were */
 };
@@ -195,6 +202,9 @@ int ledger_reserve_shared(struct ledger *l, unsigned int n);
 void ledger_remove_shared(struct ledger *l, struct shared *s);
 /* All for which is_over says yes, at once; the others keep their order, and move. */
 void ledger_prune_shared(struct ledger *l, bool (*is_over)(const void *data, unsigned int i), const void *data);
+/* Another text, which is copied, for one of its fields: shared_set(s, &s->written, "x"). 0 or -ENOMEM: it is as it was. */
+int shared_set(struct shared *s, const char **field, const char *text);
+void shared_unsettle(struct shared *s); /* the write that is on record has not been read back */
 int shared_set_claim(struct shared *s, const char *uuid, const char *wanted); /* adds or replaces */
 void shared_drop_claim(struct shared *s, const char *uuid);
 
@@ -221,4 +231,5 @@ bool ledger_has_moves(const struct hostfs *fs);
 
 const char *claim_kind_name(enum claim_kind k);   /* "ours", "foreign", "observe" */
 const char *claim_phase_name(enum claim_phase p); /* "prepared", "started", "stopped" */
+int claim_kind_parse(const char *text, enum claim_kind *ret);   /* -EINVAL */
 int claim_phase_parse(const char *text, enum claim_phase *ret); /* -EINVAL */

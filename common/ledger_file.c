@@ -173,26 +173,31 @@ static unsigned int count_claims(const char *text)
 	return n;
 }
 
-/* Line by line, in a copy of each: claims point to the lines they were read from. */
-static int parse_all(const char *text, struct ledger *l)
+/* Line by line, claims in a copy: they point to the lines they were read from. What is no claim is parsed where it is. */
+static int parse_all(char *text, struct ledger *l)
 {
 	_cleanup_free_ char *copy = malloc(RECORD_MAX + 1);
 	int rc = copy ? ledger_reserve(l, count_claims(text) + 1) : -ENOMEM;
 
 	while (*text && rc == 0) {
-		const char *end = strchrnul(text, '\n');
+		char *end = strchrnul(text, '\n'), *next = *end ? end + 1 : end;
 		size_t len = (size_t)(end - text);
 		size_t taken = len < RECORD_MAX ? len : RECORD_MAX; /* one that is longer is a bad one all the same */
 		unsigned int n = l->n_claims;
 
-		memcpy(copy, text, taken);
-		copy[taken] = '\0';
-		rc = ledger_parse(copy, l);
-		if (l->n_claims > n && *end && !l->older) {
+		if (str_starts(text, "claim\t")) {
+			memcpy(copy, text, taken);
+			copy[taken] = '\0';
+			rc = ledger_parse(copy, l);
+		} else {
+			*end = '\0';
+			rc = ledger_parse(text, l);
+		}
+		if (l->n_claims > n && next > end && !l->older) {
 			l->claims[n].line = text;
 			l->claims[n].line_len = len + 1;
 		}
-		text = *end ? end + 1 : end;
+		text = next;
 	}
 	return rc;
 }
@@ -236,9 +241,8 @@ static int parse_one(char *text, const char *uuid, bool claims_only, struct ledg
 
 static int read_ledger(const struct hostfs *fs, const char *uuid, bool claims_only, struct ledger *ret, struct err *e)
 {
-	_cleanup_free_ char *text = NULL;
 	struct ledger l = {0};
-	char *pos;
+	char *text = NULL, *pos;
 	int rc;
 
 	hostfs_boot_id(fs, l.boot_id);
@@ -249,8 +253,7 @@ static int read_ledger(const struct hostfs *fs, const char *uuid, bool claims_on
 		l.other_boot = true;
 	else if (rc == 0)
 		rc = uuid && !l.older ? parse_one(pos, uuid, claims_only, &l) : parse_all(pos, &l); /* no older line is kept */
-	if (!uuid)
-		l.text = steal_ptr(&text);
+	l.text = text;
 	if (rc < 0 && rc != -ENOENT) {
 		ledger_fini(&l);
 		return err_set(e, -rc, "/%s: %s", PATH_LEDGER, err_name(-rc));

@@ -45,67 +45,32 @@ static uint32_t crc32_of(const char *data, size_t len)
 }
 
 /* The letter after the backslash, 0: the byte stands for itself, 'x': two hex digits follow. */
-static char escape_of(unsigned char c)
+static const char escapes[256] = {
+	[0x01 ... 0x08] = 'x', ['\t'] = 't', ['\n'] = 'n', [0x0b ... 0x0c] = 'x',
+	['\r'] = 'r', [0x0e ... 0x1f] = 'x', ['\\'] = '\\', [0x7f] = 'x',
+};
+
+/* A field and a tab behind it. Nearly all that is written needs no escape, and there may be a thousand fields. */
+static char *put_field(char *to, const char *text)
 {
-	switch (c) {
-	case '\t':
-		return 't';
-	case '\n':
-		return 'n';
-	case '\r':
-		return 'r';
-	case '\\':
-		return '\\';
-	default:
-		return c < 0x20 || c == 0x7f ? 'x' : 0;
+	static const char hex[] = "0123456789abcdef";
+
+	for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+		char how = escapes[*c];
+
+		if (!how) {
+			*to++ = (char)*c;
+			continue;
+		}
+		*to++ = '\\';
+		*to++ = how;
+		if (how == 'x') {
+			*to++ = hex[*c >> 4];
+			*to++ = hex[*c & 0xf];
+		}
 	}
-}
-
-#define BYTES(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* Whether nothing needs to be escaped; eight bytes at a time, since nearly all of what is written is such. */
-static bool is_plain(const char *text, size_t len)
-{
-	uint64_t hits = 0, w, slash, del;
-
-	for (; len >= sizeof(w); len -= sizeof(w), text += sizeof(w)) {
-		memcpy(&w, text, sizeof(w));
-		slash = w ^ BYTES('\\');
-		del = w ^ BYTES(0x7f);
-		/* A byte below 0x20, or that is 0: its subtraction borrows. */
-		hits |= ((w - BYTES(0x20)) & ~w) | ((slash - BYTES(1)) & ~slash) | ((del - BYTES(1)) & ~del);
-	}
-	hits &= BYTES(0x80);
-	for (size_t i = 0; i < len && !hits; i++)
-		hits = (unsigned char)escape_of((unsigned char)text[i]);
-	return !hits;
-}
-
-static void add_escaped(struct sbuf *b, const char *text)
-{
-	size_t len = strlen(text);
-
-	if (is_plain(text, len)) {
-		sbuf_addn(b, text, len);
-		return;
-	}
-	while (*text) {
-		size_t n = 0;
-		char how;
-
-		while (text[n] && !escape_of((unsigned char)text[n]))
-			n++;
-		sbuf_addn(b, text, n);
-		text += n;
-		if (!*text)
-			return;
-		how = escape_of((unsigned char)*text);
-		if (how == 'x')
-			sbuf_addf(b, "\\x%02x", (unsigned int)(unsigned char)*text);
-		else
-			sbuf_addn(b, (const char[]){ '\\', how }, 2);
-		text++;
-	}
+	*to++ = '\t';
+	return to;
 }
 
 static void add_crc(struct sbuf *b, uint32_t crc)
@@ -120,28 +85,48 @@ static void add_crc(struct sbuf *b, uint32_t crc)
 
 void record_add(struct sbuf *b, const char *type, ...)
 {
-	size_t start = b->len;
+	size_t start = b->len, most = 4 * strlen(type) + 1; /* "\\x1f" for each byte */
 	unsigned int n = 1;
 	const char *field;
 	va_list ap;
+	char *to;
 
-	add_escaped(b, type);
 	va_start(ap, type);
 	while ((field = va_arg(ap, const char *))) {
-		sbuf_addn(b, "\t", 1);
-		add_escaped(b, field);
+		most += 4 * strlen(field) + 1;
 		n++;
 	}
 	va_end(ap);
-	sbuf_addn(b, "\t", 1);
-	if (b->failed)
+	to = sbuf_room(b, most);
+	if (!to)
 		return;
+	to = put_field(to, type);
+	va_start(ap, type);
+	while ((field = va_arg(ap, const char *)))
+		to = put_field(to, field);
+	va_end(ap);
+	*to = '\0';
+	b->len = (size_t)(to - b->s);
 	/* What the reader would not take must not be written: 8 digits and the newline are still to come. */
 	if (n > RECORD_FIELDS || !*type || b->len - start + 9 > RECORD_MAX) {
 		b->failed = true;
 		return;
 	}
 	add_crc(b, crc32_of(b->s + start, b->len - start));
+}
+
+void record_add_line(struct sbuf *b, const char *line, size_t len)
+{
+	char *to = sbuf_room(b, len + 1);
+
+	if (!to)
+		return;
+	memcpy(to, line, len);
+	for (char *c = to; (c = memchr(c, '\0', (size_t)(to + len - c))); c++)
+		*c = '\t';
+	to[len] = '\n';
+	to[len + 1] = '\0';
+	b->len += len + 1;
 }
 
 static int unescape(char *s)
@@ -192,16 +177,20 @@ static int unescape(char *s)
 static bool parse_line(char *line, size_t len, struct record *ret)
 {
 	uint64_t crc;
+	bool has_escapes;
 
 	if (len < 10 || len + 1 > RECORD_MAX || line[len - 9] != '\t' ||
 	    num_parse_hex(line + len - 8, &crc) < 0 || crc != crc32_of(line, len - 8))
 		return false;
 	line[len - 9] = '\0';
+	has_escapes = strchr(line, '\\');
 	ret->n = 0;
-	while (line) {
-		char *field = strsep(&line, "\t");
-
-		if (ret->n == RECORD_FIELDS || (strchr(field, '\\') && unescape(field) < 0))
+	ret->len = has_escapes ? 0 : len;
+	for (char *field = line, *end; field; field = end) {
+		end = strchr(field, '\t');
+		if (end)
+			*end++ = '\0';
+		if (ret->n == RECORD_FIELDS || (has_escapes && unescape(field) < 0))
 			return false;
 		ret->f[ret->n++] = field;
 	}

@@ -19,11 +19,15 @@
 
 struct record {
 	unsigned int n;              /* fields, the type included */
-	char *f[RECORD_FIELDS];      /* unescaped, point into `line` (which was modified in place) */
+	char *f[RECORD_FIELDS];      /* unescaped, point into the line (which was modified in place) */
+	size_t len;                  /* of the line, which begins at f[0]; 0: it is not as it was but for its tabs */
 };
 
 /* Append one line. Fields are strings; the list ends with NULL. */
 void record_add(struct sbuf *b, const char *type, ...) __attribute__((sentinel));
+
+/* Append a line once more that record_next() has taken: f[0] and len of its record. */
+void record_add_line(struct sbuf *b, const char *line, size_t len);
 
 /*
  * Take the next good record from *pos (a NUL-terminated text that may be modified); advances *pos.

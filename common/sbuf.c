@@ -30,6 +30,11 @@ static bool sbuf_grow(struct sbuf *b, size_t more)
 	return true;
 }
 
+char *sbuf_room(struct sbuf *b, size_t more)
+{
+	return sbuf_grow(b, more) ? b->s + b->len : NULL;
+}
+
 void sbuf_addn(struct sbuf *b, const char *text, size_t n)
 {
 	if (!sbuf_grow(b, n))

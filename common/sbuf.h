@@ -11,6 +11,9 @@ struct sbuf {
 	bool failed;
 };
 
+/* Where `more` bytes may be written, behind which is room for a NUL; len and the NUL are the caller's. NULL: failed. */
+char *sbuf_room(struct sbuf *b, size_t more);
+
 void sbuf_add(struct sbuf *b, const char *text);
 void sbuf_addn(struct sbuf *b, const char *text, size_t n);
 void sbuf_addf(struct sbuf *b, const char *fmt, ...) PRINTF(2, 3);

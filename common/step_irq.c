@@ -117,7 +117,7 @@ int step_at_interrupts(struct expansion *x)
 		r = add_object(x, "irq", IRQ_DEFAULT, "default", value, &s);
 	if (r < 0)
 		return r;
-	s->is_held = true; /* by it all others know what this domain keeps clear (apply_shared.c) */
+	s->is_held = true; /* by it all others know what this domain keeps clear (apply_irq.c) */
 	for (unsigned int i = 0; i < l->all.n && r == 0; i++)
 		if (!is_of_device(l, l->all.irq[i], l->n_devices))
 			r = add_interrupt(x, l->all.irq[i], value, false);

@@ -45,15 +45,6 @@ struct undo_step *undo_find(struct undo *u, unsigned int id)
 	return i < u->n_steps && u->steps[i].number == id ? &u->steps[i] : NULL;
 }
 
-void undo_step_fini(struct undo_step *s)
-{
-	char *const texts[] = {s->knob,	  s->target,   s->backend, s->object, s->original,
-			       s->wanted, s->readback, s->before,  s->why};
-
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
-		free(texts[i]);
-}
-
 static void exec_fini(struct undo_exec *x)
 {
 	free(x->knob);
@@ -67,12 +58,11 @@ void undo_fini(struct undo *u)
 	if (!u)
 		return;
 	cleanup_closep(&u->fd);
-	for (unsigned int i = 0; i < u->n_steps; i++)
-		undo_step_fini(&u->steps[i]);
 	for (unsigned int i = 0; i < u->n_execs; i++)
 		exec_fini(&u->execs[i]);
-	undo_forget_rewanted(u);
+	free(u->rewanted);
 	free(u->steps);
+	textpool_fini(&u->texts);
 	free(u->execs);
 	sbuf_fini(&u->waiting);
 	plan_fini(&u->plan);
@@ -113,17 +103,15 @@ static struct undo_step *insert_step(struct undo *u, unsigned int number)
 /* A known step is to get another value. */
 static int take_rewant(struct undo *u, struct undo_step *s, const struct record *r)
 {
-	char *wanted;
+	const char *wanted;
 
 	if (s->shared || s->state == UNDO_UNDONE || !streq(s->object, r->f[7]) || !streq(s->backend, r->f[6]))
 		return -EINVAL;
-	wanted = strdup(r->f[9]);
+	wanted = textpool_add(&u->texts, r->f[9]);
 	if (!wanted)
 		return -ENOMEM;
-	free(s->wanted);
 	s->wanted = wanted;
 	if (s->state != UNDO_INTENT) {
-		free(s->before);
 		s->before = s->state == UNDO_DONE ? s->readback : NULL;
 		if (s->state == UNDO_DONE)
 			s->readback = NULL;
@@ -150,12 +138,12 @@ static int take_intent(struct undo *u, const struct record *r)
 	s->cause = (unsigned int)cause;
 	s->shared = streq(r->f[3], "shared");
 	s->state = UNDO_INTENT;
-	s->knob = strdup(r->f[4]);
-	s->target = strdup(r->f[5]);
-	s->backend = strdup(r->f[6]);
-	s->object = strdup(r->f[7]);
-	s->original = strdup(r->f[8]);
-	s->wanted = strdup(r->f[9]);
+	s->knob = textpool_add(&u->texts, r->f[4]);
+	s->target = textpool_add(&u->texts, r->f[5]);
+	s->backend = textpool_add(&u->texts, r->f[6]);
+	s->object = textpool_add(&u->texts, r->f[7]);
+	s->original = textpool_add(&u->texts, r->f[8]);
+	s->wanted = textpool_add(&u->texts, r->f[9]);
 	u->n_steps++;
 	return s->knob && s->target && s->backend && s->object && s->original && s->wanted ? 0 : -ENOMEM;
 }
@@ -175,8 +163,9 @@ static int take_done(struct undo *u, const struct record *r)
 		return -EINVAL;
 	u->n_stale += s->state == UNDO_DONE;
 	s->state = UNDO_DONE;
-	free(steal_ptr(&s->before));
-	return replace_text(&s->readback, r->f[2]);
+	s->before = NULL;
+	s->readback = textpool_add(&u->texts, r->f[2]);
+	return s->readback ? 0 : -ENOMEM;
 }
 
 static int take_left(struct undo *u, const struct record *r)
@@ -186,9 +175,10 @@ static int take_left(struct undo *u, const struct record *r)
 	if (!s)
 		return -EINVAL;
 	s->state = UNDO_LEFT;
-	free(steal_ptr(&s->before));
+	s->before = NULL;
 	s->code = (int)(record_u64(r, 2, 0) & INT32_MAX);
-	return replace_text(&s->why, record_str(r, 3));
+	s->why = textpool_add(&u->texts, record_str(r, 3));
+	return s->why ? 0 : -ENOMEM;
 }
 
 static int take_exec(struct undo *u, const struct record *r)
@@ -228,7 +218,8 @@ static int take_undone(struct undo *u, const struct record *r)
 		return -EINVAL;
 	s->state = UNDO_UNDONE;
 	u->n_stale += 3; /* with it goes all that was said of the step */
-	return replace_text(&s->why, record_str(r, 2));
+	s->why = textpool_add(&u->texts, record_str(r, 2));
+	return s->why ? 0 : -ENOMEM;
 }
 
 static int take_found(struct undo *u, const struct record *r)

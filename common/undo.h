@@ -39,12 +39,12 @@ enum undo_state { UNDO_INTENT, UNDO_DONE, UNDO_LEFT, UNDO_UNDONE };
 
 struct undo_step {
 	unsigned int number;     /* 1.. in the order written */
-	char *knob, *target;
-	char *backend, *object;
-	char *original, *wanted;
-	char *readback;          /* UNDO_DONE: what the object said after the write */
-	char *before;            /* UNDO_INTENT by undo_rewant(): what the object said until then; else NULL */
-	char *why;               /* UNDO_LEFT, UNDO_UNDONE */
+	const char *knob, *target; /* these and the texts below are of struct undo's `texts` */
+	const char *backend, *object;
+	const char *original, *wanted;
+	const char *readback;    /* UNDO_DONE: what the object said after the write */
+	const char *before;      /* UNDO_INTENT by undo_rewant(): what the object said until then; else NULL */
+	const char *why;         /* UNDO_LEFT, UNDO_UNDONE */
 	int code;                /* UNDO_LEFT: errno */
 	enum undo_state state;
 	unsigned int cause;      /* number of the step whose write may reset this one (step.h: dependant), 0 none */
@@ -65,6 +65,7 @@ struct undo {
 	enum claim_phase phase;
 	uint64_t since;          /* of the phase CLAIM_STARTED, else of prepare */
 	struct undo_step *steps; unsigned int n_steps;
+	struct textpool texts;
 	struct undo_exec *execs; unsigned int n_execs;
 	unsigned int bad_lines;
 	int pid; uint64_t pid_start; /* QEMU; 0 not known. Written by undo_set_phase() */

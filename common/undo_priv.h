@@ -18,15 +18,12 @@ struct undo_rewanted {
 	unsigned int number;
 	enum undo_state state;
 	bool undoing;
-	char *wanted, *readback, *before;
+	const char *wanted, *readback, *before; /* struct undo's */
 };
-void undo_forget_rewanted(struct undo *u);
 
 /* Take over what a line says: 0, -EINVAL for one that cannot be used, -ENOMEM. undo_take_value(): a `value` line. */
 int undo_take_line(struct undo *u, const struct record *r);
 int undo_take_value(struct undo *u, const struct record *r);
-
-void undo_step_fini(struct undo_step *s);
 
 /* One record behind those that wait. may_wait: if the caller lets records wait at all. */
 int undo_append(struct undo *u, const struct sbuf *b, bool may_wait);

@@ -90,18 +90,6 @@ int undo_create(const struct hostfs *fs, const struct plan *p, uint64_t generati
 
 /* --- line by line ----------------------------------------------------------------------------------------------- */
 
-void undo_forget_rewanted(struct undo *u)
-{
-	for (unsigned int i = 0; i < u->n_rewanted; i++) {
-		free(u->rewanted[i].wanted);
-		free(u->rewanted[i].readback);
-		free(u->rewanted[i].before);
-	}
-	free(u->rewanted);
-	u->rewanted = NULL;
-	u->n_rewanted = 0;
-}
-
 /* What was not written has not been said: steps as they were. */
 static void forget_waiting(struct undo *u)
 {
@@ -111,18 +99,15 @@ static void forget_waiting(struct undo *u)
 
 		if (!s)
 			continue;
-		free(s->wanted);
-		free(s->readback);
-		free(s->before);
-		s->wanted = steal_ptr(&was->wanted);
-		s->readback = steal_ptr(&was->readback);
-		s->before = steal_ptr(&was->before);
+		s->wanted = was->wanted;
+		s->readback = was->readback;
+		s->before = was->before;
 		s->state = was->state;
 		s->undoing = was->undoing;
 	}
-	undo_forget_rewanted(u);
-	while (u->n_steps > u->n_recorded)
-		undo_step_fini(&u->steps[--u->n_steps]);
+	u->n_rewanted = 0;
+	if (u->n_steps > u->n_recorded)
+		u->n_steps = u->n_recorded;
 }
 
 /* All that waits, in one write. Failed, it is as if it had never been said. */
@@ -142,7 +127,7 @@ static int write_waiting(struct undo *u)
 		forget_waiting(u);
 		return rc;
 	}
-	undo_forget_rewanted(u);
+	u->n_rewanted = 0;
 	u->n_recorded = u->n_steps;
 	u->torn = u->torn && !b.len;
 	u->size += b.len;
@@ -262,6 +247,7 @@ static int say_intent(struct undo *u, unsigned int n, unsigned int cause, bool s
 	for (unsigned int i = 0; i < 6; i++)
 		f[4 + i] = (char *)(uintptr_t)texts[i]; /* undo_take_line() copies */
 	r.n = ARRAY_SIZE(f);
+	r.len = 0;
 	memcpy(r.f, f, sizeof(f));
 	rc = undo_take_line(u, &r);
 	if (rc == 0)
@@ -287,17 +273,9 @@ static int keep_step(struct undo *u, const struct undo_step *s)
 	if (!was)
 		return -ENOMEM;
 	u->n_rewanted++;
-	*was = (struct undo_rewanted){.number = s->number, .state = s->state, .undoing = s->undoing};
-	was->wanted = strdup(s->wanted);
-	was->readback = s->readback ? strdup(s->readback) : NULL;
-	was->before = s->before ? strdup(s->before) : NULL;
-	if (was->wanted && !was->readback == !s->readback && !was->before == !s->before)
-		return 0;
-	u->n_rewanted--;
-	free(was->wanted);
-	free(was->readback);
-	free(was->before);
-	return -ENOMEM;
+	*was = (struct undo_rewanted){.number = s->number, .state = s->state, .undoing = s->undoing, .wanted = s->wanted,
+				      .readback = s->readback, .before = s->before};
+	return 0;
 }
 
 int undo_rewant(struct undo *u, unsigned int number, const char *wanted)

@@ -525,7 +525,7 @@ TEST(late_at_the_last_moment)
 
 /* --- causes and dependants -------------------------------------------------------------------------------------- */
 
-static void apply_group(struct root *r, bool restore_only, struct apply_count *ret)
+static void apply_one_group(struct root *r, bool restore_only, struct apply_count *ret)
 {
 	struct step cause = make_step(&one, "reset", "sys/sda/scheduler", "none");
 	struct step requests = make_step(&two, "reset", "sys/sda/requests", restore_only ? NULL : "1024");
@@ -544,7 +544,7 @@ TEST(a_dependant_goes_back_to_what_it_was)
 
 		put_disk(&r);
 		begin(&r, UUID_A, false);
-		apply_group(&r, restore_only, &c);
+		apply_one_group(&r, restore_only, &c);
 		IS_INT(c.in_force, 3);
 		IS_FILE(&r, "sys/sda/scheduler", "none");
 		IS_STR(root_get(&r, "sys/sda/requests"), restore_only ? "256\n" : "1024\n");
@@ -561,7 +561,7 @@ TEST(a_dependant_that_somebody_changed)
 
 	put_disk(&r);
 	begin(&r, UUID_A, false);
-	apply_group(&r, false, &c);
+	apply_one_group(&r, false, &c);
 	root_put(&r, "sys/sda/requests", "32\n");
 	c = release(&r, UUID_A, 1);
 	IS_INT(c.skipped, 1);
@@ -577,7 +577,7 @@ TEST(a_cause_that_somebody_changed)
 
 	put_disk(&r);
 	begin(&r, UUID_A, false);
-	apply_group(&r, false, &c);
+	apply_one_group(&r, false, &c);
 	root_put(&r, "sys/sda/scheduler", "bfq\n");
 	c = release(&r, UUID_A, 1);
 	IS_INT(c.skipped, 1);
@@ -614,7 +614,7 @@ TEST(a_cause_that_needs_no_write)
 	put_disk(&r);
 	root_put(&r, "sys/sda/scheduler", "none\n");
 	begin(&r, UUID_A, false);
-	apply_group(&r, true, &c);
+	apply_one_group(&r, true, &c);
 	IS_INT(c.in_force, 3);
 	IS_FILE(&r, "sys/sda/requests", "256");
 	release(&r, UUID_A, 1);

@@ -119,13 +119,13 @@ static struct shared *add_shared(struct ledger *l, const char *object, const cha
 	struct shared *s = ledger_add_shared(l, "file", object);
 
 	s->fold = FOLD_STRONGEST;
-	s->order = strdup("a b");
-	s->knob = strdup("sysctl");
-	s->target = strdup(hostile_text);
-	s->cause = strdup("");
-	s->original = strdup(hostile_text);
-	s->written = strdup("w");
-	s->before = strdup("b");
+	(void)shared_set(s, &s->order, "a b");
+	(void)shared_set(s, &s->knob, "sysctl");
+	(void)shared_set(s, &s->target, hostile_text);
+	(void)shared_set(s, &s->cause, "");
+	(void)shared_set(s, &s->original, hostile_text);
+	(void)shared_set(s, &s->written, "w");
+	(void)shared_set(s, &s->before, "b");
 	return s;
 }
 
@@ -143,7 +143,8 @@ TEST(comes_back_as_it_was_written)
 
 		fill(&l, c, i);
 		sh = add_shared(&l, hostile[i], hostile[ARRAY_SIZE(hostile) - 1 - i]);
-		sh->readback = i % 2 ? strdup(hostile[i]) : NULL;
+		if (i % 2)
+			IS_INT(shared_set(sh, &sh->readback, hostile[i]), 0);
 		for (unsigned int j = 0; j < i; j++)
 			IS_INT(shared_set_claim(sh, l.claims[j].uuid, hostile[j]), 0);
 	}
@@ -811,14 +812,14 @@ static struct shared *add_interrupt(struct ledger *l, unsigned int i)
 	(void)snprintf(target, sizeof(target), "irq%u", i);
 	s = ledger_add_shared(l, "irq", object);
 	s->fold = FOLD_IRQ;
-	s->knob = strdup("irq.policy");
-	s->target = strdup(target);
-	s->order = strdup("0-255");
-	s->cause = strdup("");
-	s->original = strdup("0-255");
-	s->written = strdup("0-1");
-	s->before = strdup("0-255");
-	s->readback = strdup("0-1");
+	(void)shared_set(s, &s->knob, "irq.policy");
+	(void)shared_set(s, &s->target, target);
+	(void)shared_set(s, &s->order, "0-255");
+	(void)shared_set(s, &s->cause, "");
+	(void)shared_set(s, &s->original, "0-255");
+	(void)shared_set(s, &s->written, "0-1");
+	(void)shared_set(s, &s->before, "0-255");
+	(void)shared_set(s, &s->readback, "0-1");
 	return s;
 }
 

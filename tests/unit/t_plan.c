@@ -141,7 +141,7 @@ static void protect(struct ledger *l, uint64_t bytes)
 	for (size_t i = 0; i < ARRAY_SIZE(objects); i++) {
 		struct shared *s = ledger_add_shared(l, "unit", objects[i][1]);
 
-		if (!s || !(s->knob = strdup(objects[i][0])))
+		if (!s || shared_set(s, &s->knob, objects[i][0]))
 			exit(2);
 		for (size_t k = 0; k < ARRAY_SIZE(uuids); k++)
 			if (shared_set_claim(s, uuids[k], wanted))

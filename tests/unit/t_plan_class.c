@@ -153,7 +153,7 @@ static void run_case(const struct ccase *t)
 	if (t->original) {
 		struct shared *s = ledger_add_shared(&l, "resctrl", RESCTRL_DIR "/schemata L3:0");
 
-		s->original = strdup(t->original);
+		(void)shared_set(s, &s->original, t->original);
 	}
 	wish(&in, KNOB_CPU_POLICY, t->policy ? t->policy : "dedicated");
 	wish(&in, KNOB_CPU_CACHE, t->cache);
@@ -337,7 +337,7 @@ static uint64_t start(const struct guest *guests, unsigned int who, const struct
 	uint64_t bits = 0;
 	char list[256];
 
-	s->original = strdup(resctrl_list(original, list));
+	(void)shared_set(s, &s->original, resctrl_list(original, list));
 	memcpy(d.uuid, guests[who].uuid, sizeof(d.uuid));
 	idset_add(&d.vcpus_online, 0);
 	policy = all_of_it();

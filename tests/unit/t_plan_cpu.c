@@ -80,7 +80,7 @@ static void claim_governor(struct ledger *l, const char *governor, const char *u
 		return;
 	if (!s) {
 		s = ledger_add_shared(l, "file", object);
-		s->original = strdup("powersave");
+		(void)shared_set(s, &s->original, "powersave");
 	}
 	IS_INT(shared_set_claim(s, uuid, governor), 0);
 }

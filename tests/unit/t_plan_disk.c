@@ -89,7 +89,7 @@ static void claim_scheduler(struct ledger *l, const char *what, const char *uuid
 	s = ledger_find_shared(l, "file", object);
 	if (!s)
 		s = ledger_add_shared(l, "file", object);
-	s->original = strdup("kyber");
+	(void)shared_set(s, &s->original, "kyber");
 	IS_INT(shared_set_claim(s, uuid, what + 2), 0);
 }
 
