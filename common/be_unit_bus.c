@@ -14,12 +14,13 @@
 #include <time.h>
 
 #include "hostfs.h"
+#include "patience.h"
 
-/*
- * For the connection and all calls of a process together: the lock of the ledger is held meanwhile, for which others wait no
- * longer than LEDGER_LOCK_MS.
- */
-#define BUDGET_US 1400000
+/* For the connection and all calls of a process together: the lock of the ledger is held meanwhile. */
+static uint64_t budget_us(void)
+{
+	return (uint64_t)patience_bus_ms() * 1000;
+}
 
 #define MANAGER           "org.freedesktop.systemd1"
 #define MANAGER_PATH      "/org/freedesktop/systemd1"
@@ -89,7 +90,7 @@ static uint64_t now_us(void)
 /* sd_bus_open_system() only begins: authentication and Hello are waited for here, with a limit of ours. */
 static int wait_ready(sd_bus *bus)
 {
-	uint64_t end = now_us() + BUDGET_US;
+	uint64_t end = now_us() + budget_us();
 
 	for (;;) {
 		uint64_t now = now_us();
@@ -188,10 +189,10 @@ static int begin(void)
 {
 	int r = connect_bus();
 
-	if (r == 0 && connection.spent >= BUDGET_US)
+	if (r == 0 && connection.spent >= budget_us())
 		r = connection.failed = -ETIMEDOUT;
 	if (r == 0)
-		r = lib.sd_bus_set_method_call_timeout(connection.bus, BUDGET_US - connection.spent);
+		r = lib.sd_bus_set_method_call_timeout(connection.bus, budget_us() - connection.spent);
 	connection.began = now_us();
 	return r < 0 ? r : 0;
 }

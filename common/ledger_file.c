@@ -16,6 +16,7 @@
 #include "ledger_priv.h"
 #include "num.h"
 #include "paths.h"
+#include "patience.h"
 #include "record.h"
 
 #define LEDGER_MAX (64u << 20) /* 10,000 domains make 2 MB */
@@ -112,9 +113,9 @@ int ledger_lock(const struct hostfs *fs, struct err *e)
 			return err_set(e, -fd, "/%s: %s", PATH_LOCK, err_name(-fd));
 		rc = ledger_check_file(fd);
 		if (rc == 0)
-			rc = ledger_flock(fd, LEDGER_LOCK_MS);
+			rc = ledger_flock(fd, patience_lock_ms());
 		if (rc == -ETIMEDOUT)
-			return err_set(e, ETIMEDOUT, "/%s: somebody has held it for %d ms", PATH_LOCK, LEDGER_LOCK_MS);
+			return err_set(e, ETIMEDOUT, "/%s: somebody has held it for %u ms", PATH_LOCK, patience_lock_ms());
 		if (rc < 0)
 			return err_set(e, -rc, "/%s: %s", PATH_LOCK, err_name(-rc));
 		/* Removed by hand while we waited: another process may hold its successor. */

@@ -15,6 +15,7 @@
 #include "lines.h"
 #include "num.h"
 #include "paths.h"
+#include "patience.h"
 #include "undo_priv.h"
 
 #define UNDO_MAX    (64u << 20) /* 8192 threads of two steps, each with two full CPU lists, stay below it in practice */
@@ -389,7 +390,7 @@ int undo_open_within(const struct hostfs *fs, const char *uuid, unsigned int ms,
 
 int undo_open(const struct hostfs *fs, const char *uuid, bool writable, struct undo *ret, struct err *e)
 {
-	return writable ? undo_open_within(fs, uuid, UNDO_LOCK_MS, ret, e) : open_undo(fs, uuid, NULL, ret, e);
+	return writable ? undo_open_within(fs, uuid, patience_lock_ms(), ret, e) : open_undo(fs, uuid, NULL, ret, e);
 }
 
 int undo_replace(const struct hostfs *fs, struct undo *u, const struct plan *p, struct err *e)
@@ -404,7 +405,7 @@ int undo_replace(const struct hostfs *fs, struct undo *u, const struct plan *p, 
 
 int undo_rewrite(const struct hostfs *fs, struct undo *u, const struct plan *p, struct err *e)
 {
-	static const unsigned int ms = UNDO_LOCK_MS;
+	unsigned int ms = patience_lock_ms();
 	char uuid[37];
 	int rc;
 

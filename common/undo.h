@@ -33,7 +33,6 @@
 #include "ledger.h"
 #include "plan.h"
 
-#define UNDO_LOCK_MS 1500 /* as LEDGER_LOCK_MS: others hold it while they carry out one phase or one move */
 
 enum undo_state { UNDO_INTENT, UNDO_DONE, UNDO_LEFT, UNDO_UNDONE };
 
@@ -83,7 +82,7 @@ struct undo {
 int undo_create(const struct hostfs *fs, const struct plan *p, uint64_t generation, struct err *e);
 
 /*
- * Read it; writable: keep it open for appending, and locked; waits up to UNDO_LOCK_MS for another writer (-ETIMEDOUT).
+ * Read it; writable: keep it open for appending, and locked; waits up to patience_lock_ms() for another writer (-ETIMEDOUT).
  * -ENOENT: none; -ESTALE: of another boot; -EBADMSG: no head.
  */
 int undo_open(const struct hostfs *fs, const char *uuid, bool writable, struct undo *ret, struct err *e);

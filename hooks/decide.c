@@ -21,6 +21,7 @@
 #include "common/log.h"
 #include "common/num.h"
 #include "common/paths.h"
+#include "common/patience.h"
 #include "decide.h"
 #include "hook.h"
 #include "supervise.h"
@@ -138,6 +139,17 @@ static bool is_idle(const struct hostfs *fs, const struct policy *p)
 	       !hostfs_exists(fs, PATH_ETC "/profiles/off.xml");
 }
 
+/* The hook goes by the policy as of its last call; what comes after us, by our environment. */
+static void tell_deadline(const struct gate *now)
+{
+	char text[32];
+
+	(void)snprintf(text, sizeof(text), "%u", now->deadline_ms); /* fits */
+	(void)setenv(PATIENCE_ENV, text, 1); /* without memory it waits a little less */
+	(void)snprintf(text, sizeof(text), "%u %u", now->deadline_ms, now->grow_deadline_ms); /* fits */
+	decide_report("deadline", text);
+}
+
 /* The policy, and the gate for the hook's next calls. Its messages are logged once per boot and version. */
 static int learn_policy(struct decision *d, struct err *e)
 {
@@ -156,6 +168,7 @@ static int learn_policy(struct decision *d, struct err *e)
 	now.observe = d->policy.mode == POLICY_OBSERVE;
 	now.deadline_ms = (unsigned int)d->policy.deadline_ms;
 	now.grow_deadline_ms = (unsigned int)d->policy.grow_deadline_ms;
+	tell_deadline(&now);
 	r = gate_save(&d->fs, &now);
 	if (r < 0)
 		log_debug("gate: %s", err_name(-r)); /* the hook asks again next time */

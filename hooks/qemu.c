@@ -283,7 +283,8 @@ static void run(const struct hook *h, const struct work *w, uint64_t until, stru
 {
 	const char *argv[] = { w->program, w->verb, w->argument, NULL };
 	_cleanup_close_ int xml = -1;
-	struct worker worker = { .argv = argv, .input = -1, .root = h->root, .grow_ms = h->gate.grow_deadline_ms };
+	struct worker worker = { .argv = argv, .input = -1, .root = h->root, .deadline_ms = h->gate.deadline_ms,
+				 .grow_ms = h->gate.grow_deadline_ms };
 
 	if (w->takes_xml) {
 		xml = xml_as_fd(h);
@@ -297,15 +298,14 @@ static void run(const struct hook *h, const struct work *w, uint64_t until, stru
 }
 
 /* How it ended, in words; "" where the worker has logged that itself. */
-static void describe_end(const struct hook *h, const struct work *w, const struct worker_report *r, char *buf,
-			 size_t size)
+static void describe_end(const struct work *w, const struct worker_report *r, char *buf, size_t size)
 {
 	const char *tail = r->stuck ? " (it cannot be killed now)" : "";
 
 	buf[0] = '\0';
 	if (r->end == WORKER_LATE)
 		(void)snprintf(buf, size, "%s not done within %u ms%s", w->verb,
-			       h->gate.deadline_ms + (r->growing ? h->gate.grow_deadline_ms : 0), tail);
+			       r->deadline_ms + (r->growing ? r->grow_ms : 0), tail);
 	else if (r->end == WORKER_NOT_RUN)
 		(void)snprintf(buf, size, "%s could not be run%s%s", w->program, r->code ? ": " : "",
 			       r->code ? err_name(r->code) : "");
@@ -330,7 +330,7 @@ static int run_phase(const struct hook *h, const struct work *w)
 	bool refused;
 
 	run(h, w, h->until, &r);
-	describe_end(h, w, &r, how, sizeof(how));
+	describe_end(w, &r, how, sizeof(how));
 	refused = h->op->may_refuse && (r.end == WORKER_REFUSED || (r.strict && r.end != WORKER_DONE));
 	if (how[0])
 		log_warning("%s %s: %s: %s", h->name, h->op->name, how,
@@ -356,7 +356,7 @@ static void sweep(const struct hook *h)
 	if (supervise_now() + SWEEP_MIN_MS > h->until || !ledger_has_dead(&h->fs))
 		return;
 	run(h, &w, h->until, &r);
-	describe_end(h, &w, &r, how, sizeof(how));
+	describe_end(&w, &r, how, sizeof(how));
 	if (how[0])
 		log_warning("%s: what dead domains left is undone by the next call or domtune recover", how);
 }

@@ -21,6 +21,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "common/patience.h"
+
 /* All lines that the protocol has fit three times; what comes beyond is read and dropped. */
 #define REPORT_SIZE 1536
 #define SLICE_MS 20
@@ -30,8 +32,9 @@ struct supervised {
 	int pidfd;  /* -1: SIGCHLD is blocked and waited for */
 	int report; /* reading end, -1 at its end */
 	sigset_t old_mask;
-	unsigned int grow_ms; /* 0: the deadline has been put off, or cannot be */
-	char text[REPORT_SIZE];
+	unsigned int deadline_ms; /* 0: not to be corrected */
+	unsigned int grow_ms;     /* 0: the deadline has been put off, or cannot be */
+	char text[REPORT_SIZE + 1]; /* NUL-terminated */
 	size_t len;
 };
 
@@ -157,12 +160,15 @@ static void pass_on_injections(char **envp, size_t room)
 
 struct environment {
 	char root[4096 + sizeof("DOMTUNE_ROOT=")];
-	char *envp[7];
+	char deadline[sizeof(PATIENCE_ENV "=") + 10];
+	char *envp[8];
 };
 
-static int make_environment(const char *root, struct environment *e)
+static int make_environment(const char *root, unsigned int deadline_ms, struct environment *e)
 {
 	static char locale[] = "LC_ALL=C", path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+	const char *told = getenv(PATIENCE_ENV);
+	char **next = &e->envp[2];
 	int n;
 
 	memset(e->envp, 0, sizeof(e->envp));
@@ -172,7 +178,13 @@ static int make_environment(const char *root, struct environment *e)
 		n = snprintf(e->root, sizeof(e->root), "DOMTUNE_ROOT=%s", root);
 		if (n < 0 || (size_t)n >= sizeof(e->root))
 			return -ENAMETOOLONG;
-		e->envp[2] = e->root;
+		*next++ = e->root;
+	}
+	if (deadline_ms || told) {
+		n = deadline_ms ? snprintf(e->deadline, sizeof(e->deadline), PATIENCE_ENV "=%u", deadline_ms)
+				: snprintf(e->deadline, sizeof(e->deadline), PATIENCE_ENV "=%s", told);
+		if (n > 0 && (size_t)n < sizeof(e->deadline)) /* else it is no number */
+			*next = e->deadline;
 	}
 	pass_on_injections(e->envp, ARRAY_SIZE(e->envp));
 	return 0;
@@ -187,7 +199,7 @@ static int start_worker(const struct worker *w, struct supervised *s)
 	int fds[2], r;
 	pid_t self = getpid();
 
-	r = make_environment(w->root, &env);
+	r = make_environment(w->root, w->deadline_ms, &env);
 	if (r < 0)
 		return r;
 	if (pipe2(fds, O_CLOEXEC) < 0)
@@ -219,7 +231,7 @@ static void read_report(struct supervised *s)
 	char drop[512];
 
 	while (s->report >= 0) {
-		size_t room = sizeof(s->text) - s->len;
+		size_t room = REPORT_SIZE - s->len;
 		ssize_t n = room ? read(s->report, s->text + s->len, room) : read(s->report, drop, sizeof(drop));
 
 		if (n > 0 && room)
@@ -258,13 +270,35 @@ static bool wait_sigchld(struct supervised *s, int ms)
 	return waitid(P_PID, (id_t)s->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == s->pid;
 }
 
-/* Whether the worker has said that it grows; a line whose end has not come yet is none. */
-static bool says_growing(const struct supervised *s)
+/* What follows a word at the beginning of a line; NULL: it was not said, or the line's end has not come yet. */
+static const char *said(const struct supervised *s, const char *word)
 {
-	static const char line[] = "growing\n";
-	const char *at = memmem(s->text, s->len, line, sizeof(line) - 1);
+	const char *line = s->text, *end;
 
-	return at && (at == s->text || at[-1] == '\n');
+	for (; (end = strchr(line, '\n')); line = end + 1)
+		if (str_starts(line, word))
+			return line + strlen(word);
+	return NULL;
+}
+
+/* The worker's word on the deadline, each once; whether there was one. */
+static bool move_deadline(struct supervised *s, uint64_t *until)
+{
+	const char *text = s->deadline_ms ? said(s, "deadline ") : NULL;
+	unsigned int deadline, grow;
+
+	if (text && sscanf(text, "%6u %6u\n", &deadline, &grow) == 2) {
+		*until = *until - s->deadline_ms + deadline;
+		s->deadline_ms = 0;
+		s->grow_ms = grow;
+		return true;
+	}
+	if (s->grow_ms && said(s, "growing\n")) {
+		*until += s->grow_ms;
+		s->grow_ms = 0;
+		return true;
+	}
+	return false;
 }
 
 static bool wait_end(struct supervised *s, uint64_t until)
@@ -272,15 +306,11 @@ static bool wait_end(struct supervised *s, uint64_t until)
 	for (;;) {
 		int ms;
 
-		if (s->grow_ms && says_growing(s)) {
-			until += s->grow_ms;
-			s->grow_ms = 0;
-		}
+		(void)move_deadline(s, &until);
 		ms = left_ms(until);
-
 		if (s->pidfd >= 0 ? wait_pidfd(s, ms) : wait_sigchld(s, ms))
 			return true;
-		if (ms == 0 && !(s->grow_ms && says_growing(s)))
+		if (ms == 0 && !move_deadline(s, &until))
 			return false;
 	}
 }
@@ -290,12 +320,13 @@ static void take_report(struct supervised *s, struct worker_report *ret)
 {
 	char *rest = s->text, *line;
 
-	s->text[s->len < sizeof(s->text) ? s->len : sizeof(s->text) - 1] = '\0';
 	while (strchr(rest, '\n') && (line = strsep(&rest, "\n"))) {
 		if (streq(line, "strict"))
 			ret->strict = true;
 		else if (streq(line, "growing"))
 			ret->growing = true;
+		else if (str_starts(line, "deadline "))
+			(void)sscanf(line, "deadline %6u %6u", &ret->deadline_ms, &ret->grow_ms);
 		else if (str_starts(line, "refused "))
 			(void)snprintf(ret->refused, sizeof(ret->refused), "%s", line + strlen("refused "));
 	}
@@ -314,11 +345,12 @@ static enum worker_end judge(const struct worker_report *r)
 
 void supervise(const struct worker *w, uint64_t until, struct worker_report *ret)
 {
-	struct supervised s = { .pid = -1, .pidfd = -1, .report = -1, .grow_ms = w->grow_ms };
+	struct supervised s = { .pid = -1, .pidfd = -1, .report = -1, .deadline_ms = w->deadline_ms,
+				.grow_ms = w->grow_ms };
 	bool ended;
 	int r;
 
-	memset(ret, 0, sizeof(*ret));
+	*ret = (struct worker_report){ .deadline_ms = w->deadline_ms, .grow_ms = w->grow_ms };
 	r = start_worker(w, &s);
 	if (r < 0) {
 		ret->end = WORKER_NOT_RUN;
@@ -327,7 +359,7 @@ void supervise(const struct worker *w, uint64_t until, struct worker_report *ret
 	}
 
 	ended = wait_end(&s, until);
-	s.grow_ms = 0;
+	s.deadline_ms = s.grow_ms = 0;
 	if (!ended)
 		ret->end = WORKER_LATE;
 	/* The group even if the leader ended well: nothing of a worker is to stay. */
@@ -353,7 +385,7 @@ out:
 int supervise_leave(const char *const *argv, const char *root)
 {
 	struct environment env;
-	int r = make_environment(root, &env), status;
+	int r = make_environment(root, 0, &env), status;
 	pid_t pid;
 
 	if (r < 0)

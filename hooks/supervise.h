@@ -7,6 +7,7 @@
  * lines to descriptor 3:
  *
  *   strict         the owner asked for on-error="fail"
+ *   deadline MS GROW-MS   the policy is newer than what worker.deadline_ms and worker.grow_ms were taken from
  *   growing        huge pages are being added: the deadline is put off, the first time by worker.grow_ms
  *   refused TEXT   why the start is to be refused; then it exits with WORKER_EXIT_REFUSED
  */
@@ -37,6 +38,7 @@ struct worker {
 	const char *const *argv; /* argv[0]: absolute path of the program; NULL-terminated */
 	int input;               /* descriptor for its stdin, -1: /dev/null */
 	const char *root;        /* DOMTUNE_ROOT of its environment, NULL: not set */
+	unsigned int deadline_ms; /* the policy's, for its environment (patience.h); 0: ours goes on, if there is one */
 	unsigned int grow_ms;    /* by which "growing" puts the deadline off, once */
 };
 
@@ -46,6 +48,7 @@ struct worker_report {
 	int code;
 	bool strict;
 	bool growing; /* the deadline was put off */
+	unsigned int deadline_ms, grow_ms; /* in force: the worker's, or what it has said */
 	bool stuck; /* was killed and has not ended */
 	char refused[WORKER_REFUSED_SIZE]; /* "" nothing said */
 };

@@ -330,7 +330,7 @@ def test_worker_environment():
            names)
     shells = ("PWD=", "OLDPWD=", "_=", "SHLVL=")
     environ = sorted(line for line in lines if "=" in line and not line.startswith(shells))
-    tap.ok(environ == ["DOMTUNE_ROOT=" + root.dir, "LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
+    tap.ok(environ == ["DOMTUNE_DEADLINE_MS=2000", "DOMTUNE_ROOT=" + root.dir, "LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
            "the environment is ours alone", environ)
     root.remove()
 
@@ -480,6 +480,11 @@ def test_growing():
         ("grows", "echo growing >&3; " + done, SHORT_MS, 60000, True, None),
         ("grows and is strict", "echo strict >&3; echo growing >&3; " + done, SHORT_MS, 60000, True, None),
         ("grows too long", "echo growing >&3; exec sleep 60", SHORT_MS, 200, False, SHORT_MS + 200),
+        ("knows of a longer deadline", "echo deadline 60000 200 >&3; " + done, SHORT_MS, 200, True, None),
+        ("knows of a shorter one", "echo deadline 300 200 >&3; exec sleep 60", 60000, 200, False, 300),
+        ("knows of a longer growth", "echo deadline %d 60000 >&3; echo growing >&3; %s" % (SHORT_MS, done), SHORT_MS, 200, True,
+         None),
+        ("says a deadline that is none", "echo deadline soon >&3; exec sleep 60", SHORT_MS, 200, False, SHORT_MS),
         ("grows twice", "echo growing >&3; sleep 0.8; echo growing >&3; exec sleep 60", SHORT_MS, 1500, False, SHORT_MS + 1500),
     ]
     for what, script, deadline, grow, ends, late in cases:
