@@ -334,6 +334,14 @@ static bool index_shared(struct ledger *l)
 	return true;
 }
 
+const struct shared *ledger_see_shared(const struct ledger *l, const char *backend, const char *object)
+{
+	for (unsigned int i = 0; l && i < l->n_shared; i++)
+		if (is_object(&l->shared[i], backend, object))
+			return &l->shared[i];
+	return NULL;
+}
+
 struct shared *ledger_find_shared(struct ledger *l, const char *backend, const char *object)
 {
 	unsigned int i, at = 0;
@@ -346,10 +354,7 @@ struct shared *ledger_find_shared(struct ledger *l, const char *backend, const c
 				return &l->shared[i];
 		return NULL;
 	}
-	for (i = 0; i < l->n_shared; i++)
-		if (is_object(&l->shared[i], backend, object))
-			return &l->shared[i];
-	return NULL;
+	return (struct shared *)(uintptr_t)ledger_see_shared(l, backend, object); /* of what we may change */
 }
 
 static void shared_fini(struct shared *s)

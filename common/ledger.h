@@ -15,7 +15,6 @@
 #include "strindex.h"
 #include "textpool.h"
 
-#define LEDGER_LOCK_MS 1500 /* a holder works for well under 10 ms; libvirt waits for us without limit */
 
 enum claim_kind {
 	CLAIM_OURS,    /* tuned by us */
@@ -150,7 +149,7 @@ struct ledger {
  */
 int ledger_make_dirs(const struct hostfs *fs, struct err *e);
 
-/* Take the lock; waits up to LEDGER_LOCK_MS (-ETIMEDOUT). Returns a descriptor: closing it releases the lock. */
+/* Take the lock; waits up to patience_lock_ms() (-ETIMEDOUT), though a holder nearly always works for well under 10 ms. Returns a descriptor: closing it releases the lock. */
 int ledger_lock(const struct hostfs *fs, struct err *e);
 
 /* No ledger, or one of another boot: an empty one for this boot. Only -ENOMEM and I/O errors fail. */
@@ -196,6 +195,8 @@ int claim_add_ways(struct claim *c, unsigned int cache, uint64_t bits);
 void claim_fini(struct claim *c);
 
 struct shared *ledger_find_shared(struct ledger *l, const char *backend, const char *object);
+/* The same where only a few are asked for, and nothing is changed; l may be NULL. */
+const struct shared *ledger_see_shared(const struct ledger *l, const char *backend, const char *object);
 struct shared *ledger_add_shared(struct ledger *l, const char *backend, const char *object);
 /* Room for so many in all: until then ledger_add_shared() moves none. Returns 0 or -ENOMEM. */
 int ledger_reserve_shared(struct ledger *l, unsigned int n);

@@ -117,18 +117,18 @@ static uint64_t ways_of_claim(const struct claim *c, unsigned int cache)
 /* What the default group had before the first claim is on record with the claims. */
 static uint64_t had_by_default(const struct maker *m, const struct resctrl_facts *f, unsigned int at)
 {
-	const struct ledger *l = m->in->ledger;
 	uint64_t had = 0;
 
-	for (unsigned int i = 0; i < l->n_shared; i++)
-		for (unsigned int k = 0; k < 2; k++) {
-			char object[64];
+	for (unsigned int k = 0; k < 2; k++) {
+		const struct shared *s;
+		char object[64];
 
-			(void)snprintf(object, sizeof(object), RESCTRL_DIR "/schemata %s:%u",
-				       !f->has_cdp ? "L3" : k ? "L3DATA" : "L3CODE", f->caches[at].id); /* fits */
-			if (streq(l->shared[i].backend, "resctrl") && streq(l->shared[i].object, object))
-				had |= resctrl_bits(l->shared[i].original);
-		}
+		(void)snprintf(object, sizeof(object), RESCTRL_DIR "/schemata %s:%u",
+			       !f->has_cdp ? "L3" : k ? "L3DATA" : "L3CODE", f->caches[at].id); /* fits */
+		s = ledger_see_shared(m->in->ledger, "resctrl", object);
+		if (s)
+			had |= resctrl_bits(s->original);
+	}
 	return had ? had : f->groups[0].bits[at];
 }
 

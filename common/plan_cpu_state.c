@@ -119,25 +119,19 @@ static void plan_governor(struct states *x)
 /* The governor that a policy has for others' sake: of their claims, else what it was, or is. */
 static const char *others_governor(const struct states *x, unsigned int policy)
 {
-	const struct ledger *l = x->m->in->ledger;
-	const char *now = x->f->governor ? x->f->governor[policy] : "";
+	const char *found = NULL;
+	const struct shared *s;
 	char object[96];
 
 	(void)snprintf(object, sizeof(object), "sys/devices/system/cpu/cpufreq/policy%u/scaling_governor",
 		       policy); /* fits */
-	for (unsigned int i = 0; i < l->n_shared; i++) {
-		const struct shared *s = &l->shared[i];
-		const char *found = NULL;
-
-		if (!streq(s->backend, "file") || !streq(s->object, object))
-			continue;
-		for (unsigned int k = 0; k < s->n_claims; k++)
-			if (!streq(s->claims[k].uuid, x->m->p->uuid) &&
-			    (!found || streq(s->claims[k].wanted, "performance")))
-				found = s->claims[k].wanted;
-		return found ? found : s->original;
-	}
-	return now;
+	s = ledger_see_shared(x->m->in->ledger, "file", object);
+	if (!s)
+		return x->f->governor ? x->f->governor[policy] : "";
+	for (unsigned int k = 0; k < s->n_claims; k++)
+		if (!streq(s->claims[k].uuid, x->m->p->uuid) && (!found || streq(s->claims[k].wanted, "performance")))
+			found = s->claims[k].wanted;
+	return found ? found : s->original;
 }
 
 /* The hardware chooses the clock by itself, and the preference is how. */

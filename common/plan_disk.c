@@ -338,14 +338,10 @@ static void gather(struct disks *x, unsigned int k, unsigned int device, struct 
 
 static const struct shared *shared_scheduler(const struct maker *m, const char *device)
 {
-	const struct ledger *l = m->in->ledger;
 	char object[BLOCKDEV_NAME + 64];
 
 	(void)snprintf(object, sizeof(object), "sys/block/%s/queue/scheduler", device); /* fits */
-	for (unsigned int i = 0; l && i < l->n_shared; i++)
-		if (streq(l->shared[i].object, object) && streq(l->shared[i].backend, "file"))
-			return &l->shared[i];
-	return NULL;
+	return ledger_see_shared(m->in->ledger, "file", object);
 }
 
 /* The scheduler that will be in force: the strongest of ours (NULL: none) and other domains', else what is there. */

@@ -3,6 +3,7 @@
  * Which CPUs a domain is to have to itself, against the host's own work: what interrupts, host tasks, kernel threads and
  * the states of CPUs are planned from.
  */
+#include "irq.h"
 #include "plan_priv.h"
 
 /* The cores of these CPUs, with siblings that are idle or shared. */
@@ -18,17 +19,35 @@ static struct idset whole_cores(const struct host *h, const struct idset *cpus)
 	return all;
 }
 
+/*
+ * CPUs of others that these keep clear themselves, by their claim on where new interrupts go. For them it is the same if we
+ * do, too; and when they have gone it is still true of the rest of our cores.
+ */
+static struct idset kept_clear(const struct ledger *l, const char *uuid)
+{
+	const struct shared *s = ledger_see_shared(l, "irq", IRQ_DEFAULT);
+	struct idset all = IDSET_EMPTY, one;
+
+	for (unsigned int i = 0; s && i < s->n_claims; i++)
+		if (!streq(s->claims[i].uuid, uuid) && s->claims[i].wanted[0] == '!' &&
+		    idset_parse(s->claims[i].wanted + 1, &one) == 0)
+			idset_or(&all, &one);
+	return all;
+}
+
 void plan_isolation(const struct maker *m, struct plan_isolation *ret)
 {
 	const struct host *h = m->in->host;
 	const struct placement *pl = &m->p->placement;
-	struct idset others = place_claimed(m->in->ledger, m->p->uuid);
+	struct idset others = place_claimed(m->in->ledger, m->p->uuid), foreign = others;
+	struct idset clear = kept_clear(m->in->ledger, m->p->uuid);
 
 	*ret = (struct plan_isolation){.claimed = pl->claimed, .housekeeping = h->online};
 	if (pl->policy == PLACE_ISOLATED)
 		ret->quiet = whole_cores(h, &pl->claimed);
-	/* A sibling that is another guest's is his business, and reserved CPUs are what the host is to have. */
-	idset_andnot(&ret->quiet, &others);
+	/* A sibling that is another guest's is else his business, and reserved CPUs are what the host is to have. */
+	idset_andnot(&foreign, &clear);
+	idset_andnot(&ret->quiet, &foreign);
 	idset_andnot(&ret->quiet, &m->q.reserved);
 	idset_or(&others, &ret->claimed);
 	idset_or(&others, &ret->quiet);

@@ -90,8 +90,8 @@ void plan_tasks(struct maker *m);
  */
 struct plan_isolation {
 	struct idset claimed;      /* the domain's own CPUs (dedicated, isolated); empty: it has none */
-	struct idset quiet;        /* cpu.policy isolated: these and the rest of their cores, but for others' and reserved
-	                              CPUs; else empty */
+	struct idset quiet;        /* cpu.policy isolated: these and the rest of their cores, but for reserved CPUs, and for
+	                              others' unless they keep them clear as well; else empty */
 	struct idset housekeeping; /* online CPUs that no domain has claimed, without `quiet`: where host work can go */
 	bool boot_cpu;             /* the lowest online CPU is one of them */
 	bool whole_core;           /* and so is a whole core at least */

@@ -41,12 +41,7 @@ static void set(struct maker *m, const char *target, enum stage stage, const str
 /* Whether an object is one that a domain of ours has set already: what it says now is no choice of somebody else's. */
 static bool is_ours(const struct maker *m, const char *backend, const char *object)
 {
-	const struct ledger *l = m->in->ledger;
-
-	for (unsigned int i = 0; i < l->n_shared; i++)
-		if (streq(l->shared[i].backend, backend) && streq(l->shared[i].object, object))
-			return true;
-	return false;
+	return ledger_see_shared(m->in->ledger, backend, object);
 }
 
 /* --- control groups ----------------------------------------------------------------------------------------------- */

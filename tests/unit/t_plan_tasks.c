@@ -2,6 +2,7 @@
 /* cpu.policy isolated: host, its tasks, and others' claims in; the settings that move the host's work out. */
 #include "tap.h"
 
+#include "common/irq.h"
 #include "common/plan.h"
 #include "common/tasks.h"
 
@@ -114,6 +115,7 @@ static void world_free(struct world *w)
 TEST(all_of_it)
 {
 	struct world *w = world_new((struct host_spec)SMT2, 2);
+	struct shared *s;
 
 	is_plan(w, "prepare init.scope 1,5\nprepare system.slice 1,5\n" KERNEL "started partition 1,5\n");
 	/* the rest of the core goes as well; a guest of software emulation has no threads in KVM */
@@ -129,6 +131,11 @@ TEST(all_of_it)
 	w->domain.n_vcpupin = 1;
 	is_plan(w, "prepare init.scope 1\nprepare system.slice 1\nprepare workqueue 1\nprepare writeback 1\n"
 		   "started kernel-threads 1\nstarted partition 1\nskip [vcpu0] the definition has <vcpupin>\n");
+	/* unless he keeps it clear as well: what is there when he has gone would be on our core */
+	s = ledger_add_shared(&w->ledger, "irq", IRQ_DEFAULT);
+	OK(s && shared_set_claim(s, w->ledger.claims[0].uuid, "!1,5") == 0);
+	is_plan(w, "prepare init.scope 1,5\nprepare system.slice 1,5\nprepare workqueue 1,5\nprepare writeback 1,5\n"
+		   "started kernel-threads 1,5\nstarted partition 1\nskip [vcpu0] the definition has <vcpupin>\n");
 	world_free(w);
 	w = world_new((struct host_spec)SMT2, 2);
 	w->tasks.mount[0] = '\0'; /* not looked at */
