@@ -5,16 +5,22 @@ import os
 import shlex
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
 import time
 import zlib
 
+sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import mkroot  # noqa: E402
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("DOMTUNE_BUILD") or os.path.join(TOP, "build")
 DECIDE = sorted(glob.glob("hooks/decide*.c", root_dir=TOP))
 APPLY = sorted(glob.glob("hooks/apply*.c", root_dir=TOP)) + ["hooks/supervise.c"]
+# Where fake roots are: ten thousands of small files are made and removed, in memory where there is room for them.
+ROOTS = "/dev/shm" if os.path.ismount("/dev/shm") and shutil.disk_usage("/dev/shm").free > 1 << 30 else None
 BOOT_ID = "11111111-2222-3333-4444-555555555555"
 UUID = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
 
@@ -72,17 +78,67 @@ def domain_xml(name="web1", uuid=UUID, body="", head="<domain type='kvm' id='7'>
             % (head, name, uuid, body)).encode()
 
 
+def made_root(*options):
+    """A fake root by tests/mkroot.py, in this process: another one would cost half of what it makes."""
+    root = Root(empty=True)
+    was = os.umask(0o022)
+    try:
+        mkroot.make(mkroot.parser().parse_args([root.dir] + list(options)))
+    finally:
+        os.umask(was)
+    return root
+
+
 def record(*fields):
     text = "\t".join(fields) + "\t"
     return "%s%08x\n" % (text, zlib.crc32(text.encode()) & 0xffffffff)
 
 
+def walk(path):
+    """Everything below, as os.scandir() has it; links are not followed."""
+    pending = [path] if os.path.isdir(path) else []
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                yield entry
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+
+
+def content_of(path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        text = b""
+        while more := os.read(fd, 65536):
+            text += more
+        return text
+    finally:
+        os.close(fd)
+
+
+def copies(root):
+    """
+    Copies of a root, one after the other, in one place: what was done to one is put right for the next. It ends with the
+    loop that it is for.
+    """
+    copy = Root(empty=True)
+    shutil.copytree(root.dir, copy.dir, symlinks=True, dirs_exist_ok=True)
+    tree = copy.tree()
+    try:
+        while True:
+            yield copy
+            copy.make_again(tree)
+    finally:
+        copy.remove()
+
+
 class Root:
     """A fake root that is removed at the end."""
 
-    def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix="domtune-contract-")
-        self.put("proc/sys/kernel/random/boot_id", BOOT_ID + "\n")
+    def __init__(self, empty=False):
+        self.dir = tempfile.mkdtemp(prefix="domtune-contract-", dir=ROOTS)
+        if not empty:
+            self.put("proc/sys/kernel/random/boot_id", BOOT_ID + "\n")
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -116,14 +172,35 @@ class Root:
     def listing(self, below=""):
         """Every file with its content, to compare trees."""
         found = {}
-        for dirpath, dirs, files in os.walk(self.path(below)):
-            for name in dirs:
-                found[os.path.relpath(os.path.join(dirpath, name), self.dir)] = None
-            for name in files:
-                full = os.path.join(dirpath, name)
-                with open(full, "rb") as file:
-                    found[os.path.relpath(full, self.dir)] = file.read()
+        for entry in walk(self.path(below)):
+            found[entry.path[len(self.dir) + 1:]] = content_of(entry.path) if entry.is_file() else None
         return found
+
+    def tree(self):
+        """All that is needed to make it again: (mode, content); of a link (None, target)."""
+        return {e.path[len(self.dir) + 1:]: (None, os.readlink(e.path)) if e.is_symlink() else
+                (e.stat(follow_symlinks=False).st_mode, content_of(e.path) if e.is_file() else None) for e in walk(self.dir)}
+
+    def make_again(self, tree):
+        """What has changed, appeared or gone since then is put right."""
+        now = self.tree()
+        for name in sorted(now, reverse=True):
+            if now[name] != tree.get(name):
+                if now[name][0] is not None and stat.S_ISDIR(now[name][0]):
+                    os.rmdir(self.path(name))
+                else:
+                    os.unlink(self.path(name))
+        for name in sorted(tree):
+            mode, content = tree[name]
+            if now.get(name) == tree[name]:
+                continue
+            if mode is None:
+                os.symlink(content, self.path(name))
+            elif stat.S_ISDIR(mode):
+                os.mkdir(self.path(name))
+                os.chmod(self.path(name), stat.S_IMODE(mode))
+            else:
+                self.put(name, content, stat.S_IMODE(mode))
 
     def outside(self):
         """The same of the host: without our state, and devices."""

@@ -14,7 +14,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, can_inject, domain_xml  # noqa: E402
+from hooklib import BUILD, DECIDE, TOP, UUID, Log, Tap, build_with_helpers_in, can_inject, domain_xml, made_root  # noqa: E402
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 tap = Tap()
@@ -42,11 +42,8 @@ class Host:
     """A fake root with two caches, and the file system that serves its resctrl."""
 
     def __init__(self, *options, mount=True):
-        self.root = Root()
-        shutil.rmtree(self.root.dir)
-        subprocess.check_call([sys.executable, os.path.join(TOP, "tests/mkroot.py"), self.root.dir, "--cpus", "12", "--nodes",
-                               "2", "--memory-per-node", "8G", "--domain", "web1:7:%s:2:1" % UUID, "--domain",
-                               "db1:8:%s:2" % OTHER])
+        self.root = made_root("--cpus", "12", "--nodes", "2", "--memory-per-node", "8G", "--domain", "web1:7:%s:2:1" % UUID,
+                              "--domain", "db1:8:%s:2" % OTHER)
         self.root.put("etc/domtune/policy.xml", "<policy xmlns='urn:domtune:1'><default profile='off'/></policy>\n")
         os.makedirs(self.root.path(FS))
         self.server = None
@@ -204,10 +201,10 @@ def test_killed():
         tap.skip("kill -9 at every durable action", "needs a build with SAN=1")
         return
     for phase in "prepare", "started", "release":
-        bad, n, killed = [], 0, True
+        bad, n, killed, host = [], 0, True, None
         while killed:
             n += 1
-            host = Host()
+            host = host or Host() # the same one again as long as all has gone back
             host.start("db1")
             crash = {"DOMTUNE_CRASH_AT": "apply:%d" % n}
             if phase == "prepare":
@@ -231,6 +228,9 @@ def test_killed():
             host.apply("release", "db1")
             if rest != ALONE["db1"] or host.changed() or host.left():
                 bad.append((n, alone, rest, host.changed(), host.left()))
+                host.end()
+                host = None
+        if host:
             host.end()
         tap.ok(not bad and n > 5, "killed at each of %s's %d durable actions" % (phase, n - 1), *bad)
 

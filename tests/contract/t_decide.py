@@ -15,7 +15,8 @@ import tempfile
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, can_inject, call, domain_xml, record  # noqa: E402
+from hooklib import (BUILD, DECIDE, TOP, UUID, Log, Tap, build_with_helpers_in, call, can_inject, copies,  # noqa: E402
+                     domain_xml, made_root, record)
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-decide-")
@@ -29,9 +30,7 @@ OFF = "<policy xmlns='urn:domtune:1'><default profile='off'/></policy>\n"
 
 def make_root(*options, policy=OFF):
     """8 CPUs on one node, of which 0 is reserved, unless the options say otherwise."""
-    root = Root()
-    shutil.rmtree(root.dir)
-    subprocess.check_call([sys.executable, os.path.join(TOP, "tests/mkroot.py"), root.dir] + list(options))
+    root = made_root(*options)
     for name in os.listdir(os.path.join(TOP, "install/profiles")):
         with open(os.path.join(TOP, "install/profiles", name), encoding="utf-8") as file:
             root.put("usr/share/domtune/profiles/" + name, file.read())
@@ -741,11 +740,8 @@ def test_killed_growing():
         for name in names:
             way = ways[name]
             bad, kills, in_growth = [], 0, 0
-            for at in range(1, 100):
-                root = Root()
-                shutil.rmtree(root.dir)
-                shutil.copytree(template.dir, root.dir, symlinks=True)
-                before = outside(root)
+            before = outside(template)
+            for at, root in enumerate(copies(template), 1):
                 result = run_decide(root, xml, DOMTUNE_CRASH_AT="decide:%d" % at)
                 if "plan/" + UUID in state(root) and (UUID not in state(root) or any(p[3] for p in pages_of(root))):
                     bad.append((at, "the wrapper may use pages that are not there", state(root)))
@@ -753,7 +749,6 @@ def test_killed_growing():
                 results = way(root)
                 if state(root) != [] or back(root, before) != [] or not settled(root):
                     bad.append((at, results, state(root), back(root, before), root.get("run/domtune/ledger")))
-                root.remove()
                 if result.returncode != -signal.SIGKILL:
                     break
                 kills += 1
@@ -770,17 +765,13 @@ def test_killed_shrinking():
     before = outside(template)
     run(template, "prepare", huge())
     bad, kills = [], 0
-    for at in range(1, 100):
-        root = Root()
-        shutil.rmtree(root.dir)
-        shutil.copytree(template.dir, root.dir, symlinks=True)
+    for at, root in enumerate(copies(template), 1):
         environ = {"DOMTUNE_ROOT": root.dir, "PATH": os.environ["PATH"], "DOMTUNE_CRASH_AT": "apply:%d" % at}
         result = subprocess.run([os.path.join(helpers, "apply"), "release", UUID], env=environ, capture_output=True, timeout=60,
                                 check=False)
         recover(root)
         if state(root) != [] or back(root, before) != [] or not settled(root):
             bad.append((at, state(root), back(root, before), root.get("run/domtune/ledger")))
-        root.remove()
         if result.returncode != -signal.SIGKILL:
             break
         kills += 1

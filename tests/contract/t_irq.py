@@ -18,7 +18,7 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import APPLY, BUILD, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, domain_xml  # noqa: E402
+from hooklib import APPLY, BUILD, DECIDE, UUID, Log, Tap, build_with_helpers_in, domain_xml, made_root  # noqa: E402
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-irq-")
@@ -39,12 +39,9 @@ def xml(name):
 
 
 def make_root(*more):
-    root = Root()
-    shutil.rmtree(root.dir)
-    subprocess.check_call([sys.executable, os.path.join(TOP, "tests/mkroot.py"), root.dir, "--cpus", "8",
-                           "--disk", "nvme0n1:259:0:nvme", "--domain", "web1:7:%s:2" % UUID, "--domain", "db1:8:%s:2" % OTHER,
-                           "--irqs", "0:all:timer", "--irqs", "9:6:acpi", "--irqs", "16-23:each:xhci_hcd*",
-                           "--irqs", "24-26:all:eth0-rx-*", "--irqs", "40-44:all:nvme0q*:sys/block/nvme0n1/device"] + list(more))
+    root = made_root("--cpus", "8", "--disk", "nvme0n1:259:0:nvme", "--domain", "web1:7:%s:2" % UUID, "--domain",
+                     "db1:8:%s:2" % OTHER, "--irqs", "0:all:timer", "--irqs", "9:6:acpi", "--irqs", "16-23:each:xhci_hcd*",
+                     "--irqs", "24-26:all:eth0-rx-*", "--irqs", "40-44:all:nvme0q*:sys/block/nvme0n1/device", *more)
     root.put("etc/domtune/policy.xml", "<policy xmlns='urn:domtune:1'><default profile='off'/></policy>\n")
     return root
 

@@ -14,7 +14,8 @@ import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from hooklib import APPLY, DECIDE, TOP, UUID, Log, Root, Tap, build_with_helpers_in, can_inject, call, domain_xml  # noqa: E402
+from hooklib import (APPLY, DECIDE, TOP, UUID, Log, Tap, build_with_helpers_in, call, can_inject, domain_xml,  # noqa: E402
+                     made_root)
 
 tap = Tap()
 work = tempfile.mkdtemp(prefix="domtune-late-")
@@ -39,10 +40,7 @@ def wait_for(what):
 
 
 def make_root(policy="<default profile='off'/>"):
-    root = Root()
-    shutil.rmtree(root.dir)
-    subprocess.check_call([sys.executable, os.path.join(TOP, "tests/mkroot.py"), root.dir, "--cgroup", "v1",
-                           "--domain", "web1:7:%s:2:0" % UUID])
+    root = made_root("--cgroup", "v1", "--domain", "web1:7:%s:2:0" % UUID)
     root.put("etc/domtune/policy.xml", "<policy xmlns='urn:domtune:1'>%s</policy>\n" % policy)
     return root
 
