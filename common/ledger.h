@@ -15,7 +15,6 @@
 #include "strindex.h"
 #include "textpool.h"
 
-
 enum claim_kind {
 	CLAIM_OURS,    /* tuned by us */
 	CLAIM_FOREIGN, /* pinned by its own XML or running before us: its CPUs are occupied */
@@ -149,7 +148,10 @@ struct ledger {
  */
 int ledger_make_dirs(const struct hostfs *fs, struct err *e);
 
-/* Take the lock; waits up to patience_lock_ms() (-ETIMEDOUT), though a holder nearly always works for well under 10 ms. Returns a descriptor: closing it releases the lock. */
+/*
+ * Take the lock; waits up to patience_lock_ms() (-ETIMEDOUT), though a holder nearly always works for well under 10 ms.
+ * Returns a descriptor: closing it releases the lock.
+ */
 int ledger_lock(const struct hostfs *fs, struct err *e);
 
 /* No ledger, or one of another boot: an empty one for this boot. Only -ENOMEM and I/O errors fail. */
