@@ -95,15 +95,6 @@ def state(root):
     return names + sorted(claims(root))
 
 
-def outside(root):
-    """The tree but for our own state: what must not change."""
-    found = {}
-    for below in os.listdir(root.dir):
-        if below != "dev":  # the log's socket
-            found.update({name: data for name, data in root.listing(below).items() if not name.startswith("run/domtune")})
-    return found
-
-
 # ---- what is written ----
 
 def test_untouched():
@@ -123,7 +114,7 @@ def test_untouched():
 
 def test_claim():
     root = make_root()
-    before = outside(root)
+    before = root.outside()
     result = run(root, "prepare", dedicated())
     got = claims(root).get(UUID, {})
     tap.ok(result.is_silent() and got.get("kind") == "ours" and len(got["cpus"]) == 2 and 0 not in got["cpus"],
@@ -136,7 +127,7 @@ def test_claim():
         result = run(root, phase, domain_xml())
         tap.ok(result.is_silent(), "a failed start: " + phase, result)
     tap.ok(state(root) == [], "release leaves nothing named by the domain", state(root))
-    tap.ok(outside(root) == before, "and nothing has changed outside our state")
+    tap.ok(root.outside() == before, "and nothing has changed outside our state")
     root.remove()
 
 
@@ -174,7 +165,7 @@ def test_observe():
     root_policy = "<policy xmlns='urn:domtune:1'><host mode='observe'/><default profile='latency'/></policy>"
     root = make_root(policy=root_policy)
     xml = domain_xml().replace(b"/usr/bin/qemu", helpers.encode() + b"/qemu")
-    before = outside(root)
+    before = root.outside()
     result = run(root, "prepare", xml)
     got = claims(root).get(UUID, {})
     tap.ok(result.is_silent() and got.get("kind") == "observe", "observe: a claim that holds nothing", result, got)
@@ -182,17 +173,17 @@ def test_observe():
            "a plan to show, none for the wrapper", state(root))
     result = run(root, "prepare", dedicated("web2", UUID2, "on-error='fail'", vcpus=64), "web2")
     tap.ok(result.is_silent(), "observe: nothing is refused", result)
-    tap.ok(outside(root) == before, "observe: nothing is written")
+    tap.ok(root.outside() == before, "observe: nothing is written")
     root.remove()
 
     root = make_root("--domain", "web1:7:%s:2" % UUID, policy=root_policy)
-    before = outside(root)
+    before = root.outside()
     results = [run(root, phase, xml) for phase in ("reconnect", "reconnect", "started")]
-    tap.ok(all(r.is_silent() for r in results) and outside(root) == before, "observe: nor for a running domain", results,
-           [k for k, v in outside(root).items() if before.get(k) != v])
+    tap.ok(all(r.is_silent() for r in results) and root.outside() == before, "observe: nor for a running domain", results,
+           [k for k, v in root.outside().items() if before.get(k) != v])
     tap.ok(claims(root).get(UUID, {}).get("pid") == 20700, "but its process is known", claims(root))
     run(root, "release", domain_xml())
-    tap.ok(state(root) == [] and outside(root) == before, "observe: release takes the plan away", state(root))
+    tap.ok(state(root) == [] and root.outside() == before, "observe: release takes the plan away", state(root))
     root.remove()
 
 
@@ -306,12 +297,12 @@ def test_busy_programs():
 
 def group_cpus(root, group):
     """CPUs of one of web1's groups."""
-    return [cpu_set(d.decode().strip()) for n, d in outside(root).items() if "web1" in n and n.endswith(group + "/cpuset.cpus")]
+    return [cpu_set(d.decode().strip()) for n, d in root.outside().items() if "web1" in n and n.endswith(group + "/cpuset.cpus")]
 
 
 def test_retune():
     root = make_root("--domain", "web1:7:%s:2" % UUID, "--domain", "web2:8:%s:2" % UUID2)
-    before = outside(root)
+    before = root.outside()
     run(root, "reconnect", dedicated())
     first = claims(root)[UUID]
     result = run_decide(root, dedicated(), "retune")
@@ -332,8 +323,8 @@ def test_retune():
     tap.ok(result.returncode == 0 and UUID2 in claims(root), "one that has no claim is adopted", result, claims(root))
     run(root, "release", domain_xml("web2", UUID2), "web2")
     result = run_decide(root, dedicated(), "off")
-    tap.ok(result.returncode == 0 and state(root) == [] and back(root, before) == [], "off: claim and files go, and all is as "
-           "it was", result, state(root), back(root, before))
+    tap.ok(result.returncode == 0 and state(root) == [] and root.changed(before) == [], "off: claim and files go, and all is as "
+           "it was", result, state(root), root.changed(before))
     result = run_decide(root, dedicated(), "off")
     tap.ok(result.returncode == 0 and state(root) == [], "off again: nothing to do", result, state(root))
     root.remove()
@@ -349,7 +340,7 @@ def test_retune():
 def test_off_with_pages():
     """A guest on pages that we added keeps them until it ends."""
     root = make_root("--domain", "web1:7:%s:2" % UUID)
-    before = outside(root)
+    before = root.outside()
     run(root, "prepare", huge())
     run(root, "started", domain_xml())
     tap.ok(pages_of(root) == [(0, 2048, 128, 0)] and claims(root)[UUID]["phase"] == "started", "it runs", claims(root))
@@ -358,7 +349,7 @@ def test_off_with_pages():
            "claimed", result, pages_of(root), pool(root))
     run(root, "release", domain_xml())
     tap.ok(state(root) == [] and settled(root) and pool(root) == (0, 0, 0) and
-           not [n for n in back(root, before) if "cgroup" not in n], "and go when it ends", state(root), back(root, before))
+           not [n for n in root.changed(before) if "cgroup" not in n], "and go when it ends", state(root), root.changed(before))
     root.remove()
 
 
@@ -366,7 +357,7 @@ def test_gives_way():
     """A guest that floats leaves the CPUs that another one is given, before that one runs, and comes back."""
     root = make_root("--domain", "web2:8:%s:2" % UUID2)
     run(root, "reconnect", domain_xml("web2", UUID2, tune("<d:cpu policy='shared'/>")), "web2")
-    wide = {n: d for n, d in outside(root).items() if "qemu" in n and "web2" in n and n.endswith("cpuset.cpus")}
+    wide = {n: d for n, d in root.outside().items() if "qemu" in n and "web2" in n and n.endswith("cpuset.cpus")}
     run(root, "prepare", dedicated())
     mine = claims(root).get(UUID, {}).get("cpus", set())
     now = {n: root.get(n) for n in wide}
@@ -534,15 +525,9 @@ def settled(root):
     return all(line[4] == line[6] == line[7] == line[8] == "0" for line in lines if line[0] == "pool")
 
 
-def back(root, before):
-    """What differs from before, our state apart."""
-    now = outside(root)
-    return sorted(k for k in set(now) | set(before) if now.get(k) != before.get(k))
-
-
 def test_growth():
     root = make_root("--nodes", "2", "--hugepages", "1:2048:20:10")
-    before = outside(root)
+    before = root.outside()
     log = Log(root)
     result = run(root, "prepare", huge(more="nodes='1'"))
     tap.ok(result.is_silent() and pool(root, 1) == (138, 128, 0) and pool(root, 0) == (0, 0, 0),
@@ -554,7 +539,7 @@ def test_growth():
     run(root, "release", domain_xml())
     tap.ok(pool(root, 1) == (138, 128, 0), "a release takes away what the others do not need", pool(root, 1))
     run(root, "release", domain_xml("web2", UUID2), "web2")
-    tap.ok(back(root, before) == [] and state(root) == [] and settled(root), "the last one all of it", back(root, before),
+    tap.ok(root.changed(before) == [] and state(root) == [] and settled(root), "the last one all of it", root.changed(before),
            state(root), root.get("run/domtune/ledger"))
     tap.ok(log.warnings() == [], "no warning")
     log.close()
@@ -563,20 +548,20 @@ def test_growth():
 
 def test_growth_over_nodes():
     root = make_root(*short_of(300, nodes=2))
-    before = outside(root)
+    before = root.outside()
     result = run(root, "prepare", huge(mib=512))
     got = pool(root, 0)[0], pool(root, 1)[0]
     tap.ok(result.is_silent() and got in ((128, 128), (0, 0)) and
            (pages_of(root) == [(0, 2048, 128, 0), (1, 2048, 128, 0)] or got == (0, 0)),
            "two nodes that have half of it each: both halves or none", result, got, pages_of(root))
     run(root, "release", domain_xml())
-    tap.ok(back(root, before) == [] and settled(root), "and back", back(root, before))
+    tap.ok(root.changed(before) == [] and settled(root), "and back", root.changed(before))
     root.remove()
 
 
 def test_too_few():
     root = make_root(*short_of(100))
-    before = outside(root)
+    before = root.outside()
     log = Log(root)
     result = run(root, "prepare", huge())
     said = log.warnings()
@@ -589,7 +574,7 @@ def test_too_few():
     tap.ok(result.status == 1 and text.count("\n") == 1 and "128 pages of 2M" in text and "node 0" in text and
            "50" in text and "100 MiB" in text, "with on-error=fail it is refused: node, size, wanted, had, and what would fit",
            result)
-    tap.ok(back(root, before) == [] and state(root) == [] and settled(root), "and nothing is left of it", back(root, before),
+    tap.ok(root.changed(before) == [] and state(root) == [] and settled(root), "and nothing is left of it", root.changed(before),
            state(root))
     result = run(root, "prepare", huge(mib=100, attributes="on-error='fail'"))
     tap.ok(result.status == 0 and pool(root) == (50, 50, 0), "what would fit fits", result, pool(root))
@@ -600,20 +585,20 @@ def test_too_few():
 def test_step_down():
     """auto: what cannot be added is not waited for."""
     root = make_root(*short_of(3000))
-    before = outside(root)
+    before = root.outside()
     run(root, "prepare", huge("auto", 2048))
     tap.ok(pages_of(root) == [(0, 1048576, 2, 0)] and pool(root, 0, 1048576) == (2, 2, 0), "auto: 1G where they can be added",
            pages_of(root))
     run(root, "release", domain_xml())
-    tap.ok(back(root, before) == [], "auto: and back", back(root, before))
+    tap.ok(root.changed(before) == [], "auto: and back", root.changed(before))
     root.remove()
 
     root = make_root(*short_of(500))
-    before = outside(root)
+    before = root.outside()
     log = Log(root)
     result = run(root, "prepare", huge("auto", 2048))
-    tap.ok(result.is_silent() and not pages_of(root) and back(root, before) == [], "auto: neither 1G nor 2M, nothing stays",
-           result, pages_of(root), back(root, before))
+    tap.ok(result.is_silent() and not pages_of(root) and root.changed(before) == [], "auto: neither 1G nor 2M, nothing stays",
+           result, pages_of(root), root.changed(before))
     tap.ok(log.warnings() == [], "auto: that is no warning")
     plan = root.get("run/domtune/undo/" + UUID)
     tap.ok("\tmemory.pages\t" in plan and "\tthp\t" in plan, "auto: it is transparent huge pages then", plan)
@@ -625,26 +610,26 @@ def test_step_down():
         tap.skip("auto: from 1G to 2M", "needs a build with fault injection (SAN=1)")
         return
     root = make_root(*short_of(3000))
-    before = outside(root)
+    before = root.outside()
     run_decide(root, huge("auto", 2048), DOMTUNE_FAULT="hugepages-1048576kB/nr_hugepages:%d" % errno.EINVAL)
     tap.ok(pages_of(root) == [(0, 2048, 1024, 0)], "auto: from 1G to 2M where the kernel takes no number", pages_of(root))
     run(root, "release", domain_xml())
-    tap.ok(back(root, before) == [] and settled(root), "auto: from 1G to 2M and back", back(root, before))
+    tap.ok(root.changed(before) == [] and settled(root), "auto: from 1G to 2M and back", root.changed(before))
     root.remove()
 
 
 def test_no_growth():
     """A guest that runs already has its pages, whatever they are; and observing is no growing."""
     root = make_root("--domain", "web1:7:%s:2" % UUID)
-    before = outside(root)
+    before = root.outside()
     result = run(root, "reconnect", huge())
     tap.ok(result.is_silent() and pool(root) == (0, 0, 0) and not any(p[3] for p in pages_of(root) or []),
            "adopting adds no pages", result, pool(root), pages_of(root))
     root.remove()
     root = make_root(policy="<policy xmlns='urn:domtune:1'><host mode='observe'/></policy>")
-    before = outside(root)
+    before = root.outside()
     result = run(root, "prepare", huge())
-    tap.ok(result.is_silent() and back(root, before) == [], "observe adds no pages", result, back(root, before))
+    tap.ok(result.is_silent() and root.changed(before) == [], "observe adds no pages", result, root.changed(before))
     root.remove()
 
 
@@ -655,11 +640,11 @@ def test_somebody_elses_pool():
     log = Log(root)
     root.put(NODE % 0 + "hugepages/hugepages-2048kB/nr_hugepages", "200\n")
     root.put(NODE % 0 + "hugepages/hugepages-2048kB/free_hugepages", "200\n")
-    before = outside(root)
+    before = root.outside()
     result = run(root, "release", domain_xml())
     said = [text for level, text in log.read() if level <= 5]
-    tap.ok(result.is_silent() and back(root, before) == [] and settled(root) and any("200 pages" in t for t in said),
-           "a pool that somebody else has set stays as it is, and the log says so", result, back(root, before), said)
+    tap.ok(result.is_silent() and root.changed(before) == [] and settled(root) and any("200 pages" in t for t in said),
+           "a pool that somebody else has set stays as it is, and the log says so", result, root.changed(before), said)
     log.close()
     root.remove()
 
@@ -686,7 +671,7 @@ def test_last_pages():
     """Six guests of 256 MiB for 800 MiB, which look like more than 12 GiB: three get theirs, whoever comes first."""
     root = make_root(*short_of(800), policy="<policy xmlns='urn:domtune:1'><host deadline='60s' grow-deadline='60s'/>"
                      "<default profile='off'/></policy>")
-    before = outside(root)
+    before = root.outside()
     run(root, "prepare", domain_xml())  # writes the gate: from here on the policy's deadlines count
     results = start_at_once(root, [huge(name="d%d" % i, uuid=uuid_of(i), attributes="on-error='fail'") for i in range(6)])
     well = [i for i, (_, status) in enumerate(results) if status == 0]
@@ -697,8 +682,8 @@ def test_last_pages():
     tap.ok(len(well) == 3, "and none is refused for others that were refused", results)
     for i in range(6):
         run(root, "release", domain_xml("d%d" % i, uuid_of(i)), "d%d" % i)
-    tap.ok(back(root, before) == [] and state(root) == [] and settled(root), "after the last release all is back",
-           back(root, before), state(root), root.get("run/domtune/ledger"))
+    tap.ok(root.changed(before) == [] and state(root) == [] and settled(root), "after the last release all is back",
+           root.changed(before), state(root), root.get("run/domtune/ledger"))
     root.remove()
 
 
@@ -740,15 +725,15 @@ def test_killed_growing():
         for name in names:
             way = ways[name]
             bad, kills, in_growth = [], 0, 0
-            before = outside(template)
+            before = template.outside()
             for at, root in enumerate(copies(template), 1):
                 result = run_decide(root, xml, DOMTUNE_CRASH_AT="decide:%d" % at)
                 if "plan/" + UUID in state(root) and (UUID not in state(root) or any(p[3] for p in pages_of(root))):
                     bad.append((at, "the wrapper may use pages that are not there", state(root)))
                 in_growth += pool(root)[0] not in (0, 256)
                 results = way(root)
-                if state(root) != [] or back(root, before) != [] or not settled(root):
-                    bad.append((at, results, state(root), back(root, before), root.get("run/domtune/ledger")))
+                if state(root) != [] or root.changed(before) != [] or not settled(root):
+                    bad.append((at, results, state(root), root.changed(before), root.get("run/domtune/ledger")))
                 if result.returncode != -signal.SIGKILL:
                     break
                 kills += 1
@@ -762,7 +747,7 @@ def test_killed_shrinking():
         tap.skip("a shrinking release killed at each durable action", "needs a build with fault injection (SAN=1)")
         return
     template = make_root()
-    before = outside(template)
+    before = template.outside()
     run(template, "prepare", huge())
     bad, kills = [], 0
     for at, root in enumerate(copies(template), 1):
@@ -770,8 +755,8 @@ def test_killed_shrinking():
         result = subprocess.run([os.path.join(helpers, "apply"), "release", UUID], env=environ, capture_output=True, timeout=60,
                                 check=False)
         recover(root)
-        if state(root) != [] or back(root, before) != [] or not settled(root):
-            bad.append((at, state(root), back(root, before), root.get("run/domtune/ledger")))
+        if state(root) != [] or root.changed(before) != [] or not settled(root):
+            bad.append((at, state(root), root.changed(before), root.get("run/domtune/ledger")))
         if result.returncode != -signal.SIGKILL:
             break
         kills += 1
@@ -799,14 +784,14 @@ def test_bad_input():
     for what, xml in cases:
         bad = []
         root = make_root("--domain", "web1:7:%s:2" % UUID)
-        before = outside(root)
+        before = root.outside()
         for phase in PHASES + ["release"]:
             result = run(root, phase, xml)
             if not result.is_silent():
                 bad.append((phase, result))
         tap.ok(not bad, "XML %s: every operation" % what, bad)
         run(root, "release", domain_xml())
-        changed = {k for k, v in outside(root).items() if before.get(k) != v} | (set(before) - set(outside(root)))
+        changed = {k for k, v in root.outside().items() if before.get(k) != v} | (set(before) - set(root.outside()))
         tap.ok(state(root) == [] and not changed, "XML %s: all is back after release" % what, state(root), changed)
         root.remove()
 
@@ -913,7 +898,7 @@ def test_killed_anywhere():
     bad, kills = [], 0
     for at in range(1, 100):
         root = make_root("--hugepages", "0:2048:512")
-        before = outside(root)
+        before = root.outside()
         result = run_decide(root, xml, DOMTUNE_CRASH_AT="decide:%d" % at)
         left = state(root)
         if "plan/" + UUID in left and UUID not in left:
@@ -922,7 +907,7 @@ def test_killed_anywhere():
             answer = run(root, phase, domain_xml())
             if not answer.is_silent():
                 bad.append((at, phase, answer))
-        if state(root) != [] or outside(root) != before:
+        if state(root) != [] or root.outside() != before:
             bad.append((at, "left after release", state(root)))
         # Or libvirtd dies with it, and the next thing that happens is another start.
         run_decide(root, xml, DOMTUNE_CRASH_AT="decide:%d" % at)
