@@ -626,6 +626,54 @@ TEST(slow_is_not_gone)
 	balancer_end(daemon);
 }
 
+/* As the helper after `started` does, and the watcher: how many objects were given another value. */
+static int look_for_late(struct root *r, const char *uuid)
+{
+	struct apply_count count = {0};
+	struct run run = {0};
+	struct undo u;
+	int n;
+
+	IS_INT(undo_open(&r->fs, uuid, true, &u, NULL), 0);
+	n = apply_late(&r->fs, &u, &run, &count);
+	IS_INT(count.failed, 0);
+	run_fini(&run);
+	undo_fini(&u);
+	return n;
+}
+
+/* What the guest's driver brings moves, and irqbalance is told of it; once, and not of what was there already. */
+TEST(late_ones_are_told)
+{
+	ROOT(r);
+	pid_t daemon;
+
+	put_host(&r);
+	put_function(&r, "0000:09:00.0", 0, 0, 0, "");
+	root_put(&r, "told-irqs", "9 ");
+	daemon = balancer_start(&r, ANSWERS);
+	root_put(&r, BALANCER_MASK, "80");
+	IN_A_HOOK(&r, (void)START(&r, UUID_A, {"", "avoid:2-5"}, {"0000:09:00.0", "local:0-1"}));
+	IS_STR(balancer_told(&r, "irqs"), "9 ");
+	root_put(&r, BALANCER_MASK, "bc");
+	IN_A_HOOK(&r, IS_INT(look_for_late(&r, UUID_A), 0));
+	put_irq(&r, 70, "0-7", "vfio-msix[0](0000:09:00.0)");
+	put_irq(&r, 71, "0-7", "vfio-msix[1](0000:09:00.0)");
+	root_put(&r, "sys/bus/pci/devices/0000:09:00.0/msi_irqs/70", "msix\n");
+	root_put(&r, "sys/bus/pci/devices/0000:09:00.0/msi_irqs/71", "msix\n");
+	IN_A_HOOK(&r, OK(look_for_late(&r, UUID_A) >= 2));
+	IS_IRQ(&r, 70, "0");
+	IS_IRQ(&r, 71, "1");
+	IS_STR(balancer_told(&r, "irqs"), "9 70 71 ");
+	IS_STR(balancer_told(&r, "cpus"), "2-5,7");
+	IN_A_HOOK(&r, IS_INT(look_for_late(&r, UUID_A), 0));
+	IN_A_HOOK(&r, (void)release(&r, UUID_A, 1));
+	IS_STR(balancer_told(&r, "irqs"), "9 ");
+	IS_STR(balancer_told(&r, "cpus"), "7");
+	IS_IRQ(&r, 70, "0-7");
+	balancer_end(daemon);
+}
+
 /* Before its scan it shows what it had before it was told: a short life is told back all the same. */
 TEST(ends_before_irqbalance_scans)
 {
