@@ -187,7 +187,8 @@ class Root:
         for name in sorted(now, reverse=True):
             if now[name] != tree.get(name):
                 if now[name][0] is not None and stat.S_ISDIR(now[name][0]):
-                    os.rmdir(self.path(name))
+                    if name not in tree or tree[name][0] is None or not stat.S_ISDIR(tree[name][0]):
+                        os.rmdir(self.path(name))
                 else:
                     os.unlink(self.path(name))
         for name in sorted(tree):
@@ -197,7 +198,7 @@ class Root:
             if mode is None:
                 os.symlink(content, self.path(name))
             elif stat.S_ISDIR(mode):
-                os.mkdir(self.path(name))
+                os.makedirs(self.path(name), exist_ok=True)
                 os.chmod(self.path(name), stat.S_IMODE(mode))
             else:
                 self.put(name, content, stat.S_IMODE(mode))

@@ -330,7 +330,7 @@ def test_worker_environment():
            names)
     shells = ("PWD=", "OLDPWD=", "_=", "SHLVL=")
     environ = sorted(line for line in lines if "=" in line and not line.startswith(shells))
-    tap.ok(environ == ["DOMTUNE_DEADLINE_MS=2000", "DOMTUNE_ROOT=" + root.dir, "LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
+    tap.ok(environ == ["DOMTUNE_DEADLINE=2000,5000", "DOMTUNE_ROOT=" + root.dir, "LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
            "the environment is ours alone", environ)
     root.remove()
 
