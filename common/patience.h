@@ -7,8 +7,14 @@
 
 #include "util.h"
 
-#define PATIENCE_ENV "DOMTUNE_DEADLINE_MS" /* the policy's deadline, from the hook to its workers and theirs */
-#define PATIENCE_MIN_MS 1500               /* of the default deadline, and where nobody says one (the tool) */
+/* "DEADLINE,GROW-DEADLINE" of the policy in milliseconds, from one process to the next. */
+#define PATIENCE_ENV "DOMTUNE_DEADLINE"
+
+#define PATIENCE_MIN_MS 1500 /* of the default deadline, and where nobody has said one */
+#define PATIENCE_LESS_MS 100 /* by so much who holds a lock is less patient than who waits for it */
+
+/* What the policy says: ours and what we execute go by it. Whether that is news. */
+bool patience_learn(unsigned int deadline_ms, unsigned int grow_ms);
 
 /* For the lock of the ledger, and of a domain's record. */
 unsigned int patience_lock_ms(void);

@@ -144,8 +144,8 @@ static void tell_deadline(const struct gate *now)
 {
 	char text[32];
 
-	(void)snprintf(text, sizeof(text), "%u", now->deadline_ms); /* fits */
-	(void)setenv(PATIENCE_ENV, text, 1); /* without memory it waits a little less */
+	if (!patience_learn(now->deadline_ms, now->grow_deadline_ms))
+		return;
 	(void)snprintf(text, sizeof(text), "%u %u", now->deadline_ms, now->grow_deadline_ms); /* fits */
 	decide_report("deadline", text);
 }
@@ -161,14 +161,14 @@ static int learn_policy(struct decision *d, struct err *e)
 	r = policy_load(&d->fs, &d->policy);
 	if (r < 0)
 		return err_set(e, -r, "policy: %s", err_name(-r));
+	now.deadline_ms = (unsigned int)d->policy.deadline_ms;
+	now.grow_deadline_ms = (unsigned int)d->policy.grow_deadline_ms;
+	tell_deadline(&now);
 	if (!stale)
 		return 0;
 	log_messages("", &d->policy.msgs);
 	now.idle_untouched = is_idle(&d->fs, &d->policy);
 	now.observe = d->policy.mode == POLICY_OBSERVE;
-	now.deadline_ms = (unsigned int)d->policy.deadline_ms;
-	now.grow_deadline_ms = (unsigned int)d->policy.grow_deadline_ms;
-	tell_deadline(&now);
 	r = gate_save(&d->fs, &now);
 	if (r < 0)
 		log_debug("gate: %s", err_name(-r)); /* the hook asks again next time */

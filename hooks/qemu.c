@@ -279,7 +279,7 @@ static int refuse(const struct hook *h, const char *why)
 
 /* ---- running workers ---- */
 
-static void run(const struct hook *h, const struct work *w, uint64_t until, struct worker_report *ret)
+static void run(struct hook *h, const struct work *w, uint64_t until, struct worker_report *ret)
 {
 	const char *argv[] = { w->program, w->verb, w->argument, NULL };
 	_cleanup_close_ int xml = -1;
@@ -295,6 +295,10 @@ static void run(const struct hook *h, const struct work *w, uint64_t until, stru
 		worker.input = xml;
 	}
 	supervise(&worker, until, ret);
+	/* It has read the policy. */
+	h->gate.deadline_ms = ret->deadline_ms;
+	h->gate.grow_deadline_ms = ret->grow_ms;
+	h->until = h->begin + h->gate.deadline_ms;
 }
 
 /* How it ended, in words; "" where the worker has logged that itself. */
@@ -314,7 +318,7 @@ static void describe_end(const struct work *w, const struct worker_report *r, ch
 }
 
 /* Undo what a refused prepare left behind. libvirt calls stopped and release after it, which would do it too. */
-static void take_back(const struct hook *h)
+static void take_back(struct hook *h)
 {
 	struct work w = apply_work(h, "release");
 	struct worker_report r;
@@ -323,7 +327,7 @@ static void take_back(const struct hook *h)
 		run(h, &w, supervise_now() + h->gate.deadline_ms, &r);
 }
 
-static int run_phase(const struct hook *h, const struct work *w)
+static int run_phase(struct hook *h, const struct work *w)
 {
 	struct worker_report r;
 	char how[WORKER_REFUSED_SIZE];
@@ -347,7 +351,7 @@ static int run_phase(const struct hook *h, const struct work *w)
 	return refuse(h, how[0] ? how : "tuning failed and on-error=\"fail\" was asked for; the log has the reason");
 }
 
-static void sweep(const struct hook *h)
+static void sweep(struct hook *h)
 {
 	struct work w = { apply_program, "sweep", NULL, false };
 	struct worker_report r;

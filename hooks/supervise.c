@@ -32,8 +32,8 @@ struct supervised {
 	int pidfd;  /* -1: SIGCHLD is blocked and waited for */
 	int report; /* reading end, -1 at its end */
 	sigset_t old_mask;
-	unsigned int deadline_ms; /* 0: not to be corrected */
-	unsigned int grow_ms;     /* 0: the deadline has been put off, or cannot be */
+	unsigned int deadline_ms, grow_ms; /* in force; 0: not to be corrected, and not to be put off */
+	bool told, grown;                  /* it was corrected, and put off, or is not to be any more */
 	char text[REPORT_SIZE + 1]; /* NUL-terminated */
 	size_t len;
 };
@@ -160,11 +160,12 @@ static void pass_on_injections(char **envp, size_t room)
 
 struct environment {
 	char root[4096 + sizeof("DOMTUNE_ROOT=")];
-	char deadline[sizeof(PATIENCE_ENV "=") + 10];
+	char deadline[sizeof(PATIENCE_ENV "=") + 24];
 	char *envp[8];
 };
 
-static int make_environment(const char *root, unsigned int deadline_ms, struct environment *e)
+/* w NULL: as ours. */
+static int make_environment(const char *root, const struct worker *w, struct environment *e)
 {
 	static char locale[] = "LC_ALL=C", path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 	const char *told = getenv(PATIENCE_ENV);
@@ -180,12 +181,11 @@ static int make_environment(const char *root, unsigned int deadline_ms, struct e
 			return -ENAMETOOLONG;
 		*next++ = e->root;
 	}
-	if (deadline_ms || told) {
-		n = deadline_ms ? snprintf(e->deadline, sizeof(e->deadline), PATIENCE_ENV "=%u", deadline_ms)
-				: snprintf(e->deadline, sizeof(e->deadline), PATIENCE_ENV "=%s", told);
-		if (n > 0 && (size_t)n < sizeof(e->deadline)) /* else it is no number */
-			*next = e->deadline;
-	}
+	n = w && w->deadline_ms ? snprintf(e->deadline, sizeof(e->deadline), PATIENCE_ENV "=%u,%u", w->deadline_ms, w->grow_ms)
+	    : told		? snprintf(e->deadline, sizeof(e->deadline), PATIENCE_ENV "=%s", told)
+				: 0;
+	if (n > 0 && (size_t)n < sizeof(e->deadline)) /* else it is no number */
+		*next = e->deadline;
 	pass_on_injections(e->envp, ARRAY_SIZE(e->envp));
 	return 0;
 }
@@ -199,7 +199,7 @@ static int start_worker(const struct worker *w, struct supervised *s)
 	int fds[2], r;
 	pid_t self = getpid();
 
-	r = make_environment(w->root, w->deadline_ms, &env);
+	r = make_environment(w->root, w, &env);
 	if (r < 0)
 		return r;
 	if (pipe2(fds, O_CLOEXEC) < 0)
@@ -284,18 +284,19 @@ static const char *said(const struct supervised *s, const char *word)
 /* The worker's word on the deadline, each once; whether there was one. */
 static bool move_deadline(struct supervised *s, uint64_t *until)
 {
-	const char *text = s->deadline_ms ? said(s, "deadline ") : NULL;
+	const char *text = s->deadline_ms && !s->told ? said(s, "deadline ") : NULL;
 	unsigned int deadline, grow;
 
-	if (text && sscanf(text, "%6u %6u\n", &deadline, &grow) == 2) {
+	if (text && sscanf(text, "%6u %6u", &deadline, &grow) == 2 && deadline) {
 		*until = *until - s->deadline_ms + deadline;
-		s->deadline_ms = 0;
+		s->deadline_ms = deadline;
 		s->grow_ms = grow;
+		s->told = true;
 		return true;
 	}
-	if (s->grow_ms && said(s, "growing\n")) {
+	if (s->grow_ms && !s->grown && said(s, "growing\n")) {
 		*until += s->grow_ms;
-		s->grow_ms = 0;
+		s->grown = true;
 		return true;
 	}
 	return false;
@@ -325,8 +326,6 @@ static void take_report(struct supervised *s, struct worker_report *ret)
 			ret->strict = true;
 		else if (streq(line, "growing"))
 			ret->growing = true;
-		else if (str_starts(line, "deadline "))
-			(void)sscanf(line, "deadline %6u %6u", &ret->deadline_ms, &ret->grow_ms);
 		else if (str_starts(line, "refused "))
 			(void)snprintf(ret->refused, sizeof(ret->refused), "%s", line + strlen("refused "));
 	}
@@ -350,7 +349,7 @@ void supervise(const struct worker *w, uint64_t until, struct worker_report *ret
 	bool ended;
 	int r;
 
-	*ret = (struct worker_report){ .deadline_ms = w->deadline_ms, .grow_ms = w->grow_ms };
+	memset(ret, 0, sizeof(*ret));
 	r = start_worker(w, &s);
 	if (r < 0) {
 		ret->end = WORKER_NOT_RUN;
@@ -359,7 +358,9 @@ void supervise(const struct worker *w, uint64_t until, struct worker_report *ret
 	}
 
 	ended = wait_end(&s, until);
-	s.deadline_ms = s.grow_ms = 0;
+	read_report(&s);
+	(void)move_deadline(&s, &until); /* for whom our caller runs next */
+	s.told = s.grown = true;
 	if (!ended)
 		ret->end = WORKER_LATE;
 	/* The group even if the leader ended well: nothing of a worker is to stay. */
@@ -374,6 +375,8 @@ void supervise(const struct worker *w, uint64_t until, struct worker_report *ret
 	if (ended)
 		ret->end = judge(ret);
 out:
+	ret->deadline_ms = s.deadline_ms;
+	ret->grow_ms = s.grow_ms;
 	if (s.report >= 0)
 		(void)close(s.report);
 	if (s.pidfd >= 0)
@@ -385,7 +388,7 @@ out:
 int supervise_leave(const char *const *argv, const char *root)
 {
 	struct environment env;
-	int r = make_environment(root, 0, &env), status;
+	int r = make_environment(root, NULL, &env), status;
 	pid_t pid;
 
 	if (r < 0)

@@ -8,7 +8,7 @@
  *
  *   strict         the owner asked for on-error="fail"
  *   deadline MS GROW-MS   the policy is newer than what worker.deadline_ms and worker.grow_ms were taken from
- *   growing        huge pages are being added: the deadline is put off, the first time by worker.grow_ms
+ *   growing        huge pages are being added: the deadline is put off, the first time by that
  *   refused TEXT   why the start is to be refused; then it exits with WORKER_EXIT_REFUSED
  */
 #pragma once
@@ -48,7 +48,7 @@ struct worker_report {
 	int code;
 	bool strict;
 	bool growing; /* the deadline was put off */
-	unsigned int deadline_ms, grow_ms; /* in force: the worker's, or what it has said */
+	unsigned int deadline_ms, grow_ms; /* in force at the end: as given, or what it has said */
 	bool stuck; /* was killed and has not ended */
 	char refused[WORKER_REFUSED_SIZE]; /* "" nothing said */
 };

@@ -10,8 +10,10 @@
 
 #include <libxml/parser.h>
 
+#include "common/gate.h"
 #include "common/log.h"
 #include "common/paths.h"
+#include "common/patience.h"
 #include "tool/out.h"
 #include "tool/tool.h"
 
@@ -322,12 +324,15 @@ static int check_usage(const struct tool *t, const struct tool_command *c)
 static int run(struct tool *t, const struct tool_command *c)
 {
 	struct err e = ERR_INIT;
+	struct gate gate;
 	int r;
 
 	r = hostfs_init(&t->fs, t->root, &e);
 	if (r < 0)
 		return tool_fail_err(t->root ? t->root : "/", r, &e);
 	log_init(&t->fs, false);
+	if (gate_load(&t->fs, &gate) == 0)
+		(void)patience_learn(gate.deadline_ms, gate.grow_deadline_ms);
 	r = c->run(t);
 	hostfs_fini(&t->fs);
 	return r;

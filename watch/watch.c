@@ -22,6 +22,7 @@
 #include "common/log.h"
 #include "common/num.h"
 #include "common/paths.h"
+#include "common/patience.h"
 #include "hooks/supervise.h"
 #include "watch/virt.h"
 
@@ -123,7 +124,10 @@ static void begin(const char *uuid, enum want want, uint64_t now)
 {
 	static const char apply[] = DT_HELPERS "/apply", tool[] = DT_SBINDIR "/domtune";
 	const char *const late[] = { apply, "late", uuid, NULL }, *const retune[] = { tool, "retune", uuid, NULL };
+	struct gate gate;
 
+	if (gate_load(&w.fs, &gate) == 0)
+		(void)patience_learn(gate.deadline_ms, gate.grow_deadline_ms);
 	w.child = fork();
 	if (w.child == 0)
 		become_child(want == WANT_RETUNE ? retune : late);

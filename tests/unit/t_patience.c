@@ -6,8 +6,8 @@ static const struct {
 	const char *told;
 	unsigned int lock_ms;
 } rows[] = {
-	{NULL, 1500},	  {"2000", 1500}, {"100", 1500}, {"2004", 1503},   {"600000", 450000},
-	{"", 1500},	  {"0", 1500},	  {"-1", 1500},	 {"2000x", 1500},  {"99999999999999999999", 1500},
+	{NULL, 1500},	 {"2000,5000", 1500}, {"100,100", 1500}, {"2004,1", 1503},
+	{"600000,600000", 450000}, {"", 1500}, {"0,0", 1500}, {"x", 1500}, {",5000", 1500},
 };
 
 TEST(follows_the_deadline)
@@ -21,6 +21,17 @@ TEST(follows_the_deadline)
 		/* Who waits for systemd holds what others wait for. */
 		OK(patience_bus_ms() < patience_lock_ms());
 	}
+}
+
+TEST(is_news_once)
+{
+	unsetenv(PATIENCE_ENV);
+	OK(patience_learn(4000, 5000));
+	IS_INT(patience_lock_ms(), 3000);
+	OK(!patience_learn(4000, 5000));
+	OK(patience_learn(4000, 6000));
+	OK(patience_learn(600000, 600000));
+	IS_INT(patience_lock_ms(), 450000);
 }
 
 TAP_MAIN
