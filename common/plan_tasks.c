@@ -229,7 +229,11 @@ static void say_rivals(struct maker *m, const struct idset *quiet)
 	const struct tasks_facts *f = m->in->tasks;
 	_cleanup_free_ char *theirs = idset_text(&f->tuned_cpus);
 
-	if (*f->tuned && !idset_is_subset(quiet, &f->tuned_cpus))
+	if (*f->tuned && idset_is_empty(&f->tuned_cpus))
+		msgs_warn(&m->p->warnings,
+			  "tuned (profile %s) isolates CPUs of its own choice: work of the kernel may run on this guest's",
+			  f->tuned);
+	else if (*f->tuned && !idset_is_subset(quiet, &f->tuned_cpus))
 		msgs_warn(&m->p->warnings,
 			  "tuned (profile %s) isolates CPUs %s, not all of this guest's: work of the kernel may run on the others",
 			  f->tuned, theirs ? theirs : "");

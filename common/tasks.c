@@ -222,17 +222,30 @@ static bool read_mask(const struct hostfs *fs, struct idset *ret, const char *pa
 
 /* --- others who set CPUs aside ------------------------------------------------------------------------------------ */
 
-/* "isolated_cores=2-7", also with blanks and quotes; lines that begin with "#" say nothing. The last one counts. */
-static void read_variables(const struct hostfs *fs, const char *file, struct idset *ret)
+/* Whether the process that a file names is this one; a number may be another's by now. */
+static bool runs(const struct hostfs *fs, const char *pid_file, const char *name)
+{
+	char comm[32];
+	uint64_t pid;
+
+	return hostfs_read_u64(fs, &pid, "%s", pid_file) == 0 && pid <= INT32_MAX &&
+	       hostfs_read(fs, comm, sizeof(comm), "proc/%d/comm", (int)pid) > 0 && streq(comm, name);
+}
+
+/*
+ * "isolated_cores=2-7", also with blanks and quotes; lines that begin with "#" say nothing. The last one counts. Whether cores
+ * are isolated; *ret stays empty where a function of tuned's says which, as it comes ("${f:calc_isolated_cores:1}").
+ */
+static bool read_variables(const struct hostfs *fs, const char *file, struct idset *ret)
 {
 	_cleanup_free_ char *text = NULL;
 	char *line, *save = NULL;
+	bool any = false;
 
 	if (hostfs_read_all(fs, 65536, &text, NULL, "etc/tuned/%s", file) < 0)
-		return;
+		return false;
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		static const char key[] = "isolated_cores";
-		struct idset cpus;
 
 		line += strspn(line, " \t");
 		if (!str_starts(line, key))
@@ -243,17 +256,22 @@ static void read_variables(const struct hostfs *fs, const char *file, struct ids
 			continue;
 		line += strspn(line, " \t\"'");
 		line[strcspn(line, "\"'#")] = '\0';
-		if (idset_parse(line, &cpus) == 0)
-			*ret = cpus;
+		any = idset_parse(line, ret) == 0 || str_starts(line, "${f:");
+		if (str_starts(line, "${f:"))
+			*ret = IDSET_EMPTY;
 	}
+	return any;
 }
 
-/* tuned keeps the names of its active profiles, and what is chosen for them, in /etc/tuned (tuned-profiles(7)). */
+/*
+ * tuned keeps the names of its active profiles, and what is chosen for them, in /etc/tuned (tuned-profiles(7)). They remain
+ * when it has been stopped and has put everything back.
+ */
 static void read_tuned(const struct hostfs *fs, struct tasks_facts *f)
 {
 	char text[512], *name, *save = NULL, file[600];
 
-	if (hostfs_read(fs, text, sizeof(text), "etc/tuned/active_profile") <= 0)
+	if (!runs(fs, "run/tuned/tuned.pid", "tuned") || hostfs_read(fs, text, sizeof(text), "etc/tuned/active_profile") <= 0)
 		return;
 	text[strcspn(text, "\n")] = '\0';
 	for (name = strtok_r(text, " ", &save); name; name = strtok_r(NULL, " ", &save)) {
@@ -262,22 +280,11 @@ static void read_tuned(const struct hostfs *fs, struct tasks_facts *f)
 		if (!hostfs_is_name(name))
 			continue;
 		(void)snprintf(file, sizeof(file), "%s-variables.conf", name); /* fits */
-		read_variables(fs, file, &cpus);
-		if (idset_is_empty(&cpus))
+		if (!read_variables(fs, file, &cpus))
 			continue;
 		f->tuned_cpus = cpus;
 		(void)snprintf(f->tuned, sizeof(f->tuned), "%s", name); /* cut: it is for people */
 	}
-}
-
-/* It writes /var/run/numad.pid; a number may be another's by now. */
-static bool runs_numad(const struct hostfs *fs)
-{
-	char comm[32];
-	uint64_t pid;
-
-	return hostfs_read_u64(fs, &pid, "run/numad.pid") == 0 && pid <= INT32_MAX &&
-	       hostfs_read(fs, comm, sizeof(comm), "proc/%d/comm", (int)pid) > 0 && streq(comm, "numad");
 }
 
 /* `cset shield` and `cset set` make these two, exclusive ones, and move all tasks there (cset-shield(1)). */
@@ -309,6 +316,6 @@ int tasks_read(const struct hostfs *fs, const struct domain *d, struct tasks_fac
 	ret->has_workqueue = read_mask(fs, &ret->workqueue, "sys/devices/virtual/workqueue/cpumask");
 	ret->has_writeback = read_mask(fs, &ret->writeback, "sys/devices/virtual/workqueue/writeback/cpumask");
 	read_tuned(fs, ret);
-	ret->numad = runs_numad(fs);
+	ret->numad = runs(fs, "run/numad.pid", "numad");
 	return 0;
 }

@@ -29,7 +29,7 @@ struct tasks_facts {
 	bool has_workqueue, has_writeback; /* masks of unbound kernel work, of writeback */
 	struct idset workqueue, writeback;
 	char tuned[128];        /* active profile of tuned if that isolates CPUs; "" none */
-	struct idset tuned_cpus;
+	struct idset tuned_cpus; /* empty: of its own choice */
 	bool cset;              /* v1: `cset` has made its sets "system" and "user" */
 	bool numad;             /* runs */
 };

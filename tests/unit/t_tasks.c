@@ -203,7 +203,10 @@ TEST(rivals)
 		{"cpu-partitioning\n", "# isolated_cores=1\nisolated_cores=2-7\nno_balance_cores=3\n", "cpu-partitioning", "2-7"},
 		{"cpu-partitioning\n", " isolated_cores = \"2,4\" # mine\n", "cpu-partitioning", "2,4"},
 		{"balanced cpu-partitioning\n", "isolated_cores=2-7\n", "cpu-partitioning", "2-7"},
-		{"cpu-partitioning\n", "isolated_cores=${f:calc}\n", "", ""},
+		/* as the package has it: it chooses them */
+		{"cpu-partitioning\n", "isolated_cores=${f:calc_isolated_cores:1}\n", "cpu-partitioning", ""},
+		{"cpu-partitioning\n", "isolated_cores=${f:calc}\nisolated_cores=3\n", "cpu-partitioning", "3"},
+		{"cpu-partitioning\n", "isolated_cores=3\nisolated_cores=x\n", "", ""},
 		{"cpu-partitioning\n", "isolated_cores=\n", "", ""},
 		{"virtual-host\n", "isolated_cores=2-7\n", "", ""}, /* chosen for another profile */
 		{"../cpu-partitioning\n", "isolated_cores=2-7\n", "", ""},
@@ -213,6 +216,8 @@ TEST(rivals)
 	struct tasks_facts *f;
 
 	root_init(&r);
+	root_put(&r, "run/tuned/tuned.pid", "76\n");
+	root_put(&r, "proc/76/comm", "tuned\n");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		root_put(&r, "etc/tuned/active_profile", cases[i].active);
 		root_put(&r, "etc/tuned/cpu-partitioning-variables.conf", cases[i].variables);
@@ -221,6 +226,13 @@ TEST(rivals)
 		is_cpus(&f->tuned_cpus, cases[i].cpus);
 		free(f);
 	}
+	/* stopped, it has put back what it did */
+	root_put(&r, "etc/tuned/active_profile", "cpu-partitioning\n");
+	root_put(&r, "etc/tuned/cpu-partitioning-variables.conf", "isolated_cores=2-7\n");
+	root_put(&r, "proc/76/comm", "sleep\n");
+	f = facts_of(&r, NULL);
+	IS_STR(f->tuned, "");
+	free(f);
 	root_put(&r, "run/numad.pid", "77\n");
 	root_put(&r, "proc/77/comm", "nginx\n"); /* its number, given to another */
 	root_put(&r, "sys/devices/virtual/workqueue/cpumask", "ff\n");
