@@ -71,6 +71,7 @@ static struct idset serving_cpus(const struct maker *m, bool *ret_own)
 {
 	const struct placement *pl = &m->p->placement;
 	struct idset cpus = pl->emulator, vcpus = IDSET_EMPTY, claimed = place_claimed(m->in->ledger, m->p->uuid), left;
+	struct plan_isolation isolation;
 
 	for (unsigned int i = 0; i < pl->n_iothreads; i++)
 		idset_or(&cpus, &pl->iothreads[i].cpus);
@@ -83,6 +84,12 @@ static struct idset serving_cpus(const struct maker *m, bool *ret_own)
 		idset_andnot(&left, &vcpus);
 		cpus = left;
 	}
+	/* Not to siblings of isolated vCPUs, if there is anything else. */
+	plan_isolation(m, &isolation);
+	left = cpus;
+	idset_andnot(&left, &isolation.quiet);
+	if (!idset_is_empty(&left))
+		cpus = left;
 	*ret_own = !idset_is_empty(&cpus);
 	if (*ret_own || idset_is_empty(&pl->nodes))
 		return cpus;

@@ -19,19 +19,55 @@ static struct idset whole_cores(const struct host *h, const struct idset *cpus)
 	return all;
 }
 
+/* What a domain has claimed for itself; NULL: nothing. */
+static const struct idset *cpus_of(const struct ledger *l, const char *uuid)
+{
+	for (unsigned int i = 0; i < l->n_claims; i++)
+		if (streq(l->claims[i].uuid, uuid))
+			return l->claims[i].cpus;
+	return NULL;
+}
+
+/* CPUs where interrupts of some guest's devices are to come. */
+static struct idset serving(const struct ledger *l)
+{
+	struct idset all = IDSET_EMPTY, one;
+
+	for (unsigned int i = 0; i < l->n_shared; i++) {
+		const struct shared *s = &l->shared[i];
+
+		for (unsigned int k = 0; s->fold == FOLD_IRQ && k < s->n_claims; k++) {
+			_cleanup_free_ char *to = strndup(s->claims[k].wanted, strcspn(s->claims[k].wanted, "!"));
+
+			if (to && *to && idset_parse(to, &one) == 0)
+				idset_or(&all, &one);
+		}
+	}
+	return all;
+}
+
 /*
- * CPUs of others that these keep clear themselves, by their claim on where new interrupts go. For them it is the same if we
- * do, too; and when they have gone it is still true of the rest of our cores.
+ * Others' own CPUs that they keep clear themselves, by their claim on where new interrupts go, and want nothing to come to. For
+ * them it is the same if we keep them clear, too; and when they have gone it is still true of the rest of our cores.
  */
 static struct idset kept_clear(const struct ledger *l, const char *uuid)
 {
 	const struct shared *s = ledger_see_shared(l, "irq", IRQ_DEFAULT);
 	struct idset all = IDSET_EMPTY, one;
 
-	for (unsigned int i = 0; s && i < s->n_claims; i++)
-		if (!streq(s->claims[i].uuid, uuid) && s->claims[i].wanted[0] == '!' &&
-		    idset_parse(s->claims[i].wanted + 1, &one) == 0)
-			idset_or(&all, &one);
+	for (unsigned int i = 0; s && i < s->n_claims; i++) {
+		const struct idset *own = cpus_of(l, s->claims[i].uuid);
+
+		if (!own || streq(s->claims[i].uuid, uuid) || s->claims[i].wanted[0] != '!' ||
+		    idset_parse(s->claims[i].wanted + 1, &one) < 0)
+			continue;
+		idset_and(&one, own);
+		idset_or(&all, &one);
+	}
+	if (!idset_is_empty(&all)) {
+		one = serving(l);
+		idset_andnot(&all, &one);
+	}
 	return all;
 }
 
