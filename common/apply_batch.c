@@ -35,6 +35,7 @@ int batch_init(struct batch *b, unsigned int room)
 	b->of_shared = calloc(room ? room : 1, sizeof(*b->of_shared));
 	if (!b->w || !b->of_shared || index_records(b) < 0)
 		return -ENOMEM;
+	batch_begin_interrupts(b);
 	return ledger_reserve_shared(b->l, room);
 }
 

@@ -52,6 +52,9 @@ struct batch {
 	char *alike_order, *alike_result;
 	const char *off_text;    /* what `off` was made of; borrowed from a step */
 	struct idset off;
+	/* What new interrupts got before this batch, and get by its claims, where that is not what they got before us. */
+	struct idset narrow, narrow_next;
+	bool was_narrow, is_narrow, narrow_known;
 	bool back_counted, left_counted; /* back: many objects count as one */
 };
 
@@ -117,14 +120,30 @@ int shared_note_followed(struct shared *s, const char *value);
 
 /* Find out what each domain keeps interrupts off, from its claim on what new ones get; and leave one out. */
 int batch_find_keepers(struct batch *b);
+/* Note what new interrupts get before anything is claimed. */
+void batch_begin_interrupts(struct batch *b);
 void batch_drop_keeper(struct batch *b, const char *uuid);
 
 /* fold_values() with what it has to know of those who claim nothing of this interrupt: they are not to get it either. */
 int batch_fold_interrupt(struct batch *b, const struct shared *s, const char *const *values, unsigned int n, char **ret);
 
 /*
+ * Whether an interrupt has what new ones got before this batch, narrowed: it has come since. Its original is what it would have
+ * got without us, and all have a say in it who keep interrupts off: batch_set_born(). 0 or -ENOMEM.
+ */
+bool batch_is_born(const struct batch *b, const char *now);
+int batch_set_born(struct batch *b, struct shared *s);
+
+/*
+ * The same of those that nobody has claimed, now that a domain goes which keeps interrupts off: they are put on record in l, as
+ * claimed by those who stay. Before batch_init(). 0 or -ENOMEM.
+ */
+int batch_adopt_born(struct apply_run *a, struct ledger *l, const char *uuid);
+
+/*
  * Whether a claim has anything to say of an interrupt that others claim: it is to come somewhere, or it is or would be
- * where it must not. Who had a claim keeps it.
+ * where it must not. Who had a claim keeps it. One that has what new ones get is claimed as well: if it has just come, that
+ * is not what it goes back to; and if it had that before us, who comes later can tell.
  */
 bool batch_concerns(struct batch *b, const struct shared *s, const char *now, const char *wanted, bool is_claimed);
 

@@ -2,8 +2,9 @@
 /*
  * What comes after `started`: threads of QEMU's pools and of the kernel (vhost, io_uring), vCPUs that are plugged in,
  * queues, interrupts. The steps of the settings that can have such objects are made again. Those of the domain's own
- * objects are all looked at, since a group may have been made anew under its name; shared objects that are on record are
- * not, since there may be a thousand, and looking at them takes the ledger's lock.
+ * objects are all looked at, since a group may have been made anew under its name. Shared objects that are on record are
+ * not, since there may be a thousand, and looking at them takes the ledger's lock; but vectors of the domain's devices, which
+ * a guest that boots again gives back and asks for, are.
  */
 #include <limits.h>
 
@@ -11,14 +12,39 @@
 #include "irq.h"
 #include "log.h"
 #include "num.h"
+#include "strindex.h"
 
-static bool is_recorded(const struct undo *u, const struct step *s)
+/* What a start has on record, by back end and object. */
+struct records {
+	const struct hostfs *fs;
+	const struct undo *u;
+	struct strindex x;
+};
+
+static int index_records(struct records *r)
 {
-	for (unsigned int i = u->n_steps; i-- > 0;)
-		if (u->steps[i].state != UNDO_UNDONE && streq(u->steps[i].object, s->object) &&
-		    streq(u->steps[i].backend, s->backend))
-			return true;
-	return false;
+	for (unsigned int i = 0; i < r->u->n_steps; i++) {
+		const struct undo_step *s = &r->u->steps[i];
+
+		if (s->state != UNDO_UNDONE && strindex_add(&r->x, strindex_hash(s->backend, s->object), i) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* The newest; NULL: there is none. */
+static const struct undo_step *record_of(const struct records *r, const struct step *s)
+{
+	const struct undo_step *found = NULL;
+	unsigned int at = 0, i;
+
+	while (strindex_next(&r->x, strindex_hash(s->backend, s->object), &at, &i)) {
+		const struct undo_step *u = &r->u->steps[i];
+
+		if (streq(u->object, s->object) && streq(u->backend, s->backend) && (!found || u->number > found->number))
+			found = u;
+	}
+	return found;
 }
 
 /* A daemon is told all in one: what has come since is in the same object's value, and it may have begun anew. */
@@ -29,27 +55,40 @@ static bool is_guest(const struct step *s)
 	return be && be->comes_and_goes;
 }
 
+/* A vector of one of its devices that has gone and come back under its number, or that the driver has set again. */
+static bool is_set_again(const struct records *r, const struct step *s)
+{
+	const struct undo_step *known = s->fold == FOLD_IRQ && *s->setting->target ? record_of(r, s) : NULL;
+	const struct backend *be = backend_find(s->backend);
+	char now[512];
+
+	return known && known->state == UNDO_DONE && be && be->read(r->fs, s->object, now, sizeof(now)) >= 0 &&
+	       !be->same(s->object, now, known->readback);
+}
+
 /* A dependant's cause stays with it. */
-static bool is_wanted(const struct undo *u, const struct steps *s, unsigned int at)
+static bool is_wanted(const struct records *r, const struct steps *s, unsigned int at)
 {
 	if (!step_comes_late(s->s[at].setting))
 		return false;
 	if (is_guest(&s->s[at]))
 		return true;
-	if (s->s[at].fold == FOLD_NONE || !is_recorded(u, &s->s[at]))
+	if (s->s[at].fold == FOLD_NONE || !record_of(r, &s->s[at]) || is_set_again(r, &s->s[at]))
 		return true;
 	for (unsigned int i = at + 1; i < s->n && s->s[i].group == s->s[at].group && !s->s[at].is_dependant; i++)
-		if (!is_recorded(u, &s->s[i]))
+		if (!record_of(r, &s->s[i]))
 			return true;
 	return false;
 }
 
-static void keep_wanted(const struct undo *u, struct steps *s)
+static int keep_wanted(const struct hostfs *fs, const struct undo *u, struct steps *s)
 {
+	struct records r = {.fs = fs, .u = u};
 	unsigned int n = 0, n_all = s->n;
+	int rc = index_records(&r);
 
-	for (unsigned int i = 0; i < n_all; i++) {
-		if (is_wanted(u, s, i)) {
+	for (unsigned int i = 0; i < n_all && rc == 0; i++) {
+		if (is_wanted(&r, s, i)) {
 			struct step kept = s->s[i];
 
 			/* What is dropped goes to the end, where nobody asks for its group. */
@@ -57,11 +96,15 @@ static void keep_wanted(const struct undo *u, struct steps *s)
 			s->s[n++] = kept;
 		}
 	}
+	strindex_fini(&r.x);
+	if (rc < 0)
+		return rc;
 	for (unsigned int i = n; i < n_all; i++) {
 		free(s->s[i].object);
 		free(s->s[i].value);
 	}
 	s->n = n;
+	return 0;
 }
 
 static int compare_ints(const void *a, const void *b)
@@ -164,8 +207,9 @@ int apply_late(const struct hostfs *fs, struct undo *u, struct run *run, struct 
 		struct steps s = {0};
 
 		rc = steps_make(&u->plan, stages[i], stages[i] == STAGE_PREPARE ? NULL : run, &s);
+		if (rc == 0)
+			rc = keep_wanted(fs, u, &s);
 		if (rc == 0) {
-			keep_wanted(u, &s);
 			tell_found(u, &s);
 			rc = apply_run_steps(&a, &s, ret);
 		}

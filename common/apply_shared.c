@@ -43,13 +43,17 @@ static bool was_given_up(const struct batch *b, const struct step *st)
 	return false;
 }
 
-/* Of many an object that somebody else has moved is set from there, and that is what it goes back to. */
-static int set_base(struct work *w)
+/*
+ * Of many an object that somebody else has moved is set from there, and that is what it goes back to; an interrupt that has
+ * gone and come back is like a new one.
+ */
+static int set_base(struct batch *b, struct work *w)
 {
 	struct shared *s = w->s;
 
-	if (shared_set(s, &s->original, w->now) < 0 || shared_set(s, &s->readback, w->now) < 0 ||
-	    shared_set(s, &s->written, w->now) < 0)
+	if (shared_set(s, &s->original, w->now) < 0 ||
+	    (s->fold == FOLD_IRQ && batch_is_born(b, w->now) && batch_set_born(b, s) < 0) ||
+	    shared_set(s, &s->readback, w->now) < 0 || shared_set(s, &s->written, w->now) < 0)
 		return -ENOMEM;
 	w->is_ours = true;
 	return 0;
@@ -115,6 +119,8 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 		    shared_set(s, &s->readback, now) < 0)
 			return -ENOMEM;
 		s->fold = st->fold;
+		if (st->fold == FOLD_IRQ && !st->is_held && batch_is_born(b, now) && batch_set_born(b, s) < 0)
+			return -ENOMEM;
 	}
 	if (s->fold == FOLD_IRQ && st->order && !streq(s->order, st->order) && shared_set(s, &s->order, st->order) < 0)
 		return -ENOMEM; /* CPUs have come or gone */
@@ -159,7 +165,7 @@ static void decide(struct batch *b, struct work *w, enum apply_outcome *outcome)
 	_cleanup_free_ char *target = NULL;
 	int rc;
 
-	if (!w->is_ours && w->be->is_many && set_base(w) < 0) {
+	if (!w->is_ours && w->be->is_many && set_base(b, w) < 0) {
 		*outcome = APPLY_FAILED;
 		return;
 	}
@@ -239,6 +245,11 @@ static enum apply_outcome conclude(struct batch *b, struct work *w, unsigned int
 		return apply_failure(b->a, &o, w->target, w->rc,
 				     number ? "left as it was" : "which another setting has reset");
 	}
+	/* A set of CPUs is no number that the kernel rounds. */
+	if (w->s->fold == FOLD_WITHOUT && !streq(w->be->name, "thread") && w->now && !w->be->same(w->s->object, w->now, w->target))
+		log_msg(b->a->quiet || b->a->late ? LOG_LVL_DEBUG : LOG_LVL_WARNING,
+			"%s: %s %s: %s %s: the kernel has narrowed what was written: wanted %.64s, is %.64s", b->a->name, o.knob,
+			o.target, o.backend, o.object, w->target, w->now);
 	if (number)
 		(void)undo_done(b->a->undo, number, w->now); /* the ledger has what counts */
 	return APPLY_IN_FORCE;

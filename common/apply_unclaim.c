@@ -128,12 +128,13 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
 			 unsigned int n_keep, struct apply_count *count, struct err *e)
 {
 	_cleanup_(batch_fini) struct batch b = {.a = a, .l = l};
+	int adopted = n_keep ? 0 : batch_adopt_born(a, l, uuid);
 	_cleanup_free_ bool *wanted = find_wanted(l, keep, n_keep);
 	const struct shared *keepers = ledger_find_shared(l, "irq", IRQ_DEFAULT);
 	bool any = false, kept = keepers && shared_has_claim(keepers, uuid) && !(wanted && wanted[keepers - l->shared]);
 	int rc = 0;
 
-	if (!wanted || batch_init(&b, l->n_shared) < 0 || batch_find_keepers(&b) < 0)
+	if (adopted < 0 || !wanted || batch_init(&b, l->n_shared) < 0 || batch_find_keepers(&b) < 0)
 		return err_set(e, ENOMEM, "%s", err_name(ENOMEM));
 	if (kept)
 		batch_drop_keeper(&b, uuid);

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <sys/stat.h>
 
+#include "irq.h"
 #include "lines.h"
 #include "num.h"
 #include "paths.h"
@@ -42,6 +43,8 @@ int late_read(const struct hostfs *fs, const char *uuid, struct late *ret)
 	};
 	(void)snprintf(ret->workers, sizeof(ret->workers), "%s", record_str(&r, 12)); /* too long it is no path of ours */
 	(void)snprintf(ret->taps, sizeof(ret->taps), "%s", record_str(&r, 13));
+	(void)snprintf(ret->vectors, sizeof(ret->vectors), "%s", record_str(&r, 14));
+	ret->masks = record_u64(&r, 15, 0);
 	return 0;
 }
 
@@ -49,14 +52,14 @@ int late_write(const struct hostfs *fs, const char *uuid, const struct late *l)
 {
 	_cleanup_sbuf_ struct sbuf b = {0};
 	char boot_id[BOOT_ID_SIZE];
-	struct number n[9];
+	struct number n[10];
 	int rc;
 
 	hostfs_boot_id(fs, boot_id);
 	record_add(&b, "late", boot_id, number(&n[0], l->generation), number(&n[1], l->helper),
 		   number(&n[2], (uint64_t)l->pid), number(&n[3], l->pid_start), number(&n[4], l->inode),
 		   number(&n[5], l->size), number(&n[6], l->tasks), number(&n[7], l->irqs), number(&n[8], l->queues),
-		   l->watch_irqs ? "1" : "0", l->workers, l->taps, NULL);
+		   l->watch_irqs ? "1" : "0", l->workers, l->taps, l->vectors, number(&n[9], l->masks), NULL);
 	if (b.failed)
 		return -ENOMEM;
 	rc = hostfs_replace(fs, b.s, b.len, 0600, PATH_LATE "/%s", uuid);
@@ -105,9 +108,40 @@ static uint64_t look_at_queues(const struct hostfs *fs, const char *taps)
 
 static uint64_t look_at_irqs(const struct hostfs *fs)
 {
-	uint64_t sum = look_at(fs, "proc/irq", 0);
+	/* irqbalance has the number of its process in the name of its socket: begun anew it has forgotten all. */
+	uint64_t sum = look_at(fs, "proc/irq", 0) + look_at(fs, "run/irqbalance", 1);
 
 	return sum ? sum : 1;
+}
+
+static uint64_t look_at_masks(const struct hostfs *fs, const char *vectors)
+{
+	char mask[512];
+	uint64_t sum = 0;
+
+	for (const char *end; (end = strchr(vectors, ' ')); vectors = end + 1)
+		if (hostfs_read(fs, mask, sizeof(mask), IRQ_DIR "/%.*s/smp_affinity_list", (int)(end - vectors), vectors) > 0)
+			sum = run_mix(sum ^ mix_name(mask, 2));
+	return sum;
+}
+
+/* Of the devices whose interrupts the plan has come to the domain, as they were when its steps were made. */
+static void take_vectors(const struct hostfs *fs, const struct plan *p, struct late *l)
+{
+	size_t len = 0;
+
+	l->vectors[0] = '\0';
+	for (unsigned int i = 0; p->irqs && i < p->irqs->n_devices; i++)
+		for (unsigned int k = 0; k < p->irqs->devices[i].set.n; k++) {
+			int n = snprintf(l->vectors + len, sizeof(l->vectors) - len, "%u ", p->irqs->devices[i].set.irq[k]);
+
+			if (n < 0 || (size_t)n >= sizeof(l->vectors) - len) {
+				l->vectors[len] = '\0';
+				break;
+			}
+			len += (size_t)n;
+		}
+	l->masks = look_at_masks(fs, l->vectors);
 }
 
 void late_look_around(const struct hostfs *fs, struct late *l)
@@ -137,6 +171,7 @@ void late_take(const struct hostfs *fs, const struct undo *u, const struct run *
 		}
 		len += (size_t)n;
 	}
+	take_vectors(fs, &u->plan, l);
 	l->inode = l->size = 0;
 	if (hostfs_stat(fs, &st, PATH_UNDO "/%s", u->plan.uuid) == 0) {
 		l->inode = st.st_ino;
@@ -157,5 +192,6 @@ enum late_news late_look(const struct hostfs *fs, const char *uuid, const struct
 	if (st.st_ino != l->inode || (uint64_t)st.st_size != l->size || tasks != l->tasks)
 		return LATE_NEWS;
 	late_look_around(fs, &now);
-	return now.irqs != l->irqs || now.queues != l->queues ? LATE_NEWS : LATE_NOTHING;
+	return now.irqs != l->irqs || now.queues != l->queues || look_at_masks(fs, l->vectors) != l->masks ? LATE_NEWS
+													   : LATE_NOTHING;
 }

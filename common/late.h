@@ -3,7 +3,8 @@
  * What was seen of a running domain when its steps were last made, so that whoever looks again for what has come since
  * knows with a few reads that nothing has: /run/domtune/late/UUID, one line,
  *
- *   late    boot id, generation, helper, pid, start, undo file (inode and size), tasks, interrupts, queues, workers, taps
+ *   late    boot id, generation, helper, pid, start, undo file (inode and size), tasks, interrupts, queues, watch them?,
+ *           workers, taps, vectors, their masks
  *
  * Written while undo/UUID is held by its writer (undo.h), and removed with it. It is worth no more than the work that it
  * saves: without it, or if it is wrong about something, all steps are looked at.
@@ -19,11 +20,13 @@ struct late {
 	uint64_t pid_start;
 	uint64_t inode, size; /* of undo/UUID: it says something new if others have written to it */
 	uint64_t tasks;      /* run.tasks */
-	uint64_t irqs;       /* of /proc/irq; 0: not seen, or not looked at */
+	uint64_t irqs;       /* of /proc/irq, and of who is irqbalance; 0: not seen, or not looked at */
 	uint64_t queues;     /* of the domain's taps */
 	bool watch_irqs;
 	char workers[1024 + 32]; /* run.workers */
 	char taps[1024];     /* names, each with a blank behind it; cut where there are too many */
+	char vectors[1024];  /* interrupts of its devices, likewise */
+	uint64_t masks;      /* where they may come */
 };
 
 enum late_news {

@@ -674,6 +674,76 @@ TEST(late_ones_are_told)
 	balancer_end(daemon);
 }
 
+/* Interrupts that come while new ones get less than they did before us go back to what they would have got. */
+TEST(born_narrowed)
+{
+	for (int seen = 0; seen < 2; seen++) {
+		ROOT(r);
+
+		put_host(&r);
+		/* It had by chance what new ones get later. */
+		put_irq(&r, 60, "0-1,6-7", "usb9");
+		(void)START(&r, UUID_A, {"", "avoid:2-5"});
+		put_irq(&r, 70, "0-1,6-7", "eth9-rx-0");
+		put_irq(&r, 71, "0-1", "eth9-rx-1");
+		if (seen)
+			IS_INT(look_for_late(&r, UUID_A), 0);
+		(void)release(&r, UUID_A, 1);
+		IS_IRQ(&r, 60, "0-1,6-7");
+		IS_IRQ(&r, 70, "0-7");
+		IS_IRQ(&r, 71, "0-1");
+	}
+}
+
+TEST(born_narrowed_by_two)
+{
+	static const struct {
+		const char *first, *last, *rest;
+	} rows[] = {{UUID_A, UUID_B, "0,2-7\n"}, {UUID_B, UUID_A, "0-1,6-7\n"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		ROOT(r);
+
+		put_host(&r);
+		(void)START(&r, UUID_A, {"", "avoid:2-5"});
+		put_irq(&r, 70, "0-1,6-7", "eth9-rx-0"); /* not seen by A */
+		(void)START(&r, UUID_B, {"", "avoid:1"});
+		IS_IRQ(&r, 70, "0,6-7");
+		put_irq(&r, 71, "0,6-7", "eth9-rx-1"); /* not seen by anybody */
+		(void)release(&r, rows[i].first, 1);
+		IS_STR(root_get(&r, irq_file(70)), rows[i].rest);
+		IS_STR(root_get(&r, irq_file(71)), rows[i].rest);
+		(void)release(&r, rows[i].last, 1);
+		IS_IRQ(&r, 70, "0-7");
+		IS_IRQ(&r, 71, "0-7");
+		is_as_it_was(&r);
+	}
+}
+
+/* A guest that boots again gives its vectors back and gets the same numbers. */
+TEST(come_back_under_their_numbers)
+{
+	ROOT(r);
+
+	put_host(&r);
+	put_function(&r, "0000:09:00.0", 70, 2, 0, "");
+	put_irq(&r, 70, "0-7", "vfio-msix[0](0000:09:00.0)");
+	put_irq(&r, 71, "0-7", "vfio-msix[1](0000:09:00.0)");
+	(void)START(&r, UUID_A, {"", "avoid:2-5"}, {"0000:09:00.0", "local:0-1"});
+	IS_IRQ(&r, 70, "0");
+	IS_IRQ(&r, 71, "1");
+	IS_INT(look_for_late(&r, UUID_A), 0);
+	put_irq(&r, 70, "0-1,6-7", "vfio-msix[0](0000:09:00.0)");
+	put_irq(&r, 71, "0-1,6-7", "vfio-msix[1](0000:09:00.0)");
+	IS_INT(look_for_late(&r, UUID_A), 2);
+	IS_IRQ(&r, 70, "0");
+	IS_IRQ(&r, 71, "1");
+	IS_INT(look_for_late(&r, UUID_A), 0);
+	(void)release(&r, UUID_A, 1);
+	IS_IRQ(&r, 70, "0-7");
+	IS_IRQ(&r, 71, "0-7");
+}
+
 /* Before its scan it shows what it had before it was told: a short life is told back all the same. */
 TEST(ends_before_irqbalance_scans)
 {

@@ -2,6 +2,7 @@
 /* What was seen of a domain, and whether anything has come since. */
 #include "tap.h"
 
+#include "common/irq.h"
 #include "common/late.h"
 #include "common/paths.h"
 #include "common/step.h"
@@ -22,7 +23,10 @@ static void put_world(struct root *r, struct late *l)
 	root_mkdir(r, "proc/4711/task/4711");
 	root_mkdir(r, "proc/4711/task/4712");
 	root_mkdir(r, "proc/irq/0");
-	root_mkdir(r, "proc/irq/45");
+	root_put(r, "proc/irq/45/smp_affinity_list", "0\n");
+	root_put(r, "sys/bus/pci/devices/0000:09:00.0/numa_node", "0\n");
+	root_put(r, "sys/bus/pci/devices/0000:09:00.0/irq", "0\n");
+	root_put(r, "sys/bus/pci/devices/0000:09:00.0/msi_irqs/45", "msix\n");
 	root_mkdir(r, "sys/class/net/vnet7/queues/rx-0");
 	root_put(r, "cg/emulator/tasks", "4711\n4712\n");
 	root_mkdir(r, PATH_UNDO);
@@ -31,6 +35,7 @@ static void put_world(struct root *r, struct late *l)
 	p.profile = strdup("x");
 	IS_INT(plan_add_setting(&p, "interface.steering", "52:54:00:00:00:01", STAGE_STARTED, "0", "", ""), 0);
 	IS_INT(plan_add_setting(&p, "irq.policy", "", STAGE_PREPARE, "avoid", "", ""), 0);
+	IS_INT(plan_add_setting(&p, "irq.policy", "0000:09:00.0", STAGE_PREPARE, "local:0", "", ""), 0);
 	IS_INT(undo_create(&r->fs, &p, 12, NULL), 0);
 	plan_fini(&p);
 	IS_INT(undo_open(&r->fs, UUID, true, &u, NULL), 0);
@@ -39,6 +44,7 @@ static void put_world(struct root *r, struct late *l)
 	run.n_taps = 1;
 	IS_INT(run_look(&r->fs, PID, run.workers, &run.tasks), 0);
 	*l = (struct late){.helper = 99};
+	IS_INT(irq_refresh(&r->fs, &u.plan), 0);
 	late_take(&r->fs, &u, &run, l);
 	late_look_around(&r->fs, l);
 	undo_fini(&u);
@@ -63,6 +69,8 @@ TEST(a_note_comes_back_as_it_was)
 	OK(back.inode == l.inode && back.size == l.size && back.size > 0);
 	IS_STR(back.workers, "cg/emulator/tasks");
 	IS_STR(back.taps, "vnet7 ");
+	IS_STR(back.vectors, "45 ");
+	OK(back.masks && back.masks == l.masks);
 	root_put(&r, "proc/sys/kernel/random/boot_id", "another\n");
 	IS_INT(late_read(&r.fs, UUID, &back), -ESTALE);
 	root_put(&r, PATH_LATE "/" UUID, "late\t1\t2\n");
@@ -75,6 +83,8 @@ static void thread_comes(struct root *r) { root_mkdir(r, "proc/4711/task/4713");
 static void thread_goes(struct root *r) { (void)unlinkat(r->fs.fd, "proc/4711/task/4712", AT_REMOVEDIR); }
 static void worker_comes(struct root *r) { root_put(r, "cg/emulator/tasks", "4711\n4712\n900\n"); }
 static void interrupt_comes(struct root *r) { root_mkdir(r, "proc/irq/46"); }
+static void vector_is_set_again(struct root *r) { root_put(r, "proc/irq/45/smp_affinity_list", "0-7\n"); }
+static void balancer_begins_anew(struct root *r) { root_put(r, "run/irqbalance/irqbalance88.sock", ""); }
 static void queue_comes(struct root *r) { root_mkdir(r, "sys/class/net/vnet7/queues/rx-1"); }
 static void record_grows(struct root *r)
 {
@@ -102,6 +112,7 @@ TEST(what_is_news)
 		{"a thread comes", thread_comes, LATE_NEWS},   {"one goes", thread_goes, LATE_NEWS},
 		{"a worker", worker_comes, LATE_NEWS},         {"an interrupt", interrupt_comes, LATE_NEWS},
 		{"a queue", queue_comes, LATE_NEWS},           {"the record", record_grows, LATE_NEWS},
+		{"a vector", vector_is_set_again, LATE_NEWS},  {"irqbalance", balancer_begins_anew, LATE_NEWS},
 		{"another's", other_comes, LATE_NOTHING},      {"the guest ends", guest_ends, LATE_OVER},
 		{"the record goes", record_goes, LATE_OVER},
 	};
