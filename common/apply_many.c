@@ -2,7 +2,7 @@
 /*
  * What became of interrupts that did not go where they should, told together: one line for each kind of answer, with
  * numbers and the names of their handlers. A kind that nobody can do anything about is a notice. One that nobody has asked
- * for (it has no handler) is not worth a word.
+ * for (it has no handler, though it is there) is not worth a word.
  */
 #include "apply_priv.h"
 #include "irq.h"
@@ -26,7 +26,7 @@ static const struct {
 	{EPERM, LOG_LVL_NOTICE, MANAGED, true},
 	{ENOSPC, LOG_LVL_WARNING, "no interrupt vector is left on the CPUs they should come to: left where they are", true},
 	{EINVAL, LOG_LVL_WARNING, "the kernel refuses the CPUs they should come to: left where they are", true},
-	{ENOENT, LOG_LVL_DEBUG, "vanished", false},
+	{ENOENT, LOG_LVL_NOTICE, "vanished meanwhile", false},
 	{APPLY_MOVED, LOG_LVL_NOTICE, "moved by somebody else since: left", false},
 };
 
@@ -110,7 +110,7 @@ static char *say_group(const struct apply_run *a, int code, struct idset *ret)
 			continue;
 		}
 		irq_names(a->fs, (unsigned int)irq, name, sizeof(name));
-		if (!*name && code != APPLY_MOVED)
+		if (!*name && code != APPLY_MOVED && code != ENOENT)
 			continue;
 		idset_add(ret, (unsigned int)irq);
 		if (*name)

@@ -32,15 +32,19 @@
 static int format_path(char path[PATH_SIZE], const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 static int format_path(char path[PATH_SIZE], const char *fmt, va_list ap)
 {
-	const char *whole = streq(fmt, "%s") ? va_arg(ap, const char *) : NULL;
 	int n;
 
 	/* Most of what a guest with many interrupts reads and writes. */
-	if (whole && strlen(whole) < PATH_SIZE) {
-		strcpy(path, whole);
+	if (streq(fmt, "%s")) {
+		const char *whole = va_arg(ap, const char *);
+		size_t len = strlen(whole);
+
+		if (len >= PATH_SIZE)
+			return -ENAMETOOLONG;
+		memcpy(path, whole, len + 1);
 		return 0;
 	}
-	n = whole ? PATH_SIZE : vsnprintf(path, PATH_SIZE, fmt, ap);
+	n = vsnprintf(path, PATH_SIZE, fmt, ap);
 	return n < 0 || n >= PATH_SIZE ? -ENAMETOOLONG : 0;
 }
 

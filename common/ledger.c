@@ -445,13 +445,10 @@ void shared_unsettle(struct shared *s)
 	s->line = NULL;
 }
 
-int shared_set_claim(struct shared *s, const char *uuid, const char *wanted)
+int shared_take_claim(struct shared *s, const char *uuid, const char *text)
 {
-	const char *text = textpool_add(s->texts, wanted);
 	struct shared_claim *c = NULL;
 
-	if (!text)
-		return -ENOMEM;
 	for (unsigned int i = 0; i < s->n_claims && !c; i++)
 		if (streq(s->claims[i].uuid, uuid))
 			c = &s->claims[i];
@@ -464,6 +461,13 @@ int shared_set_claim(struct shared *s, const char *uuid, const char *wanted)
 	}
 	c->wanted = text;
 	return 0;
+}
+
+int shared_set_claim(struct shared *s, const char *uuid, const char *wanted)
+{
+	const char *text = textpool_add(s->texts, wanted);
+
+	return text ? shared_take_claim(s, uuid, text) : -ENOMEM;
 }
 
 void shared_drop_claim(struct shared *s, const char *uuid)

@@ -28,6 +28,8 @@ const char *ledger_set_text(const struct idset *set);
 /* A claim, or shared object, more, all zero. NULL: no memory. */
 struct claim *ledger_new_claim(struct ledger *l);
 struct shared *ledger_new_shared(struct ledger *l);
+/* shared_set_claim() with a text that lives as long as the ledger. */
+int shared_take_claim(struct shared *s, const char *uuid, const char *text);
 
 /* All of it as lines of text. Returns 0 or -ENOMEM. */
 int ledger_print(const struct ledger *l, struct sbuf *b);

@@ -364,10 +364,10 @@ static int take_want_of(struct ledger *l, uint64_t index, const char *uuid, cons
 {
 	/* Nearly always none is missing. */
 	if (index < l->n_shared && l->shared[index].index == index)
-		return shared_set_claim(&l->shared[index], uuid, wanted);
+		return shared_take_claim(&l->shared[index], uuid, wanted);
 	for (unsigned int i = l->n_shared; i-- > 0;)
 		if (l->shared[i].index == index)
-			return shared_set_claim(&l->shared[i], uuid, wanted);
+			return shared_take_claim(&l->shared[i], uuid, wanted);
 	return -EINVAL;
 }
 

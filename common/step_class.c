@@ -72,8 +72,10 @@ int step_at_class_threads(struct expansion *x)
 	for (unsigned int i = 0; i < x->run->n_threads && r == 0; i++) {
 		const struct run_thread *t = &x->run->threads[i];
 
-		(void)snprintf(object, sizeof(object), RESCTRL_DIR "/tasks %d:%" PRIu64 "/%d:%" PRIu64, x->run->pid,
-			       x->run->start, t->tid, t->start); /* four numbers fit */
+		/* A worker of vhost may be a process of its own, whose maker is not QEMU. */
+		(void)snprintf(object, sizeof(object), RESCTRL_DIR "/tasks %d:%" PRIu64 "/%d:%" PRIu64,
+			       t->is_process ? t->tid : x->run->pid, t->is_process ? t->start : x->run->start, t->tid,
+			       t->start); /* four numbers fit */
 		r = step_add(x, "resctrl", object, x->value, NULL);
 	}
 	return r;

@@ -21,8 +21,15 @@ const char *textpool_add(struct textpool *p, const char *text)
 		piece = malloc(sizeof(*piece) + size);
 		if (!piece)
 			return NULL;
-		*piece = (struct textpool_piece){.next = p->pieces, .size = size};
-		p->pieces = piece;
+		*piece = (struct textpool_piece){.size = size};
+		/* The newest of the usual size stays in front: it has room yet. */
+		if (size > PIECE_SIZE && p->pieces) {
+			piece->next = p->pieces->next;
+			p->pieces->next = piece;
+		} else {
+			piece->next = p->pieces;
+			p->pieces = piece;
+		}
 	}
 	copy = memcpy(piece->text + piece->used, text, len);
 	piece->used += len;

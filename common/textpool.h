@@ -8,7 +8,7 @@
 #include "util.h"
 
 struct textpool {
-	struct textpool_piece *pieces; /* the newest first, which is the one that has room */
+	struct textpool_piece *pieces; /* the first is the one that has room */
 };
 
 /* A copy that is valid until textpool_fini(); NULL: no memory. */

@@ -156,6 +156,17 @@ static struct undo_step *step_of(struct undo *u, const struct record *r)
 	return n && n <= INT32_MAX ? undo_find(u, (unsigned int)n) : NULL;
 }
 
+/* Without memory it keeps the one it had. */
+static int set_text(struct undo *u, const char **to, const char *text)
+{
+	const char *copy = textpool_add(&u->texts, text);
+
+	if (!copy)
+		return -ENOMEM;
+	*to = copy;
+	return 0;
+}
+
 static int take_done(struct undo *u, const struct record *r)
 {
 	struct undo_step *s = step_of(u, r);
@@ -165,8 +176,7 @@ static int take_done(struct undo *u, const struct record *r)
 	u->n_stale += s->state == UNDO_DONE;
 	s->state = UNDO_DONE;
 	s->before = NULL;
-	s->readback = textpool_add(&u->texts, r->f[2]);
-	return s->readback ? 0 : -ENOMEM;
+	return set_text(u, &s->readback, r->f[2]);
 }
 
 static int take_left(struct undo *u, const struct record *r)
@@ -178,8 +188,7 @@ static int take_left(struct undo *u, const struct record *r)
 	s->state = UNDO_LEFT;
 	s->before = NULL;
 	s->code = (int)(record_u64(r, 2, 0) & INT32_MAX);
-	s->why = textpool_add(&u->texts, record_str(r, 3));
-	return s->why ? 0 : -ENOMEM;
+	return set_text(u, &s->why, record_str(r, 3));
 }
 
 static int take_exec(struct undo *u, const struct record *r)
@@ -219,8 +228,7 @@ static int take_undone(struct undo *u, const struct record *r)
 		return -EINVAL;
 	s->state = UNDO_UNDONE;
 	u->n_stale += 3; /* with it goes all that was said of the step */
-	s->why = textpool_add(&u->texts, record_str(r, 2));
-	return s->why ? 0 : -ENOMEM;
+	return set_text(u, &s->why, record_str(r, 2));
 }
 
 static int take_found(struct undo *u, const struct record *r)

@@ -33,7 +33,6 @@
 #include "ledger.h"
 #include "plan.h"
 
-
 enum undo_state { UNDO_INTENT, UNDO_DONE, UNDO_LEFT, UNDO_UNDONE };
 
 struct undo_step {
