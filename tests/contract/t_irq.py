@@ -167,6 +167,30 @@ def what_the_kernel_keeps(managed):
     root.remove()
 
 
+def three_file_operations():
+    """Of each interrupt: read, written if it has to move, read back; by all processes of a start."""
+    if not shutil.which("strace"):
+        tap.skip("three file operations for each interrupt", "missing: strace")
+        return
+    root = make_root()
+    trace = os.path.join(work, "operations")
+    before = irqs(root)
+    for program, args, text in ((decide, ["prepare", str(os.getpid())], xml("web1")), (applier, ["started", UUIDS["web1"]], b""),
+                                (applier, ["release", UUIDS["web1"]], b"")):
+        subprocess.run(["strace", "-f", "-o", trace, "-e", "trace=openat2,openat", program] + args, input=text,
+                       env=environ(root, ASAN_OPTIONS="detect_leaks=0"), capture_output=True, timeout=120, check=False)
+        counts = {}
+        with open(trace, encoding="utf-8", errors="replace") as file:
+            for line in file:
+                found = re.search(r'"proc/irq/(\d+)/smp_affinity_list"', line)
+                if found:
+                    counts[int(found.group(1))] = counts.get(int(found.group(1)), 0) + 1
+        moved = [n for n, text in irqs(root).items() if n.endswith("smp_affinity_list") and text != before[n]]
+        tap.ok(max(counts.values(), default=0) <= 3 and (args[0] != "prepare" or (len(counts) >= 10 and len(moved) >= 4)),
+               "three file operations for each interrupt at most: %s" % args[0], counts, moved)
+    root.remove()
+
+
 def nothing_is_read_in_vain():
     root = make_root()
     text = xml("db1").replace(b"<d:irq policy='avoid'/>", b"").replace(b"dedicated", b"shared")
@@ -367,6 +391,7 @@ def main():
     two_domains()
     for managed in EIO, EPERM:
         what_the_kernel_keeps(managed)
+    three_file_operations()
     nothing_is_read_in_vain()
     told_and_told_back()
     comes_and_goes()
