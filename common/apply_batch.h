@@ -147,6 +147,9 @@ int batch_adopt_born(struct apply_run *a, struct ledger *l, const char *uuid);
  */
 bool batch_concerns(struct batch *b, const struct shared *s, const char *now, const char *wanted, bool is_claimed);
 
+/* Whether this domain wants an interrupt somewhere, and gets it nowhere there. */
+bool batch_is_kept_off(const struct batch *b, const struct work *w);
+
 /*
  * Who keeps interrupts off some CPUs goes: an interrupt that had to make do with what he left, without being his claim, has
  * its own choice again.

@@ -191,6 +191,17 @@ bool batch_concerns(struct batch *b, const struct shared *s, const char *now, co
 	       (s && idset_parse(s->original, &cpus) == 0 && idset_intersects(&cpus, &b->off));
 }
 
+bool batch_is_kept_off(const struct batch *b, const struct work *w)
+{
+	struct idset asked, given;
+
+	for (unsigned int i = 0; i < w->s->n_claims; i++)
+		if (streq(w->s->claims[i].uuid, b->a->undo->plan.uuid))
+			return irq_asked(w->s->claims[i].wanted, &asked) && idset_parse(w->target, &given) == 0 &&
+			       !idset_intersects(&asked, &given);
+	return false;
+}
+
 int batch_settle_interrupts(struct batch *b)
 {
 	for (unsigned int i = 0; i < b->l->n_shared; i++) {

@@ -27,6 +27,7 @@ static const struct {
 	{ENOSPC, LOG_LVL_WARNING, "no interrupt vector is left on the CPUs they should come to: left where they are", true},
 	{EINVAL, LOG_LVL_WARNING, "the kernel refuses the CPUs they should come to: left where they are", true},
 	{ENOENT, LOG_LVL_NOTICE, "vanished meanwhile", false},
+	{APPLY_KEPT_OFF, LOG_LVL_NOTICE, "another domain keeps interrupts off the CPUs they should come to", false},
 	{APPLY_MOVED, LOG_LVL_NOTICE, "moved by somebody else since: left", false},
 };
 
@@ -37,7 +38,10 @@ void apply_note_many(struct apply_run *a, const struct apply_object *o, int code
 
 	log_debug("%s: %s: %s %s: wanted %.64s, is %.64s: %s", a->name, o->target, o->backend, o->object,
 		  wanted ? wanted : "", now ? now : "",
-		  code == APPLY_MOVED ? "moved by somebody else" : code ? err_name(code) : "narrowed");
+		  code == APPLY_MOVED      ? "moved by somebody else"
+		  : code == APPLY_KEPT_OFF ? "kept off"
+		  : code		   ? err_name(code)
+					   : "narrowed");
 	if (!m || !target) {
 		free(target);
 		return;

@@ -18,9 +18,10 @@ struct apply_told {
 struct apply_many {
 	char *target;        /* "irq45" */
 	char *now, *wanted;  /* NULL: they do not matter */
-	int code;            /* what the kernel answered; 0: it made something else of it; APPLY_MOVED: somebody else did */
+	int code;            /* what the kernel answered; 0: it made something else of it; below that: see there */
 };
 #define APPLY_MOVED (-1)
+#define APPLY_KEPT_OFF (-2) /* another domain keeps them off where this one wants them */
 
 /* One run over a domain's steps: what was already said, and which back ends are not asked again. */
 struct apply_run {

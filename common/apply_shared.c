@@ -239,6 +239,8 @@ static enum apply_outcome conclude(struct batch *b, struct work *w, unsigned int
 		return give_up(b, w, number);
 	if (w->be->is_many && !w->be->same(w->s->object, w->now, w->target))
 		apply_note_many(b->a, &o, 0, w->now, w->target);
+	if (w->s->fold == FOLD_IRQ && batch_is_kept_off(b, w))
+		apply_note_many(b->a, &o, APPLY_KEPT_OFF, w->now, w->target);
 	if (w->rc < 0) {
 		if (number)
 			(void)undo_left(b->a->undo, number, -w->rc, err_name(-w->rc)); /* the ledger has what counts */

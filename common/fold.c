@@ -231,29 +231,35 @@ static int fold_smallest(const struct fold_input *in, char **ret)
 	return give_number(least, ret);
 }
 
-/* "TO!NOT": sets are added to. */
-static int take_irq(const char *text, struct idset *to, struct idset *not)
+static int add_set(const char *text, size_t len, struct idset *to)
 {
-	const char *mark = strchr(text, '!');
-	_cleanup_free_ char *first = NULL;
+	_cleanup_free_ char *copy = len ? strndup(text, len) : NULL;
 	struct idset set;
+
+	if (len == 0)
+		return 0;
+	if (!copy)
+		return -ENOMEM;
+	if (parse_set(copy, &set) < 0)
+		return -EINVAL;
+	idset_or(to, &set);
+	return 0;
+}
+
+/* "TO!NOT", or "TO/ELSE!NOT": where it is to come, else, and where not; sets are added to. */
+static int take_irq(const char *text, struct idset *to, struct idset *otherwise, struct idset *not)
+{
+	const char *mark = strchr(text, '!'), *slash = strchr(text, '/');
+	int rc;
 
 	if (!mark)
 		return -EINVAL;
-	if (mark > text) {
-		first = strndup(text, (size_t)(mark - text));
-		if (!first)
-			return -ENOMEM;
-		if (parse_set(first, &set) < 0)
-			return -EINVAL;
-		idset_or(to, &set);
-	}
-	if (mark[1]) {
-		if (parse_set(mark + 1, &set) < 0)
-			return -EINVAL;
-		idset_or(not, &set);
-	}
-	return 0;
+	if (!slash || slash > mark)
+		slash = mark;
+	rc = add_set(text, (size_t)(slash - text), to);
+	if (rc == 0 && slash < mark)
+		rc = add_set(slash + 1, (size_t)(mark - slash - 1), otherwise);
+	return rc < 0 ? rc : add_set(mark + 1, strlen(mark + 1), not);
 }
 
 /* of without not, if a CPU is left of it that can take an interrupt. */
@@ -266,17 +272,17 @@ static bool leaves(const struct idset *of, const struct idset *not, const struct
 
 static int fold_irq(const struct fold_input *in, char **ret)
 {
-	struct idset online = IDSET_EMPTY, to = IDSET_EMPTY, not = IDSET_EMPTY, original, left;
-	int rc = strchr(in->order, '!') ? take_irq(in->order, &online, &not) : parse_set(in->order, &online);
+	struct idset online = IDSET_EMPTY, to = IDSET_EMPTY, otherwise = IDSET_EMPTY, not = IDSET_EMPTY, original, left;
+	int rc = strchr(in->order, '!') ? take_irq(in->order, &online, &online, &not) : parse_set(in->order, &online);
 
 	if (parse_set(in->original, &original) < 0)
 		rc = -EINVAL;
 	for (unsigned int i = 0; i < in->n && rc == 0; i++)
-		rc = take_irq(in->values[i], &to, &not);
+		rc = take_irq(in->values[i], &to, &otherwise, &not);
 	if (rc < 0)
 		return rc;
-	if ((leaves(&to, &not, &online, &left) || leaves(&original, &not, &online, &left) ||
-	     leaves(&online, &not, &online, &left)) && !idset_equal(&left, &original))
+	if ((leaves(&to, &not, &online, &left) || leaves(&otherwise, &not, &online, &left) ||
+	     leaves(&original, &not, &online, &left) || leaves(&online, &not, &online, &left)) && !idset_equal(&left, &original))
 		return give(idset_text(&left), ret);
 	return give(strdup(in->original), ret);
 }

@@ -62,6 +62,16 @@ int irq_find_all(const struct hostfs *fs, struct irq_set *ret)
 	return dir ? read_numbers(dir, ret) : -ENOENT;
 }
 
+bool irq_asked(const char *wanted, struct idset *ret)
+{
+	_cleanup_free_ char *to = strndup(wanted, strcspn(wanted, "!"));
+	char *otherwise = to ? strchr(to, '/') : NULL;
+
+	if (otherwise)
+		*otherwise = ',';
+	return to && *to && strchr(wanted, '!') && idset_parse(to, ret) == 0;
+}
+
 bool irq_set_has(const struct irq_set *s, unsigned int irq)
 {
 	return s->n && bsearch(&irq, s->irq, s->n, sizeof(*s->irq), compare_numbers);

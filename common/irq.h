@@ -46,6 +46,12 @@ void irq_device_fini(struct irq_device *d);
 bool irq_set_has(const struct irq_set *s, unsigned int irq);
 void irq_list_free(struct irq_list *l);
 
+/*
+ * What a claim wants an interrupt to come to, of "TO!NOT" or "TO/ELSE!NOT" (fold.c): all of it. False: nothing, or no such
+ * claim.
+ */
+bool irq_asked(const char *wanted, struct idset *ret);
+
 /* The names of an interrupt's handlers, "a, b"; "" none: nobody has asked for it. */
 void irq_names(const struct hostfs *fs, unsigned int irq, char *buf, size_t size);
 

@@ -37,9 +37,7 @@ static struct idset serving(const struct ledger *l)
 		const struct shared *s = &l->shared[i];
 
 		for (unsigned int k = 0; s->fold == FOLD_IRQ && k < s->n_claims; k++) {
-			_cleanup_free_ char *to = strndup(s->claims[k].wanted, strcspn(s->claims[k].wanted, "!"));
-
-			if (to && *to && idset_parse(to, &one) == 0)
+			if (irq_asked(s->claims[k].wanted, &one))
 				idset_or(&all, &one);
 		}
 	}

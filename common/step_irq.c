@@ -149,7 +149,10 @@ static unsigned int index_of(const struct irq_list *l, const char *name)
 	return i;
 }
 
-/* One queue per CPU where there are enough; else the kernel chooses, which balances vectors (kernel/irq/matrix.c). */
+/*
+ * One queue per CPU where there are enough, and if another domain keeps interrupts off that one, any of them; else the kernel
+ * chooses, which balances vectors (kernel/irq/matrix.c).
+ */
 static int queue_value(const struct idset *to, const char *list, unsigned int n, int *cpu, const char *not, char *buf,
 		       size_t size)
 {
@@ -159,7 +162,7 @@ static int queue_value(const struct idset *to, const char *list, unsigned int n,
 		len = snprintf(buf, size, "%s!%s", list, not);
 	} else {
 		*cpu = idset_next(to, *cpu);
-		len = snprintf(buf, size, "%d!%s", *cpu, not);
+		len = snprintf(buf, size, "%d/%s!%s", *cpu, list, not);
 	}
 	return len < 0 || (size_t)len >= size ? -ENOMEM : 0;
 }
@@ -169,7 +172,7 @@ int step_at_device_interrupts(struct expansion *x)
 	const struct irq_list *l = x->plan->irqs;
 	const char *list = list_of(x->setting, x->row->name);
 	const struct setting *avoid = policy_setting(x->plan, "");
-	_cleanup_free_ char *not = NULL, *value = malloc(2 * BACKEND_VALUE_MAX);
+	_cleanup_free_ char *not = NULL, *value = malloc(3 * BACKEND_VALUE_MAX);
 	const struct irq_device *d;
 	struct idset to, off = IDSET_EMPTY;
 	unsigned int at, n = 0;
@@ -196,7 +199,7 @@ int step_at_device_interrupts(struct expansion *x)
 	for (unsigned int i = 0; i < d->set.n && r == 0; i++) {
 		if (is_of_device(l, d->set.irq[i], at))
 			continue;
-		r = queue_value(&to, list, n, &cpu, not, value, 2 * BACKEND_VALUE_MAX);
+		r = queue_value(&to, list, n, &cpu, not, value, 3 * BACKEND_VALUE_MAX);
 		if (r == 0)
 			r = add_interrupt(x, d->set.irq[i], value, true);
 	}

@@ -15,7 +15,7 @@
 
 /* What is said of a setting's interrupts together. */
 struct sum {
-	unsigned int n, bad, waiting, refused;
+	unsigned int n, bad, waiting, refused, kept_off;
 };
 
 bool view_is_of_interrupts(const struct setting *s)
@@ -106,6 +106,14 @@ static bool is_right(const struct shared *s, const char *wanted, const char *cpu
 	return idset_parse(mark + 1, &set) < 0 || !idset_intersects(&is, &set);
 }
 
+/* Whether what all domains' claims have made of it is nothing that this one asked for: others keep it off there. */
+static bool is_kept_off(const struct shared *s, const char *wanted)
+{
+	struct idset asked, given;
+
+	return irq_asked(wanted, &asked) && idset_parse(s->written, &given) == 0 && !idset_intersects(&asked, &given);
+}
+
 static int judge_interrupt(const struct hostfs *fs, const struct shared *s, const char *wanted, const char *now,
 			   struct view_setting *row, struct sum *sum)
 {
@@ -124,6 +132,10 @@ static int judge_interrupt(const struct hostfs *fs, const struct shared *s, cons
 		return put_text(&row->note, "the kernel moves it when the next one comes");
 	}
 	sum->bad += !row->ok;
+	if (row->ok && is_kept_off(s, wanted)) {
+		sum->kept_off++;
+		return put_text(&row->note, "another domain keeps interrupts off where this one wants it");
+	}
 	return row->ok ? 0 : put_text(&row->note, "moved by somebody else, or by the kernel");
 }
 
@@ -194,6 +206,8 @@ static int say_sum(struct view_setting *v, const struct sum *sum)
 		sbuf_addf(&b, ", %u of them %s elsewhere now", sum->bad, sum->bad == 1 ? "is" : "are");
 	if (sum->waiting)
 		sbuf_addf(&b, ", %u when the next one comes", sum->waiting);
+	if (sum->kept_off)
+		sbuf_addf(&b, ", %u kept off by another domain", sum->kept_off);
 	if (sum->refused)
 		sbuf_addf(&b, ", %u cannot be moved", sum->refused);
 	r = b.failed ? -ENOMEM : put_text(&v->note, b.s);

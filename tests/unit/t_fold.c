@@ -153,6 +153,11 @@ TEST(cpus_of_interrupts)
 		{FOLD_IRQ, "0-7", "0-7", {"6!", "1!"}, "1,6"},
 		{FOLD_IRQ, "0-7", "0-7", {"2!", "!2-3"}, "0-1,4-7"}, /* no wish is left: as it was, less those */
 		{FOLD_IRQ, "0-7", "0-7", {"5!2-4", "!6"}, "5"},
+		{FOLD_IRQ, "0-7", "0-7", {"5/4-6!2-3"}, "5"},
+		{FOLD_IRQ, "0-7", "0-7", {"5/4-6!2-3", "!5"}, "4,6"}, /* another of those that serve it */
+		{FOLD_IRQ, "0-7", "0-7", {"5/4-6!2-3", "!4-6"}, "0-1,7"},
+		{FOLD_IRQ, "0-7", "0-7", {"5/4-6!2-3", "1/0-1!", "!5"}, "1"},
+		{FOLD_IRQ, "0-7", "0-7", {"5/x!2"}, NULL},
 		{FOLD_IRQ, "0-3", "0-7", {"!0-3"}, "0-7"},         /* all that are online: nothing can be done */
 		{FOLD_IRQ, "0-1", "0-7", {"!0"}, "1-7"},	   /* offline ones stay in the mask */
 		{FOLD_IRQ, "0-1", "0,6-7", {"!0"}, "1"},	   /* but are not enough */

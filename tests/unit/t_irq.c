@@ -2,6 +2,7 @@
 /* Interrupts: whose they are, where they are put, and that all are where they were in the end. */
 #include <time.h>
 
+#include "common/log.h"
 #include "balancer.h"
 #include "irqhost.h"
 
@@ -156,22 +157,6 @@ TEST(own_devices_may_come_where_others_may_not)
 	IS_IRQ(&r, 32, "0-1");
 	(void)release(&r, UUID_A, 1);
 	IS_IRQ(&r, 24, "7");
-	(void)release(&r, UUID_B, 1);
-	is_as_it_was(&r);
-}
-
-/* Two who keep off each other's only CPUs: it is neither's. */
-TEST(both_want_each_others)
-{
-	ROOT(r);
-
-	put_host(&r);
-	(void)START(&r, UUID_A, {"", "avoid:2-3"}, {"eth0", "local:4-5"});
-	(void)START(&r, UUID_B, {"", "avoid:4-5"}, {"eth0", "local:2-3"});
-	IS_IRQ(&r, 24, "0-1,6-7");
-	IS_IRQ(&r, 25, "0-1,6-7");
-	(void)release(&r, UUID_A, 1);
-	IS_IRQ(&r, 24, "2");
 	(void)release(&r, UUID_B, 1);
 	is_as_it_was(&r);
 }
@@ -674,6 +659,51 @@ TEST(late_ones_are_told)
 	balancer_end(daemon);
 }
 
+/* The log of a root, and whether a line of it has these words. */
+static int listen_to_log(struct root *r)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	root_mkdir(r, "dev");
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/dev/log", r->dir);
+	IS_INT(bind(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+	return fd;
+}
+
+static bool is_logged(int fd, const char *words)
+{
+	char line[4096];
+	ssize_t n;
+
+	while ((n = recv(fd, line, sizeof(line) - 1, 0)) > 0) {
+		line[n] = '\0';
+		if (strstr(line, words))
+			return true;
+	}
+	return false;
+}
+
+/* Two who keep off each other's only CPUs: it is neither's. */
+TEST(both_want_each_others)
+{
+	ROOT(r);
+	int said;
+
+	put_host(&r);
+	(void)START(&r, UUID_A, {"", "avoid:2-3"}, {"eth0", "local:4-5"});
+	said = listen_to_log(&r);
+	IN_A_HOOK(&r, log_init(&r.fs, false), (void)START(&r, UUID_B, {"", "avoid:4-5"}, {"eth0", "local:2-3"}));
+	OK(is_logged(said, "irq.policy: irq 24-25 (eth0-rx-0..1): another domain keeps interrupts off the CPUs they should come to"));
+	close(said);
+	IS_IRQ(&r, 24, "0-1,6-7");
+	IS_IRQ(&r, 25, "0-1,6-7");
+	(void)release(&r, UUID_A, 1);
+	IS_IRQ(&r, 24, "2");
+	(void)release(&r, UUID_B, 1);
+	is_as_it_was(&r);
+}
+
 /* Interrupts that come while new ones get less than they did before us go back to what they would have got. */
 TEST(born_narrowed)
 {
@@ -828,7 +858,7 @@ static unsigned int nth(unsigned int set, unsigned int n)
 
 static unsigned int model(unsigned int irq)
 {
-	unsigned int to = 0, off = 0, all = (1u << M_CPUS) - 1;
+	unsigned int to = 0, otherwise = 0, off = 0, all = (1u << M_CPUS) - 1;
 
 	for (unsigned int g = 0; g < M_DOMAINS; g++) {
 		unsigned int own = 0, d = device_of(irq);
@@ -839,11 +869,15 @@ static unsigned int model(unsigned int irq)
 			own = guests[g].to[d];
 		if (own)
 			to |= __builtin_popcount(own) >= 4 ? nth(own, irq % 4) : own;
+		if (__builtin_popcount(own) >= 4)
+			otherwise |= own;
 		if (guests[g].avoids)
 			off |= guests[g].own & ~own;
 	}
 	if (to & ~off)
 		return to & ~off;
+	if (otherwise & ~off)
+		return otherwise & ~off;
 	if (original[irq] & ~off)
 		return original[irq] & ~off;
 	return all & ~off;
