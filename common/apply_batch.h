@@ -9,7 +9,7 @@
  * it is left alone and reported; the claim is still recorded, so that the last one to go finds out the same. An entry
  * without claims is one that is being put back; whoever comes next finishes it.
  *
- * apply_batch.c holds a batch, apply_irq.c knows what is special of interrupts; apply_shared.c fills it with claims,
+ * apply_batch.c holds a batch, apply_irq.c and apply_born.c know what is special of interrupts; apply_shared.c fills it with claims,
  * apply_unclaim.c with what is left when they go.
  */
 #pragma once
@@ -120,32 +120,18 @@ int shared_note_followed(struct shared *s, const char *value);
 
 /* Find out what each domain keeps interrupts off, from its claim on what new ones get; and leave one out. */
 int batch_find_keepers(struct batch *b);
-/* Note what new interrupts get before anything is claimed. */
-void batch_begin_interrupts(struct batch *b);
 void batch_drop_keeper(struct batch *b, const char *uuid);
 
 /* fold_values() with what it has to know of those who claim nothing of this interrupt: they are not to get it either. */
 int batch_fold_interrupt(struct batch *b, const struct shared *s, const char *const *values, unsigned int n, char **ret);
 
 /*
- * Whether an interrupt has what new ones got before this batch, narrowed: it has come since. Its original is what it would have
- * got without us, and all have a say in it who keep interrupts off: batch_set_born(). 0 or -ENOMEM.
- */
-bool batch_is_born(const struct batch *b, const char *now);
-int batch_set_born(struct batch *b, struct shared *s);
-
-/*
- * The same of those that nobody has claimed, now that a domain goes which keeps interrupts off: they are put on record in l, as
- * claimed by those who stay. Before batch_init(). 0 or -ENOMEM.
- */
-int batch_adopt_born(struct apply_run *a, struct ledger *l, const char *uuid);
-
-/*
  * Whether a claim has anything to say of an interrupt that others claim: it is to come somewhere, or it is or would be
  * where it must not. Who had a claim keeps it. One that has what new ones get is claimed as well: if it has just come, that
  * is not what it goes back to; and if it had that before us, who comes later can tell.
  */
-bool batch_concerns(struct batch *b, const struct shared *s, const char *now, const char *wanted, bool is_claimed);
+bool batch_concerns(struct batch *b, const struct shared *s, const char *object, const char *now, const char *wanted,
+		    bool is_claimed);
 
 /* Whether this domain wants an interrupt somewhere, and gets it nowhere there. */
 bool batch_is_kept_off(const struct batch *b, const struct work *w);
@@ -155,3 +141,27 @@ bool batch_is_kept_off(const struct batch *b, const struct work *w);
  * its own choice again.
  */
 int batch_settle_interrupts(struct batch *b);
+
+/* --- apply_born.c ----------------------------------------------------------------------------------------------- */
+
+/* Note what new interrupts get before anything is claimed. */
+void batch_begin_interrupts(struct batch *b);
+
+/*
+ * An interrupt that nobody has moved and that has what new ones got before this batch, narrowed, has come since: its original
+ * is what it would have got without us, and all have a say in it who keep interrupts off (uuid's claim is the caller's). 1: it
+ * is such a one, 0: it is not, or -ENOMEM.
+ */
+int batch_settle_born(struct batch *b, struct shared *s, const char *now, const char *uuid);
+
+/* Whether an interrupt has what new ones got before this batch, or get by its claims. */
+bool batch_is_as_new(struct batch *b, const char *object, const char *now);
+
+/* An entry that nobody claims any more stays on record if it says what new ones get when uuid has gone. 0 or -ENOMEM. */
+int batch_keep_preset(struct batch *b, struct shared *s, const char *uuid);
+
+/*
+ * Put interrupts that nobody has claimed on record in l, now that uuid goes, which keeps interrupts off: those that have come,
+ * and those that say what new ones get from then on. Before batch_init(). 0 or -ENOMEM.
+ */
+int batch_adopt_born(struct apply_run *a, struct ledger *l, const char *uuid);

@@ -52,8 +52,7 @@ static int set_base(struct batch *b, struct work *w)
 	struct shared *s = w->s;
 
 	if (shared_set(s, &s->original, w->now) < 0 ||
-	    (s->fold == FOLD_IRQ && batch_is_born(b, w->now) && batch_set_born(b, s) < 0) ||
-	    shared_set(s, &s->readback, w->now) < 0 || shared_set(s, &s->written, w->now) < 0)
+	    (s->fold == FOLD_IRQ && batch_settle_born(b, s, w->now, b->a->undo->plan.uuid) < 0) || shared_set(s, &s->readback, w->now) < 0 || shared_set(s, &s->written, w->now) < 0)
 		return -ENOMEM;
 	w->is_ours = true;
 	return 0;
@@ -94,7 +93,7 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 		return 0;
 	}
 	if (st->fold == FOLD_IRQ && !st->is_held &&
-	    !batch_concerns(b, s, now, wanted, s && shared_has_claim(s, a->undo->plan.uuid)))
+	    !batch_concerns(b, s, st->object, now, wanted, s && shared_has_claim(s, a->undo->plan.uuid)))
 		return 0;
 	if (!s && st->fold != FOLD_IRQ && !st->is_held && !is_away(be, now)) {
 		rc = read_whole(a, be, st, now, &whole);
@@ -119,7 +118,7 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 		    shared_set(s, &s->readback, now) < 0)
 			return -ENOMEM;
 		s->fold = st->fold;
-		if (st->fold == FOLD_IRQ && !st->is_held && batch_is_born(b, now) && batch_set_born(b, s) < 0)
+		if (st->fold == FOLD_IRQ && batch_settle_born(b, s, now, a->undo->plan.uuid) < 0)
 			return -ENOMEM;
 	}
 	if (s->fold == FOLD_IRQ && st->order && !streq(s->order, st->order) && shared_set(s, &s->order, st->order) < 0)
@@ -222,8 +221,11 @@ static enum apply_outcome give_up(struct batch *b, struct work *w, unsigned int 
 	const struct apply_object o = object_of(w->s);
 
 	apply_note_many(b->a, &o, -w->rc, w->now, w->target);
-	if (number)
-		(void)undo_left(b->a->undo, number, -w->rc, err_name(-w->rc)); /* without it it is tried once more */
+	/* What has vanished may come back under its name. Without the record it is tried once more. */
+	if (number && w->rc == -ENOENT)
+		(void)undo_undone(b->a->undo, number, "gone");
+	else if (number)
+		(void)undo_left(b->a->undo, number, -w->rc, err_name(-w->rc));
 	shared_drop_claim(w->s, b->a->undo->plan.uuid);
 	w->is_given_up = true;
 	if (w->now && (shared_set(w->s, &w->s->written, w->now) < 0 || shared_set(w->s, &w->s->readback, w->now) < 0))

@@ -55,6 +55,11 @@ static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct 
 	w->wish_ended = shared_has_wish(s, uuid);
 	w->is_counted = w->wish_ended || !s->n_claims;
 	shared_drop_claim(s, uuid);
+	if (batch_keep_preset(b, s, uuid) < 0)
+		w->rc = -ENOMEM; /* it goes back, and may be taken for a new one later */
+	/* Gone and come back meanwhile. */
+	if (w->now && !w->is_ours && s->fold == FOLD_IRQ && batch_settle_born(b, s, w->now, uuid) > 0)
+		w->is_ours = true;
 	if (!w->now) {
 		/* It has answered nobody yet, and was told nothing. */
 		if (w->rc == -ETIMEDOUT && w->be->comes_and_goes && streq(s->original, BACKEND_AWAY)) {
@@ -108,6 +113,16 @@ static bool is_finished(const void *data, unsigned int i)
 	return b->l->shared[i].n_claims == 0 && !(w && b->w[w - 1].is_stuck);
 }
 
+/* Whether a step of keep[] is about what new interrupts get. */
+static bool keeps_default(const struct steps *keep, unsigned int n_keep)
+{
+	for (unsigned int i = 0; i < n_keep; i++)
+		for (unsigned int j = 0; j < keep[i].n; j++)
+			if (keep[i].s[j].fold == FOLD_IRQ && streq(keep[i].s[j].object, IRQ_DEFAULT))
+				return true;
+	return false;
+}
+
 /* Which entries steps of keep[] are about, by their index. NULL: no memory. */
 static bool *find_wanted(struct ledger *l, const struct steps *keep, unsigned int n_keep)
 {
@@ -128,7 +143,7 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
 			 unsigned int n_keep, struct apply_count *count, struct err *e)
 {
 	_cleanup_(batch_fini) struct batch b = {.a = a, .l = l};
-	int adopted = n_keep ? 0 : batch_adopt_born(a, l, uuid);
+	int adopted = keeps_default(keep, n_keep) ? 0 : batch_adopt_born(a, l, uuid);
 	_cleanup_free_ bool *wanted = find_wanted(l, keep, n_keep);
 	const struct shared *keepers = ledger_find_shared(l, "irq", IRQ_DEFAULT);
 	bool any = false, kept = keepers && shared_has_claim(keepers, uuid) && !(wanted && wanted[keepers - l->shared]);

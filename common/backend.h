@@ -52,7 +52,7 @@ struct backend {
 	bool comes_and_goes;
 	/* Shared objects are written in the order of their ranks, 0 first, at most BACKEND_RANK_MAX; NULL: 1. */
 	unsigned int (*rank)(const char *object);
-#define BACKEND_RANK_MAX 2
+#define BACKEND_RANK_MAX 3
 	/*
 	 * The object that this one, if it is younger than a value of that, has had its value from: threads have
 	 * attributes from their process. False: none. NULL: there are no such objects. Pure.

@@ -95,10 +95,13 @@ static bool irq_same(const char *object, const char *a, const char *b)
 	return streq(a, b) || (idset_parse(a, &x) == 0 && idset_parse(b, &y) == 0 && idset_equal(&x, &y));
 }
 
-/* What comes from now on is where it should be, before what is there already is moved. */
+/*
+ * What comes from now on is where it should be, before what is there already is moved; and that after all else: many drivers
+ * ask for their vectors anew when a ring changes its size.
+ */
 static unsigned int irq_rank(const char *object)
 {
-	return is_default(object) ? 0 : 1;
+	return is_default(object) ? 0 : 2;
 }
 
 const struct backend be_irq = {

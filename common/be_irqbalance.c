@@ -382,7 +382,7 @@ static bool irqbalance_same(const char *object, const char *a, const char *b)
 static unsigned int irqbalance_rank(const char *object)
 {
 	(void)object;
-	return 2;
+	return 3;
 }
 
 const struct backend be_irqbalance = {

@@ -183,13 +183,6 @@ static bool net_remains(const char *object, const char *now, const char *made)
 	return parse_object(object, &o) == 0 && o.subject->remains && o.subject->remains(now, made);
 }
 
-/* Rings first: many drivers ask for their vectors anew when one changes its size, and then they are moved. */
-static unsigned int net_rank(const char *object)
-{
-	(void)object; /* whatever else it sets is as well before an interrupt as after it */
-	return 0;
-}
-
 const struct backend be_net = {
 	.name = "net",
 	.probe = net_probe,
@@ -197,6 +190,5 @@ const struct backend be_net = {
 	.write = net_write,
 	.same = net_same,
 	.remains = net_remains,
-	.rank = net_rank,
 	.is_each_its_own = true,
 };

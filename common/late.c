@@ -125,11 +125,16 @@ static uint64_t look_at_masks(const struct hostfs *fs, const char *vectors)
 	return sum;
 }
 
-/* Of the devices whose interrupts the plan has come to the domain, as they were when its steps were made. */
-static void take_vectors(const struct hostfs *fs, const struct plan *p, struct late *l)
+/*
+ * Of the devices whose interrupts the plan has come to the domain, as they were when its steps were made. Their masks are those
+ * of before: one that was set again while the steps were made is news the next time, as is all that was moved.
+ */
+static void take_vectors(const struct plan *p, struct late *l)
 {
+	char known[sizeof(l->vectors)];
 	size_t len = 0;
 
+	memcpy(known, l->vectors, sizeof(known));
 	l->vectors[0] = '\0';
 	for (unsigned int i = 0; p->irqs && i < p->irqs->n_devices; i++)
 		for (unsigned int k = 0; k < p->irqs->devices[i].set.n; k++) {
@@ -141,13 +146,15 @@ static void take_vectors(const struct hostfs *fs, const struct plan *p, struct l
 			}
 			len += (size_t)n;
 		}
-	l->masks = look_at_masks(fs, l->vectors);
+	if (!streq(known, l->vectors))
+		l->masks = 0;
 }
 
 void late_look_around(const struct hostfs *fs, struct late *l)
 {
 	l->irqs = l->watch_irqs ? look_at_irqs(fs) : 0;
 	l->queues = look_at_queues(fs, l->taps);
+	l->masks = look_at_masks(fs, l->vectors);
 }
 
 void late_take(const struct hostfs *fs, const struct undo *u, const struct run *run, struct late *l)
@@ -171,7 +178,7 @@ void late_take(const struct hostfs *fs, const struct undo *u, const struct run *
 		}
 		len += (size_t)n;
 	}
-	take_vectors(fs, &u->plan, l);
+	take_vectors(&u->plan, l);
 	l->inode = l->size = 0;
 	if (hostfs_stat(fs, &st, PATH_UNDO "/%s", u->plan.uuid) == 0) {
 		l->inode = st.st_ino;
@@ -192,6 +199,5 @@ enum late_news late_look(const struct hostfs *fs, const char *uuid, const struct
 	if (st.st_ino != l->inode || (uint64_t)st.st_size != l->size || tasks != l->tasks)
 		return LATE_NEWS;
 	late_look_around(fs, &now);
-	return now.irqs != l->irqs || now.queues != l->queues || look_at_masks(fs, l->vectors) != l->masks ? LATE_NEWS
-													   : LATE_NOTHING;
+	return now.irqs != l->irqs || now.queues != l->queues || now.masks != l->masks ? LATE_NEWS : LATE_NOTHING;
 }

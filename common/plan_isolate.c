@@ -28,8 +28,8 @@ static const struct idset *cpus_of(const struct ledger *l, const char *uuid)
 	return NULL;
 }
 
-/* CPUs where interrupts of some guest's devices are to come. */
-static struct idset serving(const struct ledger *l)
+/* CPUs where interrupts of a guest's devices are to come. */
+static struct idset serving(const struct ledger *l, const char *uuid)
 {
 	struct idset all = IDSET_EMPTY, one;
 
@@ -37,7 +37,7 @@ static struct idset serving(const struct ledger *l)
 		const struct shared *s = &l->shared[i];
 
 		for (unsigned int k = 0; s->fold == FOLD_IRQ && k < s->n_claims; k++) {
-			if (irq_asked(s->claims[k].wanted, &one))
+			if (streq(s->claims[k].uuid, uuid) && irq_asked(s->claims[k].wanted, &one))
 				idset_or(&all, &one);
 		}
 	}
@@ -51,7 +51,7 @@ static struct idset serving(const struct ledger *l)
 static struct idset kept_clear(const struct ledger *l, const char *uuid)
 {
 	const struct shared *s = ledger_see_shared(l, "irq", IRQ_DEFAULT);
-	struct idset all = IDSET_EMPTY, one;
+	struct idset all = IDSET_EMPTY, one, to;
 
 	for (unsigned int i = 0; s && i < s->n_claims; i++) {
 		const struct idset *own = cpus_of(l, s->claims[i].uuid);
@@ -59,12 +59,10 @@ static struct idset kept_clear(const struct ledger *l, const char *uuid)
 		if (!own || streq(s->claims[i].uuid, uuid) || s->claims[i].wanted[0] != '!' ||
 		    idset_parse(s->claims[i].wanted + 1, &one) < 0)
 			continue;
+		to = serving(l, s->claims[i].uuid);
 		idset_and(&one, own);
+		idset_andnot(&one, &to);
 		idset_or(&all, &one);
-	}
-	if (!idset_is_empty(&all)) {
-		one = serving(l);
-		idset_andnot(&all, &one);
 	}
 	return all;
 }

@@ -725,6 +725,75 @@ TEST(born_narrowed)
 	}
 }
 
+/* The kernel takes of the default what is online, and on the device's node. */
+TEST(born_on_a_node)
+{
+	ROOT(r);
+
+	put_host(&r);
+	root_put(&r, "sys/devices/system/node/node0/cpulist", "0-3\n");
+	root_put(&r, "sys/devices/system/node/node1/cpulist", "4-7\n");
+	put_irq(&r, 60, "6-7", "usb9");
+	root_put(&r, IRQ_DIR "/60/node", "1\n");
+	(void)START(&r, UUID_A, {"", "avoid:2-5"});
+	put_irq(&r, 70, "6-7", "eth9-rx-0");
+	root_put(&r, IRQ_DIR "/70/node", "1\n");
+	put_irq(&r, 71, "0-1", "eth9-rx-1");
+	root_put(&r, IRQ_DIR "/71/node", "0\n");
+	put_irq(&r, 72, "0-1", "eth9-rx-2");
+	root_put(&r, IRQ_DIR "/72/node", "-1\n");
+	(void)release(&r, UUID_A, 1);
+	IS_IRQ(&r, 60, "6-7");
+	IS_IRQ(&r, 70, "4-7");
+	IS_IRQ(&r, 71, "0-3");
+	IS_IRQ(&r, 72, "0-1");
+}
+
+/* A device's own under new numbers; and one that is not its own, gone and come back under its number. */
+TEST(born_again)
+{
+	ROOT(r);
+
+	put_host(&r);
+	put_irq(&r, 60, "2-7", "usb9");
+	put_function(&r, "0000:09:00.0", 0, 0, 0, "");
+	(void)START(&r, UUID_A, {"", "avoid:2-5"}, {"0000:09:00.0", "local:0-1"});
+	IS_IRQ(&r, 60, "6-7");
+	put_irq(&r, 60, "0-1,6-7", "usb9");
+	put_irq(&r, 70, "0-1,6-7", "vfio-msix[0](0000:09:00.0)");
+	root_put(&r, "sys/bus/pci/devices/0000:09:00.0/msi_irqs/70", "msix\n");
+	IS_INT(look_for_late(&r, UUID_A), 1);
+	IS_IRQ(&r, 70, "0");
+	(void)release(&r, UUID_A, 1);
+	IS_IRQ(&r, 60, "0-7");
+	IS_IRQ(&r, 70, "0-7");
+}
+
+/* What others' ends make of the default may be what somebody has chosen for an interrupt long before. */
+TEST(a_choice_that_looks_like_new)
+{
+	ROOT(r);
+
+	put_host(&r);
+	put_irq(&r, 60, "0-1,6-7", "usb9");
+	put_irq(&r, 61, "0-1,6-7", "usb8");
+	(void)START(&r, UUID_A, {"", "avoid:2-5"});
+	(void)START(&r, UUID_B, {"", "avoid:6"});
+	IS_IRQ(&r, 60, "0-1,7");
+	(void)release(&r, UUID_B, 1);
+	IS_IRQ(&r, 60, "0-1,6-7");
+	(void)release(&r, UUID_A, 1);
+	IS_IRQ(&r, 60, "0-1,6-7");
+	IS_IRQ(&r, 61, "0-1,6-7");
+	/* The same where nobody narrows it to that at a start. */
+	(void)START(&r, UUID_B, {"", "avoid:6"});
+	(void)START(&r, UUID_A, {"", "avoid:2-5"});
+	(void)release(&r, UUID_B, 1);
+	(void)release(&r, UUID_A, 1);
+	IS_IRQ(&r, 60, "0-1,6-7");
+	is_as_it_was(&r);
+}
+
 TEST(born_narrowed_by_two)
 {
 	static const struct {
