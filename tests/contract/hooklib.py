@@ -20,7 +20,14 @@ BUILD = os.environ.get("DOMTUNE_BUILD") or os.path.join(TOP, "build")
 DECIDE = sorted(glob.glob("hooks/decide*.c", root_dir=TOP))
 APPLY = sorted(glob.glob("hooks/apply*.c", root_dir=TOP)) + ["hooks/supervise.c"]
 # Where fake roots are: ten thousands of small files are made and removed, in memory where there is room for them.
-ROOTS = "/dev/shm" if os.path.ismount("/dev/shm") and shutil.disk_usage("/dev/shm").free > 1 << 30 else None
+def is_roomy(path):
+    if not os.path.ismount(path):
+        return False
+    about = os.statvfs(path)
+    return about.f_bavail * about.f_frsize > 1 << 30 and not about.f_flag & (os.ST_NOEXEC | os.ST_RDONLY)
+
+
+ROOTS = "/dev/shm" if is_roomy("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
 BOOT_ID = "11111111-2222-3333-4444-555555555555"
 UUID = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
 
