@@ -19,7 +19,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 BUILD = os.environ.get("DOMTUNE_BUILD") or os.path.join(TOP, "build")
 DECIDE = sorted(glob.glob("hooks/decide*.c", root_dir=TOP))
 APPLY = sorted(glob.glob("hooks/apply*.c", root_dir=TOP)) + ["hooks/supervise.c"]
-# Where fake roots are: ten thousands of small files are made and removed, in memory where there is room for them.
+
+
 def is_roomy(path):
     if not os.path.ismount(path):
         return False
@@ -27,6 +28,7 @@ def is_roomy(path):
     return about.f_bavail * about.f_frsize > 1 << 30 and not about.f_flag & (os.ST_NOEXEC | os.ST_RDONLY)
 
 
+# Where fake roots are: ten thousands of small files are made and removed, in memory where there is room for them.
 ROOTS = "/dev/shm" if is_roomy("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
 BOOT_ID = "11111111-2222-3333-4444-555555555555"
 UUID = "4dea22b3-1d52-d8f3-2516-782e98ab3fa0"
