@@ -36,7 +36,7 @@ static struct idset cut(const struct hostfs *fs, const struct shared *d, const c
 	return set;
 }
 
-/* Whether an interrupt has what new ones get, and how that was cut for it. */
+/* Whether an interrupt has what new ones get, and how that was cut for it: as far as it makes no difference. */
 static bool has_default(const struct hostfs *fs, const struct shared *d, const char *object, const char *now,
 			const struct idset *value, enum cut *ret)
 {
@@ -44,9 +44,9 @@ static bool has_default(const struct hostfs *fs, const struct shared *d, const c
 
 	if (idset_parse(now, &is) < 0 || !idset_is_subset(&is, value))
 		return false;
-	for (enum cut how = CUT_NOTHING; how < CUTS; how++) {
-		set = cut(fs, d, object, value, how);
-		*ret = how;
+	for (int how = CUTS - 1; how >= 0; how--) {
+		set = cut(fs, d, object, value, (enum cut)how);
+		*ret = (enum cut)how;
 		if (idset_equal(&is, &set))
 			return true;
 	}
@@ -61,8 +61,8 @@ static bool narrowed(const struct shared *d, const char *but, struct idset *ret)
 	if (!d || idset_parse(d->original, &original) < 0)
 		return false;
 	*ret = original;
-	/* Somebody was killed who was putting it back. */
-	if (d->n_claims == 0 && !d->readback && idset_parse(d->before, ret) < 0)
+	/* Somebody was killed who was putting it back, or could not. */
+	if (d->n_claims == 0 && idset_parse(d->readback ? d->readback : d->before, ret) < 0)
 		return false;
 	for (unsigned int i = 0; i < d->n_claims; i++)
 		if (!streq(d->claims[i].uuid, but) && d->claims[i].wanted[0] == '!' &&

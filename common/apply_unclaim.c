@@ -57,6 +57,9 @@ static void unclaim(struct batch *b, struct shared *s, const char *uuid, struct 
 	shared_drop_claim(s, uuid);
 	if (batch_keep_preset(b, s, uuid) < 0)
 		w->rc = -ENOMEM; /* it goes back, and may be taken for a new one later */
+	/* Put back by somebody else, and kept for those who stay. */
+	if (w->now && !w->is_ours && s->n_claims && s->fold == FOLD_IRQ && w->be->same(s->object, w->now, s->original))
+		w->is_ours = shared_set(s, &s->written, w->now) == 0 && shared_set(s, &s->readback, w->now) == 0;
 	/* Gone and come back meanwhile. */
 	if (w->now && !w->is_ours && s->fold == FOLD_IRQ && batch_settle_born(b, s, w->now, uuid) > 0)
 		w->is_ours = true;
@@ -99,6 +102,9 @@ static void abandon(struct batch *b, const struct work *w, struct apply_count *c
 	const struct apply_object o = object_of(w->s);
 
 	apply_note_many(b->a, &o, -w->rc, w->now, w->target);
+	/* The kernel's own choice: nobody who stays is to try, and to say it, again. */
+	if ((w->rc == -EPERM || w->rc == -EIO) && w->now && shared_set(w->s, &w->s->original, w->now) == 0)
+		(void)shared_set(w->s, &w->s->written, w->now);
 	if (!b->left_counted)
 		count->skipped++;
 	b->left_counted = true;
@@ -118,7 +124,7 @@ static bool keeps_default(const struct steps *keep, unsigned int n_keep)
 {
 	for (unsigned int i = 0; i < n_keep; i++)
 		for (unsigned int j = 0; j < keep[i].n; j++)
-			if (keep[i].s[j].fold == FOLD_IRQ && streq(keep[i].s[j].object, IRQ_DEFAULT))
+			if (keep[i].s[j].fold != FOLD_NONE && streq(keep[i].s[j].object, IRQ_DEFAULT))
 				return true;
 	return false;
 }

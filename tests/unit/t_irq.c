@@ -749,6 +749,24 @@ TEST(born_on_a_node)
 	IS_IRQ(&r, 72, "0-1");
 }
 
+/* Nothing is left of one node: its own get the other's, and go back to their node. */
+TEST(born_off_its_node)
+{
+	ROOT(r);
+
+	put_host(&r);
+	root_put(&r, "sys/devices/system/node/node0/cpulist", "0-3\n");
+	root_put(&r, "sys/devices/system/node/node1/cpulist", "4-7\n");
+	(void)START(&r, UUID_A, {"", "avoid:2-7"});
+	put_irq(&r, 70, "0-1", "eth9-rx-0");
+	root_put(&r, IRQ_DIR "/70/node", "1\n");
+	put_irq(&r, 71, "0-1", "eth9-rx-1");
+	root_put(&r, IRQ_DIR "/71/node", "0\n");
+	(void)release(&r, UUID_A, 1);
+	IS_IRQ(&r, 70, "4-7");
+	IS_IRQ(&r, 71, "0-3");
+}
+
 /* A device's own under new numbers; and one that is not its own, gone and come back under its number. */
 TEST(born_again)
 {
