@@ -78,14 +78,6 @@ static bool is_follower(const char *wanted)
 	return *wanted == '-';
 }
 
-bool shared_has_claim(const struct shared *s, const char *uuid)
-{
-	for (unsigned int i = 0; i < s->n_claims; i++)
-		if (streq(s->claims[i].uuid, uuid))
-			return true;
-	return false;
-}
-
 bool shared_has_wish(const struct shared *s, const char *uuid)
 {
 	for (unsigned int i = 0; i < s->n_claims; i++)
@@ -152,6 +144,20 @@ int batch_fold(struct batch *b, const struct work *w, char **ret)
 			values[n++] = s->claims[i].wanted;
 	return s->fold == FOLD_IRQ ? batch_fold_interrupt(b, s, values, n, ret)
 				   : fold_values(s->fold, s->order, s->original, values, n, ret);
+}
+
+struct shared *batch_new_entry(struct ledger *l, const struct shared *like, const char *object, const char *original,
+			       const char *now)
+{
+	struct shared *s = ledger_add_shared(l, like->backend, object);
+
+	if (!s || shared_set(s, &s->knob, like->knob) < 0 || shared_set(s, &s->target, like->target) < 0 ||
+	    shared_set(s, &s->order, like->order) < 0 || shared_set(s, &s->cause, "") < 0 ||
+	    shared_set(s, &s->original, original) < 0 || shared_set(s, &s->written, now) < 0 ||
+	    shared_set(s, &s->before, now) < 0 || shared_set(s, &s->readback, now) < 0)
+		return NULL;
+	s->fold = like->fold;
+	return s;
 }
 
 struct work *batch_add(struct batch *b, struct shared *s, const struct backend *be, char *now)

@@ -91,6 +91,13 @@ void batch_add_unsettled(struct batch *b);
 void batch_add_dependants(struct batch *b);
 
 /*
+ * An entry more in the ledger, about an object that says `now`, which is no change of ours; its other texts and its fold as of
+ * `like`, the object and its original apart. NULL: no memory.
+ */
+struct shared *batch_new_entry(struct ledger *l, const struct shared *like, const char *object, const char *original,
+			       const char *now);
+
+/*
  * The value that all claims make of it, malloc'ed. NULL: what it is, since the cause decides; but what a wish has made of
  * it, which has ended now, goes. 0 or -errno of the fold.
  */
@@ -110,7 +117,6 @@ void batch_forget_records(struct batch *b, const char *backend, const char *obje
 
 /* Whether this domain wants a value of its own for it; uuid NULL: whether any does. */
 bool shared_has_wish(const struct shared *s, const char *uuid);
-bool shared_has_claim(const struct shared *s, const char *uuid);
 
 /* What the cause had made of the object before somebody wished for another value; "" not known. Borrowed. */
 const char *shared_followed(const struct shared *s);

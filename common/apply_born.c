@@ -65,8 +65,7 @@ static bool narrowed(const struct shared *d, const char *but, struct idset *ret)
 	if (d->n_claims == 0 && idset_parse(d->readback ? d->readback : d->before, ret) < 0)
 		return false;
 	for (unsigned int i = 0; i < d->n_claims; i++)
-		if (!streq(d->claims[i].uuid, but) && d->claims[i].wanted[0] == '!' &&
-		    idset_parse(d->claims[i].wanted + 1, &off) == 0)
+		if (!streq(d->claims[i].uuid, but) && irq_kept_clear(d->claims[i].wanted, &off))
 			idset_andnot(ret, &off);
 	return !idset_is_empty(ret) && !idset_equal(ret, &original);
 }
@@ -98,7 +97,7 @@ static int claim_for_all(struct shared *s, const struct shared *d, const char *b
 	int rc = 0;
 
 	for (unsigned int i = 0; i < d->n_claims && rc == 0; i++)
-		if (!streq(d->claims[i].uuid, but) && !shared_has_claim(s, d->claims[i].uuid))
+		if (!streq(d->claims[i].uuid, but) && !shared_claim_of(s, d->claims[i].uuid))
 			rc = shared_set_claim(s, d->claims[i].uuid, d->claims[i].wanted);
 	return rc;
 }
@@ -149,18 +148,14 @@ int batch_keep_preset(struct batch *b, struct shared *s, const char *uuid)
 static int adopt(struct ledger *l, const struct shared *d, const char *uuid, const char *object, const char *now,
 		 const char *original)
 {
-	struct shared *s = ledger_add_shared(l, "irq", object);
+	struct shared like = *d, *s;
 	char target[24];
 
 	(void)snprintf(target, sizeof(target), "irq%s", object + strlen(IRQ_DIR "/")); /* cut behind a longer number than there is */
 	target[strcspn(target, "/")] = '\0';
-	if (!s || shared_set(s, &s->knob, d->knob) < 0 || shared_set(s, &s->target, target) < 0 ||
-	    shared_set(s, &s->order, d->order) < 0 || shared_set(s, &s->cause, "") < 0 ||
-	    shared_set(s, &s->original, original) < 0 || shared_set(s, &s->written, now) < 0 ||
-	    shared_set(s, &s->before, now) < 0 || shared_set(s, &s->readback, now) < 0)
-		return -ENOMEM;
-	s->fold = FOLD_IRQ;
-	return claim_for_all(s, d, uuid);
+	like.target = target;
+	s = batch_new_entry(l, &like, object, original, now);
+	return s ? claim_for_all(s, d, uuid) : -ENOMEM;
 }
 
 static int adopt_one(struct apply_run *a, struct ledger *l, const struct shared *d, const char *uuid, const char *object,
@@ -185,7 +180,7 @@ int batch_adopt_born(struct apply_run *a, struct ledger *l, const char *uuid)
 	bool is_narrow, stays;
 	int rc = 0;
 
-	if (!d || (d->n_claims && !shared_has_claim(d, uuid)))
+	if (!d || (d->n_claims && !shared_claim_of(d, uuid)))
 		return 0;
 	is_narrow = narrowed(d, "", &narrow);
 	stays = d->n_claims > 1 && narrowed(d, uuid, &left);

@@ -17,8 +17,7 @@ int batch_find_keepers(struct batch *b)
 		struct keeper *k = &b->keepers[b->n_keepers];
 
 		memcpy(k->uuid, s->claims[i].uuid, sizeof(k->uuid));
-		if (s->claims[i].wanted[0] == '!' && idset_parse(s->claims[i].wanted + 1, &k->off) == 0)
-			b->n_keepers++;
+		b->n_keepers += irq_kept_clear(s->claims[i].wanted, &k->off);
 	}
 	return 0;
 }
@@ -52,7 +51,7 @@ int batch_fold_interrupt(struct batch *b, const struct shared *s, const char *co
 	int rc;
 
 	for (unsigned int i = 0; i < b->n_keepers && n; i++)
-		if (!shared_has_claim(s, b->keepers[i].uuid)) {
+		if (!shared_claim_of(s, b->keepers[i].uuid)) {
 			idset_or(&off, &b->keepers[i].off);
 			any = true;
 		}
@@ -92,13 +91,9 @@ bool batch_concerns(struct batch *b, const struct shared *s, const char *object,
 
 bool batch_is_kept_off(const struct batch *b, const struct work *w)
 {
-	struct idset asked, given;
+	const char *wanted = shared_claim_of(w->s, b->a->undo->plan.uuid);
 
-	for (unsigned int i = 0; i < w->s->n_claims; i++)
-		if (streq(w->s->claims[i].uuid, b->a->undo->plan.uuid))
-			return irq_asked(w->s->claims[i].wanted, &asked) && idset_parse(w->target, &given) == 0 &&
-			       !idset_intersects(&asked, &given);
-	return false;
+	return wanted && irq_is_kept_off(wanted, w->target);
 }
 
 int batch_settle_interrupts(struct batch *b)

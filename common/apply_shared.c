@@ -93,7 +93,7 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 		return 0;
 	}
 	if (st->fold == FOLD_IRQ && !st->is_held &&
-	    !batch_concerns(b, s, st->object, now, wanted, s && shared_has_claim(s, a->undo->plan.uuid)))
+	    !batch_concerns(b, s, st->object, now, wanted, s && shared_claim_of(s, a->undo->plan.uuid)))
 		return 0;
 	if (!s && st->fold != FOLD_IRQ && !st->is_held && !is_away(be, now)) {
 		rc = read_whole(a, be, st, now, &whole);
@@ -110,14 +110,12 @@ static int claim_object(struct batch *b, const struct step *st, const char *caus
 			return 0;
 	}
 	if (!s) {
-		s = ledger_add_shared(b->l, st->backend, st->object);
-		if (!s || shared_set(s, &s->knob, o.knob) < 0 || shared_set(s, &s->target, o.target) < 0 ||
-		    shared_set(s, &s->order, order) < 0 || shared_set(s, &s->cause, "") < 0 ||
-		    shared_set(s, &s->original, now) < 0 ||
-		    shared_set(s, &s->written, now) < 0 || shared_set(s, &s->before, now) < 0 ||
-		    shared_set(s, &s->readback, now) < 0)
+		const struct shared like = {.knob = o.knob, .target = o.target, .backend = st->backend, .order = order,
+					    .fold = st->fold};
+
+		s = batch_new_entry(b->l, &like, st->object, now, now);
+		if (!s)
 			return -ENOMEM;
-		s->fold = st->fold;
 		if (st->fold == FOLD_IRQ && batch_settle_born(b, s, now, a->undo->plan.uuid) < 0)
 			return -ENOMEM;
 	}

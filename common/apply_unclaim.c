@@ -152,7 +152,7 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
 	int adopted = keeps_default(keep, n_keep) ? 0 : batch_adopt_born(a, l, uuid);
 	_cleanup_free_ bool *wanted = find_wanted(l, keep, n_keep);
 	const struct shared *keepers = ledger_find_shared(l, "irq", IRQ_DEFAULT);
-	bool any = false, kept = keepers && shared_has_claim(keepers, uuid) && !(wanted && wanted[keepers - l->shared]);
+	bool any = false, kept = keepers && shared_claim_of(keepers, uuid) && !(wanted && wanted[keepers - l->shared]);
 	int rc = 0;
 
 	if (adopted < 0 || !wanted || batch_init(&b, l->n_shared) < 0 || batch_find_keepers(&b) < 0)
@@ -162,7 +162,7 @@ int apply_release_shared(struct apply_run *a, struct ledger *l, const char *uuid
 	for (unsigned int i = 0; i < l->n_shared; i++) {
 		struct shared *s = &l->shared[i];
 
-		if (s->n_claims && (!shared_has_claim(s, uuid) || wanted[i]))
+		if (s->n_claims && (!shared_claim_of(s, uuid) || wanted[i]))
 			continue;
 		unclaim(&b, s, uuid, count);
 		if (n_keep) /* else the whole record goes */

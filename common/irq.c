@@ -72,6 +72,18 @@ bool irq_asked(const char *wanted, struct idset *ret)
 	return to && *to && strchr(wanted, '!') && idset_parse(to, ret) == 0;
 }
 
+bool irq_is_kept_off(const char *wanted, const char *value)
+{
+	struct idset asked, given;
+
+	return irq_asked(wanted, &asked) && idset_parse(value, &given) == 0 && !idset_intersects(&asked, &given);
+}
+
+bool irq_kept_clear(const char *wanted, struct idset *ret)
+{
+	return wanted[0] == '!' && idset_parse(wanted + 1, ret) == 0;
+}
+
 bool irq_set_has(const struct irq_set *s, unsigned int irq)
 {
 	return s->n && bsearch(&irq, s->irq, s->n, sizeof(*s->irq), compare_numbers);

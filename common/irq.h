@@ -51,6 +51,10 @@ void irq_list_free(struct irq_list *l);
  * claim.
  */
 bool irq_asked(const char *wanted, struct idset *ret);
+/* Whether a value is nowhere there, though it asks for something. */
+bool irq_is_kept_off(const char *wanted, const char *value);
+/* What a claim on what new interrupts get, "!NOT", keeps clear; false: it is none. */
+bool irq_kept_clear(const char *wanted, struct idset *ret);
 
 /* The names of an interrupt's handlers, "a, b"; "" none: nobody has asked for it. */
 void irq_names(const struct hostfs *fs, unsigned int irq, char *buf, size_t size);

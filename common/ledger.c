@@ -170,14 +170,22 @@ struct claim *ledger_new_claim(struct ledger *l)
 	return &l->claims[l->n_claims];
 }
 
-struct claim *ledger_find(struct ledger *l, const char *uuid)
+const struct claim *ledger_see(const struct ledger *l, const char *uuid)
 {
 	for (unsigned int i = 0; i < l->n_claims; i++)
-		if (streq(l->claims[i].uuid, uuid)) {
-			l->claims[i].line = NULL;
+		if (streq(l->claims[i].uuid, uuid))
 			return &l->claims[i];
-		}
 	return NULL;
+}
+
+struct claim *ledger_find(struct ledger *l, const char *uuid)
+{
+	const struct claim *seen = ledger_see(l, uuid);
+	struct claim *c = seen ? &l->claims[seen - l->claims] : NULL;
+
+	if (c)
+		c->line = NULL;
+	return c;
 }
 
 struct claim *ledger_add(struct ledger *l, const char *uuid, const char *name)
@@ -344,6 +352,7 @@ const struct shared *ledger_see_shared(const struct ledger *l, const char *backe
 
 struct shared *ledger_find_shared(struct ledger *l, const char *backend, const char *object)
 {
+	const struct shared *seen;
 	unsigned int i, at = 0;
 	uint32_t hash;
 
@@ -354,7 +363,8 @@ struct shared *ledger_find_shared(struct ledger *l, const char *backend, const c
 				return &l->shared[i];
 		return NULL;
 	}
-	return (struct shared *)(uintptr_t)ledger_see_shared(l, backend, object); /* of what we may change */
+	seen = ledger_see_shared(l, backend, object);
+	return seen ? &l->shared[seen - l->shared] : NULL;
 }
 
 static void shared_fini(struct shared *s)
@@ -468,6 +478,14 @@ int shared_set_claim(struct shared *s, const char *uuid, const char *wanted)
 	const char *text = textpool_add(s->texts, wanted);
 
 	return text ? shared_take_claim(s, uuid, text) : -ENOMEM;
+}
+
+const char *shared_claim_of(const struct shared *s, const char *uuid)
+{
+	for (unsigned int i = 0; i < s->n_claims; i++)
+		if (streq(s->claims[i].uuid, uuid))
+			return s->claims[i].wanted;
+	return NULL;
 }
 
 void shared_drop_claim(struct shared *s, const char *uuid)

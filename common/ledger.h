@@ -175,6 +175,8 @@ void ledger_fini(struct ledger *l);
  * of claims that nobody asked for are written back as they were read, which is what 1,000 domains cost.
  */
 struct claim *ledger_find(struct ledger *l, const char *uuid);
+/* The same to look at it only. */
+const struct claim *ledger_see(const struct ledger *l, const char *uuid);
 /* A new, empty claim with the next generation. It replaces none: the caller has undone the old one. NULL: no memory. */
 struct claim *ledger_add(struct ledger *l, const char *uuid, const char *name);
 void ledger_remove(struct ledger *l, const char *uuid);
@@ -210,6 +212,8 @@ int shared_set(struct shared *s, const char **field, const char *text);
 void shared_unsettle(struct shared *s); /* the write that is on record has not been read back */
 int shared_set_claim(struct shared *s, const char *uuid, const char *wanted); /* adds or replaces */
 void shared_drop_claim(struct shared *s, const char *uuid);
+/* What a domain has claimed of it, its wish or not; NULL: nothing. Borrowed. */
+const char *shared_claim_of(const struct shared *s, const char *uuid);
 
 /*
  * Whether a claim's owner is dead, as the contract has it: pid and start time recorded and that process is

@@ -19,15 +19,6 @@ static struct idset whole_cores(const struct host *h, const struct idset *cpus)
 	return all;
 }
 
-/* What a domain has claimed for itself; NULL: nothing. */
-static const struct idset *cpus_of(const struct ledger *l, const char *uuid)
-{
-	for (unsigned int i = 0; i < l->n_claims; i++)
-		if (streq(l->claims[i].uuid, uuid))
-			return l->claims[i].cpus;
-	return NULL;
-}
-
 /* CPUs where interrupts of a guest's devices are to come. */
 static struct idset serving(const struct ledger *l, const char *uuid)
 {
@@ -36,10 +27,10 @@ static struct idset serving(const struct ledger *l, const char *uuid)
 	for (unsigned int i = 0; i < l->n_shared; i++) {
 		const struct shared *s = &l->shared[i];
 
-		for (unsigned int k = 0; s->fold == FOLD_IRQ && k < s->n_claims; k++) {
-			if (streq(s->claims[k].uuid, uuid) && irq_asked(s->claims[k].wanted, &one))
-				idset_or(&all, &one);
-		}
+		const char *wanted = s->fold == FOLD_IRQ ? shared_claim_of(s, uuid) : NULL;
+
+		if (wanted && irq_asked(wanted, &one))
+			idset_or(&all, &one);
 	}
 	return all;
 }
@@ -54,13 +45,12 @@ static struct idset kept_clear(const struct ledger *l, const char *uuid)
 	struct idset all = IDSET_EMPTY, one, to;
 
 	for (unsigned int i = 0; s && i < s->n_claims; i++) {
-		const struct idset *own = cpus_of(l, s->claims[i].uuid);
+		const struct claim *own = ledger_see(l, s->claims[i].uuid);
 
-		if (!own || streq(s->claims[i].uuid, uuid) || s->claims[i].wanted[0] != '!' ||
-		    idset_parse(s->claims[i].wanted + 1, &one) < 0)
+		if (!own || streq(own->uuid, uuid) || !irq_kept_clear(s->claims[i].wanted, &one))
 			continue;
-		to = serving(l, s->claims[i].uuid);
-		idset_and(&one, own);
+		to = serving(l, own->uuid);
+		idset_and(&one, own->cpus);
 		idset_andnot(&one, &to);
 		idset_or(&all, &one);
 	}

@@ -144,10 +144,9 @@ static int join_object(const struct hostfs *fs, const struct object *o, struct v
 /* A domain's own wish of a shared object; NULL: it has none. */
 static const char *wish_of(const struct shared *s, const char *uuid)
 {
-	for (unsigned int i = 0; s && i < s->n_claims; i++)
-		if (streq(s->claims[i].uuid, uuid) && shared_is_wish(s->claims[i].wanted))
-			return s->claims[i].wanted;
-	return NULL;
+	const char *wanted = s ? shared_claim_of(s, uuid) : NULL;
+
+	return wanted && shared_is_wish(wanted) ? wanted : NULL;
 }
 
 static int join_step(const struct hostfs *fs, struct ledger *l, const char *uuid, const struct undo_step *s,
@@ -372,10 +371,9 @@ static int look_up_unrecorded(const struct hostfs *fs, struct ledger *l, struct 
 
 static const char *name_of(const struct ledger *l, const char *uuid)
 {
-	for (unsigned int i = 0; i < l->n_claims; i++)
-		if (streq(l->claims[i].uuid, uuid))
-			return l->claims[i].name;
-	return uuid;
+	const struct claim *c = ledger_see(l, uuid);
+
+	return c ? c->name : uuid;
 }
 
 #define OTHERS_SAID 4 /* by name; what others want beyond that is counted */

@@ -34,14 +34,6 @@ static int put_text(char **to, const char *text)
 	return 0;
 }
 
-static const char *claim_of(const struct shared *s, const char *uuid)
-{
-	for (unsigned int i = 0; i < s->n_claims; i++)
-		if (streq(s->claims[i].uuid, uuid))
-			return s->claims[i].wanted;
-	return NULL;
-}
-
 static bool number_of(const char *target, unsigned int *ret)
 {
 	uint64_t irq;
@@ -106,14 +98,6 @@ static bool is_right(const struct shared *s, const char *wanted, const char *cpu
 	return idset_parse(mark + 1, &set) < 0 || !idset_intersects(&is, &set);
 }
 
-/* Whether what all domains' claims have made of it is nothing that this one asked for: others keep it off there. */
-static bool is_kept_off(const struct shared *s, const char *wanted)
-{
-	struct idset asked, given;
-
-	return irq_asked(wanted, &asked) && idset_parse(s->written, &given) == 0 && !idset_intersects(&asked, &given);
-}
-
 static int judge_interrupt(const struct hostfs *fs, const struct shared *s, const char *wanted, const char *now,
 			   struct view_setting *row, struct sum *sum)
 {
@@ -132,7 +116,7 @@ static int judge_interrupt(const struct hostfs *fs, const struct shared *s, cons
 		return put_text(&row->note, "the kernel moves it when the next one comes");
 	}
 	sum->bad += !row->ok;
-	if (row->ok && is_kept_off(s, wanted)) {
+	if (row->ok && irq_is_kept_off(wanted, s->written)) {
 		sum->kept_off++;
 		return put_text(&row->note, "another domain keeps interrupts off where this one wants it");
 	}
@@ -262,7 +246,7 @@ int view_interrupts(const struct hostfs *fs, struct ledger *l, struct view *v)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < l->n_shared && r >= 0; i++) {
 		const struct shared *s = &l->shared[i];
-		const char *wanted = claim_of(s, uuid);
+		const char *wanted = shared_claim_of(s, uuid);
 		size_t of = n;
 
 		if (!wanted || !streq(s->knob, "irq.policy"))

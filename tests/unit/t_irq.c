@@ -208,6 +208,44 @@ TEST(what_the_kernel_keeps_is_said_once)
 }
 
 /* What the kernel does not take back is left, and no later release tries it. */
+/* What the kernel does not let go of its own choice is said by the one who goes first, and no more. */
+TEST(refused_at_release_is_said_once)
+{
+	ROOT(r);
+
+	if (!can_fault())
+		SKIP("not a test build");
+	put_host(&r);
+	(void)START(&r, UUID_A, {"", "avoid:2-3"});
+	(void)START(&r, UUID_B, {"", "avoid:4-5"});
+	put_irq(&r, 70, "0-1,6-7", "nvme9q1");
+	setenv("DOMTUNE_FAULT", "irq/70/smp:1", 1);
+	IS_INT(release(&r, UUID_A, 1).skipped, 1);
+	IS_INT(release(&r, UUID_B, 1).skipped, 0);
+	unsetenv("DOMTUNE_FAULT");
+	IS_IRQ(&r, 70, "0-1,6-7");
+	is_as_it_was(&r);
+}
+
+/* A vector that is given back between two operations comes back under its number. */
+TEST(vanished_is_no_refusal)
+{
+	ROOT(r);
+
+	if (!can_fault())
+		SKIP("not a test build");
+	put_host(&r);
+	setenv("DOMTUNE_FAULT", "irq/25/smp:2", 1);
+	IS_INT(START(&r, UUID_A, {"", "avoid:2-5"}).failed, 0);
+	unsetenv("DOMTUNE_FAULT");
+	IS_IRQ(&r, 25, "0-7");
+	IS_STR(skipped_of(&r, UUID_A, 0), "(none)");
+	IS_INT(prepare(&r, UUID_A).failed, 0);
+	IS_IRQ(&r, 25, "0-1,6-7");
+	(void)release(&r, UUID_A, 1);
+	is_as_it_was(&r);
+}
+
 TEST(refused_at_release_is_left)
 {
 	ROOT(r);
@@ -338,6 +376,26 @@ static void put_start(struct root *r)
 static void run_start(struct root *r)
 {
 	(void)prepare(r, UUID_A);
+}
+
+/* Interrupts that nobody had seen are put on record and widened by who goes. */
+TEST(killed_at_each_write_of_a_release)
+{
+	for (int n = 1; n < 80; n++) {
+		ROOT(r);
+
+		(void)killed_in(&r, put_start, 0);
+		(void)killed_in(&r, run_start, 0);
+		put_irq(&r, 71, "0-1,6-7", "eth9-rx-1");
+		if (!killed_in(&r, run_release, n)) {
+			if (n == 1)
+				SKIP("not a test build");
+			return;
+		}
+		(void)killed_in(&r, run_release, 0);
+		IS_IRQ(&r, 71, "0-7");
+		is_as_it_was(&r);
+	}
 }
 
 TEST(killed_at_each_write)
